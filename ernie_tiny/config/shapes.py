@@ -1,0 +1,118 @@
+"""Shapes of encoders by published name, and their parameter counts, without building a model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Dict, Optional
+
+from ernie_tiny.config.schema import ModelConfig
+
+TASK_TYPES = 3  # rows of the task-type embedding of ernie-3.0-base-zh; the students have none
+
+
+@dataclass(frozen=True)
+class EncoderShape:
+    """The numbers that fix an encoder on paddle.nn.TransformerEncoder, embeddings and pooler included."""
+
+    num_hidden_layers: int
+    hidden_size: int
+    num_attention_heads: int
+    intermediate_size: int
+    vocab_size: int = 40000
+    max_position_embeddings: int = 2048
+    type_vocab_size: int = 4
+    task_type_vocab_size: int = 0
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+
+    @property
+    def embedding_parameters(self) -> int:
+        rows = (
+            self.vocab_size + self.max_position_embeddings + self.type_vocab_size + self.task_type_vocab_size
+        )
+        return rows * self.hidden_size + 2 * self.hidden_size  # + LayerNorm
+
+    @property
+    def layer_parameters(self) -> int:
+        """Of one encoder layer: four projections, two feed-forward matrices, their biases, two LayerNorms."""
+        hidden, inner = self.hidden_size, self.intermediate_size
+        return 4 * (hidden * hidden + hidden) + (2 * hidden * inner + inner + hidden) + 4 * hidden
+
+    @property
+    def encoder_parameters(self) -> int:
+        return self.num_hidden_layers * self.layer_parameters
+
+    @property
+    def parameters(self) -> int:
+        """Embeddings, layers and pooler; no heads."""
+        pooler = self.hidden_size * self.hidden_size + self.hidden_size
+        return self.embedding_parameters + self.encoder_parameters + pooler
+
+    def forward_flops(self, length: int, layers: Optional[int] = None) -> int:
+        """Floating-point operations a token of one forward pass, embeddings and heads left out.
+
+        Two a weight, and 4 x length x hidden a layer for scores and their product with the values.
+        """
+        layers = self.num_hidden_layers if layers is None else layers
+        return layers * (2 * self.layer_parameters + 4 * length * self.hidden_size)
+
+
+# ERNIE 3.0 Tiny v2 (no task-type embedding); base has the same shape as ernie-3.0-base-zh.
+SHAPES: Dict[str, EncoderShape] = {
+    "base": EncoderShape(12, 768, 12, 3072),
+    "medium": EncoderShape(6, 768, 12, 3072),
+    "mini": EncoderShape(6, 384, 12, 1536),
+    "micro": EncoderShape(4, 384, 12, 1536),
+    "nano": EncoderShape(4, 312, 12, 1248),
+    "pico": EncoderShape(3, 128, 2, 512),
+}
+
+PRETRAINED: Dict[str, EncoderShape] = {
+    "ernie-3.0-xbase-zh": EncoderShape(20, 1024, 16, 4096, task_type_vocab_size=16),
+    "ernie-3.0-base-zh": EncoderShape(12, 768, 12, 3072, task_type_vocab_size=TASK_TYPES),
+    **{
+        f"ernie-3.0-{name}-zh": replace(SHAPES[name], task_type_vocab_size=16)
+        for name in ("medium", "mini", "micro", "nano")
+    },
+    **{f"ernie-3.0-tiny-{name}-v2-zh": shape for name, shape in SHAPES.items()},
+    "bert-base-chinese": EncoderShape(
+        12, 768, 12, 3072, vocab_size=21128, max_position_embeddings=512, type_vocab_size=2
+    ),
+}
+
+
+def shape_of(model: ModelConfig, vocab_size: Optional[int] = None) -> Optional[EncoderShape]:
+    """The shape of a configured model, or None for a name that is not in the table above.
+
+    Args:
+        vocab_size: Tokens of the run's vocabulary where it is known; it decides for models from a shape.
+    Raises:
+        KeyError: A needed number is missing; its name is the argument.
+    """
+    if model.pretrained is not None:
+        return _pretrained_shape(model.pretrained)
+    numbers = {f.name: getattr(model, f.name, None) for f in fields(EncoderShape)}
+    given = {name: value for name, value in numbers.items() if value is not None}
+    if vocab_size is not None:
+        given["vocab_size"] = vocab_size
+    if model.shape is not None:
+        return replace(SHAPES[model.shape], **given)
+    for name in ("num_hidden_layers", "hidden_size", "num_attention_heads"):
+        if name not in given:
+            raise KeyError(name)
+    given.setdefault("intermediate_size", 4 * given["hidden_size"])
+    return EncoderShape(**given)
+
+
+def _pretrained_shape(name: str) -> Optional[EncoderShape]:
+    config_file = Path(name) / "config.json"
+    if not config_file.is_file():
+        return PRETRAINED.get(name)
+    numbers = json.loads(config_file.read_text(encoding="utf-8"))
+    known = {f.name for f in fields(EncoderShape)} - {"task_type_vocab_size"}
+    task_types = numbers.get("task_type_vocab_size", TASK_TYPES) if numbers.get("use_task_id") else 0
+    return EncoderShape(
+        **{key: value for key, value in numbers.items() if key in known}, task_type_vocab_size=task_types
+    )
