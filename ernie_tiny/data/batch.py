@@ -1,0 +1,60 @@
+"""The two records that lie between text and a model: one tokenised input, and a padded batch of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One tokenised input. A choice example is one feature with a sequence per candidate; a long reading
+    example is several features (windows) with the same example id.
+
+    Attributes:
+        example_id: The example's id.
+        sequences: Pairs (input_ids, token_type_ids) of int32 [length]; [CLS] and [SEP] included, no padding.
+        label: (class,) or (candidate,) or (start, end) token positions, both inclusive; () without a label.
+        offsets: Reading only: int32 [length, 2], the characters [start, end) of the context that a token
+            covers, (-1, -1) for tokens outside the context.
+    """
+
+    example_id: str
+    sequences: Tuple[Tuple[np.ndarray, np.ndarray], ...]
+    label: Tuple[int, ...] = ()
+    offsets: Optional[np.ndarray] = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded inputs of one task, or of general text, as NumPy arrays.
+
+    Attributes:
+        task: Task name; "" for general text.
+        example_ids: One per feature.
+        input_ids: int64 [rows, length]. rows = features x num_choices, a feature's choices side by side.
+        token_type_ids: int64 [rows, length].
+        attention_mask: int64 [rows, length], 1 for a token, 0 for padding.
+        labels: int64 [features] for classification and choice, [features, 2] for spans, [masked] original
+            tokens for masked language modelling; None without labels.
+        num_choices: Sequences per feature, the largest number of candidates in the batch; 1 for other heads.
+        choice_mask: int64 [features, num_choices], 1 for a real candidate; None for other heads.
+        masked_positions: int64 [masked], row x length + column of each token to predict; None without masking.
+    """
+
+    task: str
+    example_ids: Tuple[str, ...]
+    input_ids: np.ndarray
+    token_type_ids: np.ndarray
+    attention_mask: np.ndarray
+    labels: Optional[np.ndarray] = None
+    num_choices: int = 1
+    choice_mask: Optional[np.ndarray] = None
+    masked_positions: Optional[np.ndarray] = None
+
+    @property
+    def num_tokens(self) -> int:
+        """Real tokens, padding not counted."""
+        return int(self.attention_mask.sum())
