@@ -1,0 +1,166 @@
+"""One encoder with a head a task, its folder on disk, and its static form for deployment."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional, Tuple
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+from safetensors.numpy import load_file, save_file
+
+from ernie_tiny.data.batch import Batch
+from ernie_tiny.errors import InputError
+from ernie_tiny.models.backbone import load_encoder
+from ernie_tiny.models.heads import ChoiceHead, ClassificationHead, MaskedTokenHead, SpanHead
+from ernie_tiny.models.signals import SignalRequest, Signals, stopping_after, tap, to_tensor
+
+HEADS_FILE = "heads.json"
+HEAD_WEIGHTS_FILE = "heads.safetensors"
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """A head as a value.
+
+    Attributes:
+        task: The task that it answers.
+        kind: "classification", "choice" or "span".
+        labels: Label names in the order of the logits; empty for choice and span.
+    """
+
+    task: str
+    kind: str
+    labels: Tuple[str, ...] = ()
+
+
+class MultiTaskModel(nn.Layer):
+    """A shared encoder and one head a task (MT-DNN, arXiv 1901.11504)."""
+
+    def __init__(self, encoder: nn.Layer, heads: Iterable[HeadSpec] = (), masked_tokens: bool = False) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.LayerDict()
+        self.head_specs: Dict[str, HeadSpec] = {}
+        for spec in heads:
+            self.add_head(spec)
+        self.masked_token_head = MaskedTokenHead(self._embedding) if masked_tokens else None
+
+    @property
+    def _embedding(self) -> Tensor:
+        return self.encoder.embeddings.word_embeddings.weight
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.encoder.encoder.layers)
+
+    def add_head(self, spec: HeadSpec) -> None:
+        """Adds a head with random weights; one of the same labels that is there already is kept.
+
+        Raises:
+            InputError: a head of that name with other labels is there.
+        """
+        present = self.head_specs.get(spec.task)
+        if present is not None:
+            if present != spec:
+                raise InputError(
+                    f"task {spec.task}: the model's head has the labels {list(present.labels)} ({present.kind}), the "
+                    f"data {list(spec.labels)} ({spec.kind}). Labels and their order must be equal."
+                )
+            return
+        config = self.encoder.config
+        if spec.kind == "classification":
+            head: nn.Layer = ClassificationHead(config.hidden_size, len(spec.labels), config.hidden_dropout_prob)
+        elif spec.kind == "choice":
+            head = ChoiceHead(config.hidden_size, config.hidden_dropout_prob)
+        else:
+            head = SpanHead(config.hidden_size)
+        self.heads[spec.task] = head
+        self.head_specs[spec.task] = spec
+
+    def forward(self, batch: Batch, request: SignalRequest) -> Signals:
+        """The requested signals of one batch."""
+        attention_mask = to_tensor(batch.attention_mask)
+        signals = Signals(attention_mask)
+        shortened = nullcontext() if request.logits else stopping_after(self.encoder, request.last_layer)
+        with tap(self.encoder, request, signals), shortened:
+            sequence, pooled = self.encoder(
+                to_tensor(batch.input_ids),
+                token_type_ids=to_tensor(batch.token_type_ids),
+                attention_mask=attention_mask,
+            )[:2]
+        if request.logits:
+            signals.logits = self._logits(batch, sequence, pooled, attention_mask)
+        return signals
+
+    def _logits(self, batch: Batch, sequence: Tensor, pooled: Tensor, attention_mask: Tensor) -> Tensor:
+        if batch.masked_positions is not None:
+            if self.masked_token_head is None:
+                raise ValueError("the model was built without a head for masked tokens")
+            return self.masked_token_head(sequence, to_tensor(batch.masked_positions), self._embedding)
+        kind = self.head_specs[batch.task].kind
+        if kind == "span":
+            return self.heads[batch.task](sequence, attention_mask)
+        if kind == "choice":
+            return self.heads[batch.task](pooled, to_tensor(batch.choice_mask))
+        return self.heads[batch.task](pooled)
+
+
+class SingleTaskModel(nn.Layer):
+    """A model with one of its heads, from plain tensors to logits: what is deployed.
+
+    Choice heads give one logit a row here; whoever calls puts the rows of an example side by side.
+    """
+
+    def __init__(self, model: MultiTaskModel, task: str) -> None:
+        super().__init__()
+        self.encoder = model.encoder
+        self.head = model.heads[task]
+        self.kind = model.head_specs[task].kind
+
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """int64 [rows, length] three times to [rows, labels], [rows, 1] or [rows, 2, length]."""
+        sequence, pooled = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)[:2]
+        if self.kind == "span":
+            return self.head(sequence, attention_mask)
+        return self.head.dense(self.head.dropout(pooled))
+
+
+def save_model(model: MultiTaskModel, folder: Path) -> None:
+    """Writes the encoder as a plain PaddleNLP folder (readable by from_pretrained) and the heads beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.encoder.config.num_hidden_layers = model.num_layers
+    model.encoder.save_pretrained(str(folder), safe_serialization=True)
+    weights = {f"heads.{name}": value.numpy() for name, value in model.heads.state_dict().items()}
+    if model.masked_token_head is not None:
+        for name, value in model.masked_token_head.state_dict().items():
+            weights[f"masked_token_head.{name}"] = value.numpy()
+    save_file({name: np.ascontiguousarray(value) for name, value in weights.items()}, folder / HEAD_WEIGHTS_FILE)
+    specs: List[dict] = [asdict(spec) for spec in model.head_specs.values()]
+    content = {"heads": specs, "masked_tokens": model.masked_token_head is not None}
+    (folder / HEADS_FILE).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def load_model(pretrained: str) -> MultiTaskModel:
+    """The model of a folder that save_model wrote, or any pretrained encoder, without heads, by name or folder."""
+    encoder = load_encoder(pretrained)
+    specs_file = Path(pretrained) / HEADS_FILE
+    if not specs_file.is_file():
+        return MultiTaskModel(encoder)
+    content = json.loads(specs_file.read_text(encoding="utf-8"))
+    specs = [HeadSpec(item["task"], item["kind"], tuple(item["labels"])) for item in content["heads"]]
+    model = MultiTaskModel(encoder, specs, content["masked_tokens"])
+    weights = load_file(specs_file.parent / HEAD_WEIGHTS_FILE)
+    _set_weights(model.heads, "heads.", weights)
+    _set_weights(model.masked_token_head, "masked_token_head.", weights)
+    return model
+
+
+def _set_weights(layer: Optional[nn.Layer], prefix: str, weights: Dict[str, np.ndarray]) -> None:
+    if layer is not None:
+        own = {name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}
+        layer.set_state_dict({name: paddle.to_tensor(value) for name, value in own.items()})

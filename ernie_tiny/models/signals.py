@@ -1,0 +1,107 @@
+"""What a model can be asked for beside its answer, and how it is collected: forward hooks, nothing patched."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Dict, FrozenSet, Iterator, List, Optional
+
+import paddle
+from paddle import Tensor, nn
+
+
+@dataclass(frozen=True)
+class SignalRequest:
+    """What to compute.
+
+    Attributes:
+        logits: The answer of the batch's head.
+        projections: Layers, counted from 0, whose queries, keys and values are wanted.
+    """
+
+    logits: bool = False
+    projections: FrozenSet[int] = frozenset()
+
+    @property
+    def last_layer(self) -> int:
+        """The highest layer that is tapped, -1 for none."""
+        return max(self.projections, default=-1)
+
+
+@dataclass
+class Signals:
+    """What was asked for, and only that.
+
+    Attributes:
+        logits: [features, labels], [features, candidates], [features, 2, length] (start, end) or
+            [masked, vocabulary]; padded candidates and positions stand at -10,000.
+        queries, keys, values: Layer to [rows, length, hidden_size], heads side by side, before their split.
+        attention_mask: int64 [rows, length], 1 for a token, 0 for padding.
+    """
+
+    attention_mask: Tensor
+    logits: Optional[Tensor] = None
+    queries: Dict[int, Tensor] = field(default_factory=dict)
+    keys: Dict[int, Tensor] = field(default_factory=dict)
+    values: Dict[int, Tensor] = field(default_factory=dict)
+
+
+@contextmanager
+def tap(encoder: nn.Layer, request: SignalRequest, signals: Signals) -> Iterator[None]:
+    """Fills `signals` with the requested projections of every forward pass inside the block."""
+    hooks: List[Any] = []
+    layers = encoder.encoder.layers
+    for index in sorted(request.projections):
+        attention = layers[index].self_attn
+        for projection, store in (
+            (attention.q_proj, signals.queries),
+            (attention.k_proj, signals.keys),
+            (attention.v_proj, signals.values),
+        ):
+            hooks.append(projection.register_forward_post_hook(_storing_in(store, index)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _storing_in(store: Dict[int, Tensor], index: int) -> Any:
+    def hook(_layer: nn.Layer, _inputs: Any, output: Tensor) -> None:
+        store[index] = output
+
+    return hook
+
+
+class ProjectionsOnly(nn.Layer):
+    """The end of a shortened encoder: projects queries, keys and values for their taps and returns its input."""
+
+    def __init__(self, layer: nn.TransformerEncoderLayer) -> None:
+        super().__init__()
+        self.self_attn = layer.self_attn
+        self.norm1 = layer.norm1 if layer.normalize_before else None
+
+    def forward(self, src: Tensor, src_mask: Optional[Tensor] = None, cache: Any = None, **_: Any) -> Tensor:
+        normed = src if self.norm1 is None else self.norm1(src)
+        self.self_attn.q_proj(normed)
+        self.self_attn.k_proj(normed)
+        self.self_attn.v_proj(normed)
+        return src
+
+
+@contextmanager
+def stopping_after(encoder: nn.Layer, layer: int) -> Iterator[None]:
+    """Inside the block the encoder ends behind the projections of one layer: nothing above is computed."""
+    stack, layers = encoder.encoder, encoder.encoder.layers
+    stack.layers = nn.LayerList([*layers[:layer], ProjectionsOnly(layers[layer])])
+    try:
+        yield
+    finally:
+        stack.layers = layers
+
+
+def to_tensor(array: Any) -> Tensor:
+    """A tensor on the current device, never part of a gradient."""
+    tensor = paddle.to_tensor(array)
+    tensor.stop_gradient = True
+    return tensor
