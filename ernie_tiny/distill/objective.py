@@ -1,0 +1,69 @@
+"""A stage's objective: a weighted sum of named terms, each of which says which signals it reads."""
+
+from __future__ import annotations
+
+from typing import Dict, FrozenSet, Optional, Tuple
+
+import paddle
+from paddle import Tensor, nn
+
+from ernie_tiny.config.schema import ObjectiveConfig, RelationTerm
+from ernie_tiny.data.batch import Batch
+from ernie_tiny.distill.losses import cross_entropy, relation_kl, span_cross_entropy
+from ernie_tiny.models.signals import SignalRequest, Signals, to_tensor
+
+PROJECTIONS = {"qq": "queries", "kk": "keys", "vv": "values"}
+
+
+class Objective(nn.Layer):
+    """The terms of an ObjectiveConfig over the signals of a student and, where needed, a teacher."""
+
+    def __init__(self, config: ObjectiveConfig, student_layers: int, teacher_layers: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.weights: Dict[str, float] = {name: term.weight for name, term in config.terms().items()}  # type: ignore[attr-defined]
+        student_projections: FrozenSet[int] = frozenset()
+        self.teacher_request = SignalRequest()
+        if config.relation is not None:
+            self.student_layer = config.relation.student_layer % student_layers
+            self.teacher_layer = config.relation.teacher_layer % teacher_layers
+            student_projections = frozenset([self.student_layer])
+            self.teacher_request = SignalRequest(projections=frozenset([self.teacher_layer]))
+        supervised = config.hard is not None or config.mlm is not None
+        self.student_request = SignalRequest(logits=supervised, projections=student_projections)
+
+    def forward(self, student: Signals, teacher: Optional[Signals], batch: Batch) -> Tuple[Tensor, Dict[str, Tensor]]:
+        """The weighted sum, and each raw term by name."""
+        terms: Dict[str, Tensor] = {}
+        if self.config.hard is not None:
+            terms["hard"] = supervised_loss(student, batch)
+        if self.config.mlm is not None:
+            terms["mlm"] = supervised_loss(student, batch)
+        if self.config.relation is not None and teacher is not None:
+            terms["relation"] = self._relation(self.config.relation, student, teacher)
+        total = paddle.add_n([self.weights[name] * value for name, value in terms.items()])
+        return total, terms
+
+    def _relation(self, term: RelationTerm, student: Signals, teacher: Signals) -> Tensor:
+        losses = [
+            relation_kl(
+                getattr(student, PROJECTIONS[pair])[self.student_layer],
+                getattr(teacher, PROJECTIONS[pair])[self.teacher_layer],
+                student.attention_mask,
+                term.relation_heads,
+            )
+            for pair in term.pairs
+        ]
+        return paddle.add_n(losses)
+
+
+def supervised_loss(signals: Signals, batch: Batch) -> Tensor:
+    """Mean cross-entropy of a batch's logits with its labels, for every kind of head.
+
+    Raises:
+        ValueError: the batch has no labels.
+    """
+    if batch.labels is None or signals.logits is None:
+        raise ValueError(f"a batch of {batch.task or 'general text'} has no labels")
+    loss = span_cross_entropy if signals.logits.ndim == 3 else cross_entropy
+    return loss(signals.logits, to_tensor(batch.labels))
