@@ -1,0 +1,1 @@
+"""Export, its parity gate, the predictor, and how fast it is."""

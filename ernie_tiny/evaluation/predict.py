@@ -1,0 +1,36 @@
+"""Answers of a trained model to every example of a split."""
+
+from __future__ import annotations
+
+from typing import List, Sequence
+
+import numpy as np
+import paddle
+
+from ernie_tiny.data.answer import answer
+from ernie_tiny.data.batch import Batch, Feature
+from ernie_tiny.data.task import Example, Prediction, TaskSpec
+from ernie_tiny.models.multitask import MultiTaskModel
+from ernie_tiny.models.signals import SignalRequest
+
+
+def predict(
+    model: MultiTaskModel,
+    spec: TaskSpec,
+    examples: Sequence[Example],
+    features: Sequence[Feature],
+    pad_id: int,
+    batch_tokens: int = 8192,
+) -> List[Prediction]:
+    """The model's predictions in the order of the examples; see ernie_tiny.data.answer for the arguments."""
+
+    def network(batch: Batch) -> np.ndarray:
+        return model(batch, SignalRequest(logits=True)).logits.numpy()
+
+    was_training = model.training
+    model.eval()
+    with paddle.no_grad():
+        predictions = answer(spec, examples, features, pad_id, batch_tokens, network)
+    if was_training:
+        model.train()
+    return predictions

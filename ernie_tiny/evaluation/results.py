@@ -1,0 +1,81 @@
+"""The record of what a run came to: models side by side, task by task."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+import numpy as np
+
+
+@dataclass
+class ModelResult:
+    """One model's row.
+
+    Attributes:
+        role: "teacher", "student" or "baseline" (the same student without distillation).
+        reference: model@stage.
+        parameters: Weights of the encoder, embeddings and pooler included, heads left out.
+        embedding_parameters: Of these, weights of the embeddings.
+        scores: Task to metric to percent, on dev.
+        main: Task to its main metric, in percent.
+        megabytes: Size of the exported network, 10^6 bytes.
+        speed: p50 and p95 in milliseconds, throughput in inputs a second, and how they were measured.
+    """
+
+    role: str
+    reference: str
+    parameters: int
+    embedding_parameters: int
+    scores: Dict[str, Dict[str, float]] = field(default_factory=dict)
+    main: Dict[str, float] = field(default_factory=dict)
+    megabytes: Optional[float] = None
+    speed: Optional[Dict[str, float]] = None
+
+    @property
+    def average(self) -> float:
+        """Mean of the tasks' main metrics."""
+        return mean(self.main)
+
+
+def mean(scores: Mapping[str, float]) -> float:
+    return float(np.mean(list(scores.values()))) if scores else float("nan")
+
+
+def summarise(
+    name: str,
+    models: List[ModelResult],
+    majority: Mapping[str, float],
+    metrics: Mapping[str, str],
+    examples: Mapping[str, int],
+    agreement: Mapping[str, float],
+    exports: Mapping[str, Dict[str, Any]],
+    stages: List[Dict[str, Any]],
+) -> Dict[str, Any]:
+    """The content of results.json.
+
+    Keys beside the arguments: each model has its `average`; `quality_kept` is the student over the teacher in
+    percent, `gain` the student less the same student without distillation in points, each by task and average.
+    """
+    by_role = {model.role: model for model in models}
+    results: Dict[str, Any] = {
+        "name": name,
+        "models": [{**asdict(model), "average": model.average} for model in models],
+        "majority": dict(majority),
+        "metrics": dict(metrics),
+        "examples": dict(examples),
+        "agreement": dict(agreement),
+        "exports": dict(exports),
+        "stages": stages,
+    }
+    student = by_role.get("student")
+    if student is not None and "teacher" in by_role:
+        results["quality_kept"] = _by_task(student, by_role["teacher"], lambda own, other: 100 * own / other)
+    if student is not None and "baseline" in by_role:
+        results["gain"] = _by_task(student, by_role["baseline"], lambda own, other: own - other)
+    return results
+
+
+def _by_task(one: ModelResult, other: ModelResult, compare: Callable[[float, float], float]) -> Dict[str, float]:
+    values = {task: compare(one.main[task], other.main[task]) for task in one.main if other.main.get(task)}
+    return {**values, "average": compare(one.average, other.average)}

@@ -1,0 +1,1 @@
+"""One stage, the list of stages, checkpoints and logs."""

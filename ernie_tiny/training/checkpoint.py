@@ -1,0 +1,104 @@
+"""Folders that are either whole or not there: written beside, checked by checksum, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional
+
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"checkpoint-(\d+)$")
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder to write into; when the block ends well it is synced and takes the place of `folder`."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    checksums = {str(file.relative_to(partial)): _checksum(file) for file in _files(partial)}
+    write_text(partial / MANIFEST, json.dumps(checksums, indent=1))
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(partial, folder)
+    _sync(folder.parent)
+
+
+def damage(folder: Path) -> Optional[str]:
+    """What is wrong with a folder that whole_folder wrote, or None when every byte is as written."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return f"{MANIFEST} is missing"
+    try:
+        checksums: Dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))
+    except ValueError:
+        return f"{MANIFEST} is not valid JSON"
+    for name, checksum in checksums.items():
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if _checksum(folder / name) != checksum:
+            return f"{name} has another checksum than when it was written"
+    return None
+
+
+def checkpoint_folder(folder: Path, step: int) -> Path:
+    return folder / f"checkpoint-{step}"
+
+
+def latest_checkpoint(folder: Path) -> Optional[Path]:
+    """The newest whole checkpoint below a folder; damaged ones are named in a warning and passed over."""
+    for checkpoint in reversed(_checkpoints(folder)):
+        fault = damage(checkpoint)
+        if fault is None:
+            return checkpoint
+        logger.warning("%s is damaged (%s); the checkpoint before it is used.", checkpoint, fault)
+    return None
+
+
+def prune_checkpoints(folder: Path, keep: int) -> None:
+    """Removes all but the newest `keep` checkpoints."""
+    for checkpoint in _checkpoints(folder)[:-keep] if keep else _checkpoints(folder):
+        shutil.rmtree(checkpoint)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file beside its place, syncs it and renames it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    _sync(partial)
+    os.replace(partial, path)
+
+
+def _checkpoints(folder: Path) -> List[Path]:
+    found = [path for path in folder.glob("checkpoint-*") if _NAME.search(path.name)]
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def _files(folder: Path) -> List[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _checksum(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    _sync(file)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

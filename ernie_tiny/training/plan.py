@@ -1,0 +1,145 @@
+"""What a run will do, as text, without Paddle and without training."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
+from ernie_tiny.config.shapes import EncoderShape, shape_of
+from ernie_tiny.data.reader import read_split
+from ernie_tiny.data.task import TaskSpec
+from ernie_tiny.errors import InputError
+from ernie_tiny.training.tasks import run_tasks
+
+CORPUS_LENGTH = 128
+BACKWARD = 2  # a backward pass costs about two forward passes
+
+
+def plan(run: RunConfig) -> str:
+    """Models with parameter counts, tasks with example counts, stages with steps and estimated FLOPs.
+
+    Counts come from the data where it lies below data.root; where it does not, the plan says so. FLOPs take
+    every input at its full length, so they are an upper bound, and leave embeddings and heads out.
+    """
+    specs = run_tasks(run)
+    counts = {name: _count(specs[name], run) for name in specs}
+    lines = [f"run      {run.name}", f"folder   {run.folder}", f"seed     {run.seed}", ""]
+    lines += ["models", *(_model_line(run, name) for name in run.models), ""]
+    lines += ["tasks", *(_task_line(specs[name], counts[name]) for name in specs)] if specs else []
+    lines += [_corpus_line(run, name) for name in run.data.corpora]
+    lines += ["", "stages"]
+    for stage in run.stages:
+        lines += _stage_lines(run, stage, specs, counts)
+    results = [f"{side} {getattr(run.report, side)}" for side in ("teacher", "student", "baseline")
+               if getattr(run.report, side)]
+    lines += ["", f"report   {', '.join(results) or 'none'}", f"export   {run.export.model or 'none'}"]
+    return "\n".join(lines)
+
+
+def _count(spec: TaskSpec, run: RunConfig) -> Optional[Tuple[int, int]]:
+    """Training and dev examples, or None when the data is not there."""
+    root = Path(run.data.root)
+    files = [root / file for split in ("train", "dev") for file in spec.files.get(split, ())]
+    if not files or not all(file.is_file() for file in files):
+        return None
+    return len(read_split(spec, root, "train").examples), len(read_split(spec, root, "dev").examples)
+
+
+def _shape(run: RunConfig, name: str) -> Optional[EncoderShape]:
+    built = run.tokenizer.vocab_size if run.tokenizer.build_from is not None else None
+    return shape_of(run.models[name], built)
+
+
+def _model_line(run: RunConfig, name: str) -> str:
+    shape, model = _shape(run, name), run.models[name]
+    if shape is None:
+        return f"  {name:<10} {model.pretrained}: shape known once it is downloaded"
+    origin = f", pretrained {model.pretrained}" if model.pretrained else ""
+    if model.init_from:
+        origin = f", layers {list(model.init_layers)} of {model.init_from}"
+    return (
+        f"  {name:<10} {shape.num_hidden_layers}L{shape.hidden_size}H, {shape.num_attention_heads} heads, "
+        f"{shape.parameters / 1e6:.2f} M parameters "
+        f"({shape.embedding_parameters / 1e6:.2f} M embeddings, {shape.encoder_parameters / 1e6:.2f} M layers){origin}"
+    )
+
+
+def _task_line(spec: TaskSpec, count: Optional[Tuple[int, int]]) -> str:
+    found = "no data below data.root" if count is None else f"{count[0]:,} train, {count[1]:,} dev"
+    labels = f", {len(spec.labels)} labels" if spec.labels else ""
+    return f"  {spec.name:<12} {spec.kind}{labels}, {spec.max_length} tokens: {found}"
+
+
+def _corpus_line(run: RunConfig, name: str) -> str:
+    root = Path(run.data.root)
+    files = [file for pattern in run.data.corpora[name].files for file in root.glob(pattern)]
+    found = f"{len(files)} files, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB" if files else "no data below data.root"
+    return f"  {name:<12} general text: {found}"
+
+
+def _stage_lines(
+    run: RunConfig, stage: StageConfig, specs: Dict[str, TaskSpec], counts: Dict[str, Optional[Tuple[int, int]]]
+) -> List[str]:
+    teacher = f" from {stage.teacher}" if stage.teacher else ""
+    terms = " + ".join(f"{term.weight:g} {name}" for name, term in stage.objective.terms().items())  # type: ignore[attr-defined]
+    head = f"  {stage.name}: trains {stage.train}{teacher}, {terms}"
+    groups = [(task,) for task in stage.data.tasks] if stage.per_task else [stage.data.tasks]
+    lines = [head + (", once a task" if stage.per_task else "")]
+    for group in groups:
+        source = ", ".join(group) if stage.data.corpus is None else f"{stage.data.corpus} text"
+        steps = _steps(stage, [counts[task] for task in group])
+        length = stage.data.max_length or max((specs[task].max_length for task in group), default=CORPUS_LENGTH)
+        flops = _flops(run, stage, length)
+        cost = f", at most {flops * steps:.2e} FLOPs" if steps is not None and flops is not None else ""
+        shown = f"{steps:,} steps" if steps is not None else f"{stage.optim.epochs:g} epochs"
+        lines.append(f"    {source}: {shown}{cost}")
+    return lines
+
+
+def _steps(stage: StageConfig, counts: List[Optional[Tuple[int, int]]]) -> Optional[int]:
+    """Optimizer steps, or None when they depend on data that is not there or on a token budget."""
+    optim = stage.optim
+    if optim.max_steps is not None:
+        return optim.max_steps
+    if optim.batch_size is None or optim.epochs is None or any(count is None for count in counts):
+        return None
+    batches = sum(
+        math.ceil(min(count[0], stage.data.examples or count[0]) / optim.batch_size) for count in counts if count
+    )
+    return max(1, math.ceil(optim.epochs * batches / optim.accumulate))
+
+
+def _flops(run: RunConfig, stage: StageConfig, length: int) -> Optional[float]:
+    """Of one optimizer step: forward and backward of the trained model, forward of the teacher."""
+    shape = _shape(run, split_reference(stage.train)[0])
+    if shape is None:
+        return None
+    layers = shape.num_hidden_layers + stage.auxiliary_layers
+    per_token = (1 + BACKWARD) * shape.forward_flops(length, layers)
+    if stage.teacher is not None:
+        teacher = _shape(run, split_reference(stage.teacher)[0])
+        if teacher is None:
+            return None
+        tapped = stage.objective.relation.teacher_layer % teacher.num_hidden_layers if stage.objective.relation else 0
+        per_token += teacher.forward_flops(length, tapped + 1)
+    tokens = stage.optim.max_tokens or (stage.optim.batch_size or 0) * length
+    return float(per_token * tokens * stage.optim.accumulate)
+
+
+def check_data(run: RunConfig) -> None:
+    """Raises an InputError for the first file of a task or corpus that is not there, before any work."""
+    root = Path(run.data.root)
+    for spec in run_tasks(run).values():
+        for split in ("train", "dev"):
+            for file in spec.files.get(split, ()):
+                if not (root / file).is_file():
+                    raise InputError(
+                        f"data.root = {root}: {file} of task {spec.name} is not there. Point data.root at the folder "
+                        "that holds clue/, or fetch it: python tools/download_clue.py --root DIR."
+                    )
+    for name, corpus in run.data.corpora.items():
+        for pattern in corpus.files:
+            if not any(root.glob(pattern)):
+                raise InputError(f"data.corpora.{name}.files: no file {pattern!r} below data.root = {root}.")

@@ -1,0 +1,77 @@
+"""The endless stream of batches that a stage's data block describes."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional, Tuple
+
+import paddle
+
+from ernie_tiny.config.schema import MlmTerm, StageConfig
+from ernie_tiny.data.batch import Batch
+from ernie_tiny.data.corpus import CorpusStream
+from ernie_tiny.data.masking import mask_tokens
+from ernie_tiny.data.sampling import TaskStream, sampling_weights
+from ernie_tiny.data.tokenizer import Tokenizer
+from ernie_tiny.training.workspace import Workspace
+
+CORPUS_LENGTH = 128
+
+
+def task_stream(workspace: Workspace, stage: StageConfig, tasks: Tuple[str, ...], seed: int) -> TaskStream:
+    """Batches of one task each, drawn by the stage's sampling."""
+    data, optim = stage.data, stage.optim
+    features = {task: workspace.features(task, "train", data.max_length, data.examples) for task in tasks}
+    sizes = {task: len(found) for task, found in features.items()}
+    sampling = data.sampling
+    return TaskStream(
+        features,
+        sampling_weights(sizes, sampling.strategy, sampling.exponent, sampling.weights or None),
+        seed=seed,
+        batch_size=optim.batch_size,
+        max_tokens=optim.max_tokens,
+        pad_id=workspace.tokenizer.pad_id,
+        rank=paddle.distributed.get_rank(),
+        world_size=paddle.distributed.get_world_size(),
+    )
+
+
+def corpus_stream(workspace: Workspace, stage: StageConfig, seed: int) -> "TextStream":
+    """Batches of general text, masked where the objective asks for it."""
+    data, optim, tokenizer = stage.data, stage.optim, workspace.tokenizer
+    assert data.corpus is not None
+    length = data.max_length or CORPUS_LENGTH
+    stream = CorpusStream(
+        workspace.corpus(data.corpus),
+        seed=seed,
+        batch_size=optim.batch_size or max(1, (optim.max_tokens or 0) // length),
+        max_length=length,
+        cls_id=tokenizer.cls_id,
+        sep_id=tokenizer.sep_id,
+        pad_id=tokenizer.pad_id,
+        rank=paddle.distributed.get_rank(),
+        world_size=paddle.distributed.get_world_size(),
+    )
+    return TextStream(stream, tokenizer, stage.objective.mlm, seed)
+
+
+class TextStream:
+    """General text with masked tokens, or as it is."""
+
+    def __init__(self, stream: CorpusStream, tokenizer: Tokenizer, masking: Optional[MlmTerm], seed: int) -> None:
+        self._stream, self._tokenizer, self._masking, self._seed = stream, tokenizer, masking, seed
+        self._position = 0
+
+    def next_batch(self) -> Batch:
+        batch, position = self._stream.next_batch(), self._position
+        self._position += 1
+        if self._masking is None:
+            return batch
+        term = self._masking
+        return mask_tokens(batch, self._tokenizer, self._seed, position, term.probability, term.whole_words)
+
+    def state_dict(self) -> Dict[str, Any]:
+        return {"position": self._position, "corpus": self._stream.state_dict()}
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        self._position = state["position"]
+        self._stream.load_state_dict(state["corpus"])
