@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Scores models of a finished run: python tools/evaluate.py --run output/x --models student@finetune [--tasks tnews]."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ernie_tiny.config import load_config  # noqa: E402
+from ernie_tiny.runtime import prepare, run_tool  # noqa: E402
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="run folder that tools/train.py wrote")
+    parser.add_argument("--models", nargs="+", help="model@stage; by default those that the report compares")
+    parser.add_argument("--tasks", nargs="+", help="by default those of each model's stage")
+    parser.add_argument("--split", default="dev", help="a split with labels")
+    parser.add_argument("--examples", type=int, help="only the first so many")
+    parser.add_argument("--output", type=Path, help="folder for predictions as <model@stage>/<task>.jsonl")
+    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    run = load_config(args.run / "config.yaml", [f"output_dir={args.run}", *args.override])
+    prepare(run.runtime.device, run.runtime.threads)
+    from ernie_tiny.training.conclude import evaluate_models
+
+    for row in evaluate_models(run, args.models, args.tasks, args.split, args.examples, args.output):
+        scores = "  ".join(f"{name} {value:.2f}" for name, value in row["scores"].items())
+        print(f"{row['model']:<28} {row['task']:<12} {args.split}, {row['examples']} examples: {scores}")
+
+
+if __name__ == "__main__":
+    run_tool(main)
