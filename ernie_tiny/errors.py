@@ -1,4 +1,9 @@
-"""The one exception that means "what you gave is wrong"."""
+"""The one exception that means "what you gave is wrong", and the sentence that offers what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class InputError(Exception):
@@ -7,3 +12,12 @@ class InputError(Exception):
     The message says what is wrong, where (file, line, key or shape) and what to do. Tools print it
     without a traceback and leave with exit code 2; anything else that is raised is a bug.
     """
+
+
+def offer(name: str, valid: Iterable[str]) -> str:
+    """A sentence with the valid name that is nearest to a wrong one, or with all of them."""
+    names = list(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Valid: {', '.join(names)}." if names else "There is none."

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Exports a trained model for Paddle Inference: python tools/export.py --run output/x --model student@finetune --task tnews."""
+"""Exports a model for Paddle Inference: tools/export.py --run output/x --model student@finetune --task tnews."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ernie_tiny.config import load_config  # noqa: E402
-from ernie_tiny.runtime import prepare, run_tool  # noqa: E402
+from ernie_tiny.config import load_config
+from ernie_tiny.runtime import prepare, run_tool
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ernie_tiny.runtime import prepare, run_tool  # noqa: E402
+from ernie_tiny.runtime import prepare, run_tool
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder that tools/export.py wrote")
-    parser.add_argument("--input", type=Path, help="a file of the task's own format; by default standard input")
+    parser.add_argument("--input", type=Path, default=Path("/dev/stdin"), help="a file of JSON lines")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-tokens", type=int, default=8192)
     return parser.parse_args()
@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     prepare("cpu", args.threads)
-    from ernie_tiny.data.reader import read_inputs
+    from ernie_tiny.data.inputs import read_inputs
     from ernie_tiny.deploy.predictor import Predictor
 
     predictor = Predictor(args.model, args.threads)

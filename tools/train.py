@@ -10,8 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ernie_tiny.config import load_config  # noqa: E402
-from ernie_tiny.runtime import prepare, run_tool  # noqa: E402
+from ernie_tiny.config import load_config
+from ernie_tiny.runtime import prepare, run_tool
 
 
 def parse_args() -> argparse.Namespace:

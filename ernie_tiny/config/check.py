@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from typing import Callable, Dict, Iterable, List, Optional, Tuple
+from collections.abc import Iterable
+from typing import Callable, Optional
 
-from ernie_tiny.config.schema import RelationTerm, RunConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import DROPOUTS, RelationTerm, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import SHAPES, EncoderShape, shape_of
-from ernie_tiny.errors import InputError
+from ernie_tiny.errors import InputError, offer
 
 Fault = Callable[[str, str], InputError]
 
@@ -39,15 +39,9 @@ def check(run: RunConfig, fault: Fault) -> RunConfig:
     return run
 
 
-def _offer(name: str, valid: Iterable[str]) -> str:
-    valid = sorted(valid)
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]}?" if close else f"Valid: {', '.join(valid) or 'none'}."
-
-
 def _check_choice(value: str, choices: str, key: str, fault: Fault) -> None:
     if value not in CHOICES[choices]:
-        raise fault(key, f"= {value!r}: {_offer(value, CHOICES[choices])}")
+        raise fault(key, f"= {value!r}: {offer(value, CHOICES[choices])}")
 
 
 def _check_models(run: RunConfig, fault: Fault) -> None:
@@ -55,13 +49,19 @@ def _check_models(run: RunConfig, fault: Fault) -> None:
         key = f"models.{name}"
         _check_choice(model.family, "family", f"{key}.family", fault)
         if model.shape is not None and model.shape not in SHAPES:
-            raise fault(f"{key}.shape", f"= {model.shape!r}: {_offer(model.shape, SHAPES)}")
+            raise fault(f"{key}.shape", f"= {model.shape!r}: {offer(model.shape, SHAPES)}")
+        if model.pretrained is not None:
+            for number in ("shape", *(f.name for f in dataclasses.fields(EncoderShape) if f.name not in DROPOUTS)):
+                if getattr(model, number, None) is not None:
+                    raise fault(f"{key}.{number}", f"cannot be given: {model.pretrained} is pretrained and sets it.")
         try:
             shape = shape_of(model)
         except KeyError as missing:
             raise fault(key, f"needs {missing.args[0]}, or a `shape` or `pretrained` that sets it.") from None
         except (ValueError, TypeError) as error:
-            raise fault(f"{key}.pretrained", f"= {model.pretrained!r}: its config.json is no encoder's: {error}") from None
+            raise fault(
+                f"{key}.pretrained", f"= {model.pretrained!r}: its config.json is no encoder's: {error}"
+            ) from None
         if shape is not None and shape.hidden_size % shape.num_attention_heads:
             heads = [n for n in _divisors(shape.hidden_size) if n <= 32]
             raise fault(
@@ -80,7 +80,7 @@ def _multiples_near(shape: EncoderShape) -> str:
     return _listed([width for width in (below, below + heads) if width])
 
 
-def _divisors(number: int) -> List[int]:
+def _divisors(number: int) -> list[int]:
     return [n for n in range(1, number + 1) if number % n == 0]
 
 
@@ -90,23 +90,24 @@ def _listed(numbers: Iterable[int]) -> str:
 
 def _unlink_skipped(run: RunConfig) -> RunConfig:
     """Skipped stages taken out; a reference to one becomes a reference to what it would have started from."""
-    links: Dict[str, str] = {}
+    links: dict[str, str] = {}
     for stage in run.stages:
         if stage.skip:
             links[f"{split_reference(stage.train)[0]}@{stage.name}"] = links.get(stage.train, stage.train)
 
-    def relink(reference: Optional[str]) -> Optional[str]:
-        return links.get(reference, reference) if reference is not None else None
-
     stages = tuple(
-        dataclasses.replace(stage, train=relink(stage.train), teacher=relink(stage.teacher))
+        dataclasses.replace(
+            stage,
+            train=links.get(stage.train, stage.train),
+            teacher=stage.teacher and links.get(stage.teacher, stage.teacher),
+        )
         for stage in run.stages
         if not stage.skip
     )
     return dataclasses.replace(run, stages=stages)
 
 
-def _check_stage(run: RunConfig, stage: StageConfig, before: Tuple[StageConfig, ...], fault: Fault) -> None:
+def _check_stage(run: RunConfig, stage: StageConfig, before: tuple[StageConfig, ...], fault: Fault) -> None:
     key = f"stages.{stage.name}"
     _check_reference(run, stage.train, f"{key}.train", before, fault, stage)
     if stage.teacher is not None:
@@ -124,13 +125,13 @@ def _check_reference(
     run: RunConfig,
     reference: str,
     key: str,
-    before: Tuple[StageConfig, ...],
+    before: tuple[StageConfig, ...],
     fault: Fault,
     user: Optional[StageConfig] = None,
 ) -> None:
     model, stage_name = split_reference(reference)
     if model not in run.models:
-        raise fault(key, f"= {reference!r}: there is no model {model!r}. {_offer(model, run.models)}")
+        raise fault(key, f"= {reference!r}: there is no model {model!r}. {offer(model, run.models)}")
     if stage_name is None:
         return
     stages = {stage.name: stage for stage in before if split_reference(stage.train)[0] == model}
@@ -138,7 +139,7 @@ def _check_reference(
         raise fault(
             key,
             f"= {reference!r}: no stage before this one is named {stage_name!r} and trains {model!r}. "
-            f"{_offer(stage_name, stages)}",
+            f"{offer(stage_name, stages)}",
         )
     source = stages[stage_name]
     if source.per_task and user is not None:
@@ -156,13 +157,13 @@ def _check_stage_data(run: RunConfig, stage: StageConfig, key: str, fault: Fault
     if not data.tasks and data.corpus is None:
         raise fault(f"{key}.data", "has neither tasks nor a corpus.")
     if data.corpus is not None and data.corpus not in run.data.corpora:
-        raise fault(f"{key}.data.corpus", f"= {data.corpus!r}: {_offer(data.corpus, run.data.corpora)}")
+        raise fault(f"{key}.data.corpus", f"= {data.corpus!r}: {offer(data.corpus, run.data.corpora)}")
     if stage.per_task and not data.tasks:
         raise fault(f"{key}.per_task", "is true, but data.tasks is empty.")
     _check_choice(data.sampling.strategy, "sampling.strategy", f"{key}.data.sampling.strategy", fault)
     for task in data.sampling.weights:
         if task not in data.tasks:
-            raise fault(f"{key}.data.sampling.weights.{task}", f"is no task of the stage. {_offer(task, data.tasks)}")
+            raise fault(f"{key}.data.sampling.weights.{task}", f"is no task of the stage. {offer(task, data.tasks)}")
 
 
 def _check_objective(run: RunConfig, stage: StageConfig, key: str, fault: Fault) -> None:
@@ -236,7 +237,7 @@ def _check_results(run: RunConfig, fault: Fault) -> None:
         _check_final(run, run.export.model, "export.model", run.export.tasks, fault)
 
 
-def _check_final(run: RunConfig, reference: str, key: str, tasks: Tuple[str, ...], fault: Fault) -> None:
+def _check_final(run: RunConfig, reference: str, key: str, tasks: tuple[str, ...], fault: Fault) -> None:
     _check_reference(run, reference, key, run.stages, fault)
     stage_name = split_reference(reference)[1]
     if stage_name is None:
@@ -247,4 +248,4 @@ def _check_final(run: RunConfig, reference: str, key: str, tasks: Tuple[str, ...
     for task in tasks:
         if task not in stage.data.tasks:
             raise fault(f"{key.split('.')[0]}.tasks", f"holds {task!r}, which {reference} has not learned. "
-                        f"{_offer(task, stage.data.tasks)}")
+                        f"{offer(task, stage.data.tasks)}")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple, Union, get_type_hints
+from typing import Any, Union, get_type_hints
 
 import yaml
 
 from ernie_tiny.config.check import check
 from ernie_tiny.config.schema import RunConfig
-from ernie_tiny.errors import InputError
+from ernie_tiny.errors import InputError, offer
 
-Origins = Dict[str, str]
+Origins = dict[str, str]
 
 
 def load_config(path: Union[str, Path], overrides: Sequence[str] = ()) -> RunConfig:
@@ -57,7 +57,7 @@ class _Fault:
         return InputError(f"{origin}: {key}{' ' if key else ''}{reason}")
 
 
-def _read(path: Path, origins: Origins, above: Tuple[Path, ...]) -> Dict[str, Any]:
+def _read(path: Path, origins: Origins, above: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in above:
         chain = " -> ".join(str(p) for p in (*above, path.resolve()))
         raise InputError(f"{path}: _BASE_ goes round in a circle: {chain}. Remove one of the references.")
@@ -69,7 +69,7 @@ def _read(path: Path, origins: Origins, above: Tuple[Path, ...]) -> Dict[str, An
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text: {error}.") from None
     try:
-        content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506, a SafeLoader
+        content = yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):
@@ -79,14 +79,14 @@ def _read(path: Path, origins: Origins, above: Tuple[Path, ...]) -> Dict[str, An
         bases = [bases]
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise InputError(f"{path}: _BASE_ = {bases!r}: give a file name or a list of file names.")
-    merged: Dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for base in bases:
         _merge(merged, _read(path.parent / base, origins, (*above, path.resolve())), "", None, origins)
     _merge(merged, content, "", str(path), origins)
     return merged
 
 
-def _merge(target: Dict[str, Any], source: Mapping[str, Any], prefix: str, origin: Any, origins: Origins) -> None:
+def _merge(target: dict[str, Any], source: Mapping[str, Any], prefix: str, origin: Any, origins: Origins) -> None:
     for key, value in source.items():
         dotted = f"{prefix}{key}"
         present = target.get(key)
@@ -109,12 +109,12 @@ def _note_origin(dotted: str, value: Any, origin: str, origins: Origins) -> None
             _note_origin(f"{dotted}.{key}", item, origin, origins)
 
 
-def _apply(raw: Dict[str, Any], override: str, origins: Origins) -> None:
+def _apply(raw: dict[str, Any], override: str, origins: Origins) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise InputError(f"-o {override}: write key.sub=value.")
     try:
-        value = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
+        value = yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.YAMLError as error:
         raise InputError(f"-o {override}: the value is not valid YAML: {error}") from None
     node: Any = raw
@@ -136,22 +136,13 @@ def _apply(raw: Dict[str, Any], override: str, origins: Origins) -> None:
     _note_origin(key, value, f"-o {override}", origins)
 
 
-def _index(items: List[Any], part: str, where: str) -> int:
+def _index(items: list[Any], part: str, where: str) -> int:
     names = [item.get("name") if isinstance(item, dict) else None for item in items]
     if part in names:
         return names.index(part)
     if part.isdigit() and int(part) < len(items):
         return int(part)
-    raise InputError(f"{where}: no such element. {nearest(part, [n for n in names if n])}")
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """A sentence that offers the nearest valid name, or lists them all."""
-    valid = sorted(valid)
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean {close[0]}?"
-    return f"Valid: {', '.join(valid)}." if valid else "None is defined."
+    raise InputError(f"{where}: no such element. {offer(part, [n for n in names if n])}")
 
 
 def _build(kind: Any, value: Any, key: str, fault: _Fault) -> Any:
@@ -185,7 +176,7 @@ def _build_dataclass(kind: Any, value: Any, key: str, fault: _Fault) -> Any:
     prefix = f"{key}." if key else ""
     for name in value:
         if name not in hints:
-            raise fault(f"{prefix}{name}", f"= {value[name]!r}: unknown key. {nearest(str(name), hints)}")
+            raise fault(f"{prefix}{name}", f"= {value[name]!r}: unknown key. {offer(str(name), hints)}")
     for item in dataclasses.fields(kind):
         required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
         if required and item.name not in value:
@@ -221,7 +212,7 @@ def _plain(value: Any) -> Any:
 class _UniqueKeyLoader(yaml.SafeLoader):
     """A SafeLoader that refuses a key written twice, which YAML would silently take from the last place."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Dict, Mapping, Optional, Tuple
+from typing import Optional
+
+CORPUS_LENGTH = 128  # tokens of an input of general text where a stage does not say
+
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")  # what may be changed of a pretrained model
 
 
 @dataclass(frozen=True)
@@ -24,12 +29,12 @@ class TaskConfig:
     """A user's own task; the fields are those of ernie_tiny.data.task.TaskSpec."""
 
     kind: str
-    files: Mapping[str, Tuple[str, ...]]  # split to files, relative to data.root
-    texts: Tuple[str, ...] = ()
-    labels: Tuple[str, ...] = ()
+    files: Mapping[str, tuple[str, ...]]  # split to files, relative to data.root
+    texts: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     label_field: str = "label"
     id_field: str = "id"
-    drop_labels: Tuple[str, ...] = ()
+    drop_labels: tuple[str, ...] = ()
     file_format: str = "jsonl"
     metric: str = "accuracy"
     max_length: int = 128
@@ -39,7 +44,7 @@ class TaskConfig:
 class CorpusConfig:
     """General text: a paragraph a line, a blank line between documents."""
 
-    files: Tuple[str, ...]  # files or patterns (*.txt), relative to data.root
+    files: tuple[str, ...]  # files or patterns (*.txt), relative to data.root
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class ModelConfig:
     hidden_dropout_prob: Optional[float] = None
     attention_probs_dropout_prob: Optional[float] = None
     init_from: Optional[str] = None  # model or model@stage whose layers and embeddings the model starts with
-    init_layers: Tuple[int, ...] = ()  # which of its layers, counted from 0
+    init_layers: tuple[int, ...] = ()  # which of its layers, counted from 0
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,9 @@ class SamplingConfig:
 class StageDataConfig:
     """Tasks with their train splits, or one corpus."""
 
-    tasks: Tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
     corpus: Optional[str] = None
-    max_length: Optional[int] = None  # tokens; by default the task's own, 128 for a corpus
+    max_length: Optional[int] = None  # tokens; by default the task's own, CORPUS_LENGTH for general text
     examples: Optional[int] = None  # take only the first so many training examples of a task
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
@@ -119,7 +124,7 @@ class RelationTerm:
     """Self-attention relations (MiniLMv2)."""
 
     weight: float = 1.0
-    pairs: Tuple[str, ...] = ("qq", "kk", "vv")
+    pairs: tuple[str, ...] = ("qq", "kk", "vv")
     relation_heads: int = 12
     teacher_layer: int = -1  # counted from 0, or from the end
     student_layer: int = -1
@@ -133,7 +138,7 @@ class ObjectiveConfig:
     mlm: Optional[MlmTerm] = None
     relation: Optional[RelationTerm] = None
 
-    def terms(self) -> Dict[str, object]:
+    def terms(self) -> dict[str, object]:
         """The terms that are present, by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
@@ -149,8 +154,8 @@ class OptimConfig:
     learning_rate: float = 5.0e-5
     max_steps: Optional[int] = None  # optimizer steps; or
     epochs: Optional[float] = None  # passes over the tasks' training examples
-    batch_size: Optional[int] = None  # examples (corpus: sequences) a step and process; or
-    max_tokens: Optional[int] = None  # padded tokens a step and process, in length-bucketed batches
+    batch_size: Optional[int] = None  # examples (corpus: sequences) a batch, over all processes; or
+    max_tokens: Optional[int] = None  # padded tokens a batch, over all processes, in length-bucketed batches
     accumulate: int = 1  # batches summed into one optimizer step
     warmup_ratio: float = 0.1
     weight_decay: float = 0.01
@@ -182,7 +187,7 @@ class StageConfig:
     auxiliary_layers: int = 0  # extra top layers of the trained model, dropped at the end (ERNIE 3.0 Titan, ALD)
     optim: OptimConfig = field(default_factory=OptimConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
-    seed: Optional[int] = None  # by default the run's
+    seed: Optional[int] = None  # of initial weights, order and dropout; by default the run's
 
 
 @dataclass(frozen=True)
@@ -192,7 +197,7 @@ class ReportConfig:
     teacher: Optional[str] = None
     student: Optional[str] = None
     baseline: Optional[str] = None  # the same student without distillation
-    tasks: Tuple[str, ...] = ()  # by default those of the student's stage
+    tasks: tuple[str, ...] = ()  # by default those of the student's stage
     examples: Optional[int] = None  # take only the first so many dev examples of a task
     batch_tokens: int = 8192
 
@@ -202,7 +207,7 @@ class ExportConfig:
     """Which model becomes a Paddle Inference model, one folder a task."""
 
     model: Optional[str] = None  # model@stage; nothing is exported without it
-    tasks: Tuple[str, ...] = ()  # by default those of the model's stage
+    tasks: tuple[str, ...] = ()  # by default those of the model's stage
     parity_examples: int = 32
     tolerance: float = 1.0e-4
 
@@ -213,7 +218,7 @@ class RunConfig:
 
     name: str
     models: Mapping[str, ModelConfig]
-    stages: Tuple[StageConfig, ...]
+    stages: tuple[StageConfig, ...]
     output_dir: Optional[str] = None  # by default output/<name>
     seed: int = 42
     data: DataConfig = field(default_factory=DataConfig)
@@ -231,7 +236,7 @@ class RunConfig:
         return next(stage for stage in self.stages if stage.name == name)
 
 
-def split_reference(reference: str) -> Tuple[str, Optional[str]]:
+def split_reference(reference: str) -> tuple[str, Optional[str]]:
     """(model, stage) of "model@stage"; the stage is None for a model as configured."""
     model, _, stage = reference.partition("@")
     return model, stage or None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Optional
 
 from ernie_tiny.config.schema import ModelConfig
 
@@ -60,7 +60,7 @@ class EncoderShape:
 
 
 # ERNIE 3.0 Tiny v2 (no task-type embedding); base has the same shape as ernie-3.0-base-zh.
-SHAPES: Dict[str, EncoderShape] = {
+SHAPES: dict[str, EncoderShape] = {
     "base": EncoderShape(12, 768, 12, 3072),
     "medium": EncoderShape(6, 768, 12, 3072),
     "mini": EncoderShape(6, 384, 12, 1536),
@@ -69,7 +69,7 @@ SHAPES: Dict[str, EncoderShape] = {
     "pico": EncoderShape(3, 128, 2, 512),
 }
 
-PRETRAINED: Dict[str, EncoderShape] = {
+PRETRAINED: dict[str, EncoderShape] = {
     "ernie-3.0-xbase-zh": EncoderShape(20, 1024, 16, 4096, task_type_vocab_size=16),
     "ernie-3.0-base-zh": EncoderShape(12, 768, 12, 3072, task_type_vocab_size=TASK_TYPES),
     **{

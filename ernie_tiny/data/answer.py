@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Sequence
+from collections.abc import Sequence
+from typing import Callable
 
 import numpy as np
 
-from ernie_tiny.data.batch import Batch, Feature
+from ernie_tiny.batch import Batch, Feature
 from ernie_tiny.data.batching import collate, plan_batches
 from ernie_tiny.data.decode import decode
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
@@ -19,7 +20,7 @@ def answer(
     pad_id: int,
     batch_tokens: int,
     network: Callable[[Batch], np.ndarray],
-) -> List[Prediction]:
+) -> list[Prediction]:
     """Predictions in the order of the examples, each example exactly once.
 
     Args:
@@ -29,7 +30,7 @@ def answer(
     """
     lengths = np.array([max(len(ids) for ids, _ in f.sequences) * len(f.sequences) for f in features])
     budget = max(batch_tokens, int(lengths.max(initial=1)))
-    logits: Dict[int, np.ndarray] = {}
+    logits: dict[int, np.ndarray] = {}
     for indices in plan_batches(lengths, seed=0, epoch=0, batch_size=None, max_tokens=budget, shuffle=False):
         batch = collate([features[index] for index in indices], spec.name, pad_id)
         for index, values in zip(indices, network(batch)):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Mapping, Optional, Tuple
+from typing import Optional
 
 HEAD_OF_KIND = {
     "classification": "classification",
@@ -37,12 +38,12 @@ class TaskSpec:
 
     name: str
     kind: str
-    files: Mapping[str, Tuple[str, ...]]
-    texts: Tuple[str, ...] = ()
-    labels: Tuple[str, ...] = ()
+    files: Mapping[str, tuple[str, ...]]
+    texts: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     label_field: str = "label"
     id_field: str = "id"
-    drop_labels: Tuple[str, ...] = ()
+    drop_labels: tuple[str, ...] = ()
     file_format: str = "jsonl"
     metric: str = "accuracy"
     max_length: int = 128
@@ -77,10 +78,10 @@ class Example:
     """
 
     id: str
-    texts: Tuple[str, ...]
+    texts: tuple[str, ...]
     label: Optional[int] = None
-    candidates: Tuple[str, ...] = ()
-    answers: Tuple[Answer, ...] = ()
+    candidates: tuple[str, ...] = ()
+    answers: tuple[Answer, ...] = ()
     group: str = ""
 
 
@@ -88,7 +89,7 @@ class Example:
 class Split:
     """The examples of one split and what was left out of it."""
 
-    examples: Tuple[Example, ...]
+    examples: tuple[Example, ...]
     dropped: int = 0
 
 
@@ -104,4 +105,4 @@ class Prediction:
 
     id: str
     answer: str
-    scores: Tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()

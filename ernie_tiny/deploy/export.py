@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Any
 
 import numpy as np
 import paddle
 from paddle.static import InputSpec
 
-from ernie_tiny.data.batch import Feature
+from ernie_tiny.batch import Feature
 from ernie_tiny.data.batching import collate
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
@@ -37,7 +38,7 @@ def export_model(
     static = paddle.jit.to_static(single, input_spec=signature, full_graph=True)
     paddle.jit.save(static, str(folder / MODEL_PREFIX))
     tokenizer.save(folder)
-    description: Dict[str, Any] = {
+    description: dict[str, Any] = {
         "task": {**dataclasses.asdict(spec), "max_length": max_length},
         "inputs": [{"name": name, "dtype": "int64", "shape": ["rows", "length"]} for name in INPUTS],
         "output": {"name": "logits", "dtype": "float32", "head": spec.head},
@@ -45,7 +46,7 @@ def export_model(
     (folder / TASK_FILE).write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-def parity(folder: Path, model: MultiTaskModel, features: Sequence[Feature], pad_id: int) -> Dict[str, float]:
+def parity(folder: Path, model: MultiTaskModel, features: Sequence[Feature], pad_id: int) -> dict[str, float]:
     """Largest absolute difference of the logits between dygraph and the static graph, and Paddle Inference."""
     spec_name = json.loads((folder / TASK_FILE).read_text(encoding="utf-8"))["task"]["name"]
     single = SingleTaskModel(model, spec_name)
@@ -66,7 +67,7 @@ def parity(folder: Path, model: MultiTaskModel, features: Sequence[Feature], pad
 
 def check_parity(
     folder: Path, model: MultiTaskModel, features: Sequence[Feature], pad_id: int, tolerance: float
-) -> Dict[str, float]:
+) -> dict[str, float]:
     """The differences that `parity` measures.
 
     Raises:

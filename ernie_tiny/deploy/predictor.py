@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Any, Optional
 
 import numpy as np
 from paddle import inference
 
+from ernie_tiny.batch import Batch
 from ernie_tiny.data.answer import answer
-from ernie_tiny.data.batch import Batch
 from ernie_tiny.data.features import featurise
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import load_tokenizer
@@ -67,7 +68,7 @@ class Predictor:
         self.tokenizer = load_tokenizer(folder)
         self._session = Session(folder, threads, gpu)
 
-    def predict(self, examples: Sequence[Example], batch_tokens: int = 8192) -> List[Prediction]:
+    def predict(self, examples: Sequence[Example], batch_tokens: int = 8192) -> list[Prediction]:
         """Predictions in the order of the examples; cloze examples of one group belong into one call."""
         features = featurise(self.spec, examples, self.tokenizer, self.spec.max_length)
         return answer(self.spec, examples, features, self.tokenizer.pad_id, batch_tokens, self._network)
@@ -78,6 +79,6 @@ class Predictor:
 
 
 def _read_spec(description: Path) -> TaskSpec:
-    values = json.loads(description.read_text(encoding="utf-8"))["task"]
-    tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    values: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))["task"]
+    tuples: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     return TaskSpec(**tuples)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List
 
 import numpy as np
 
-from ernie_tiny.data.batch import Batch
+from ernie_tiny.batch import Batch
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.deploy.predictor import Session
 
@@ -33,14 +32,16 @@ class Speed:
     threads: int
 
 
-def measure(folders: List[Path], length: int = 64, batch_size: int = 32, threads: int = 1, calls: int = 40) -> List[Speed]:
+def measure(
+    folders: list[Path], length: int = 64, batch_size: int = 32, threads: int = 1, calls: int = 40
+) -> list[Speed]:
     """The speeds of exported models, measured in turn, call by call, so that a drift of the machine hits all alike."""
     sessions = [Session(folder, threads) for folder in folders]
     vocabularies = [load_tokenizer(folder).vocab_size for folder in folders]
     singles = [_random_batch(1, length, size) for size in vocabularies]
     batches = [_random_batch(batch_size, length, size) for size in vocabularies]
-    latencies: List[List[float]] = [[] for _ in folders]
-    batch_seconds: List[List[float]] = [[] for _ in folders]
+    latencies: list[list[float]] = [[] for _ in folders]
+    batch_seconds: list[list[float]] = [[] for _ in folders]
     for call in range(calls + 2):
         for index, session in enumerate(sessions):
             seconds = _timed(session, singles[index])

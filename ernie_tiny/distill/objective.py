@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Dict, FrozenSet, Optional, Tuple
+from typing import Optional
 
 import paddle
 from paddle import Tensor, nn
 
+from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import ObjectiveConfig, RelationTerm
-from ernie_tiny.data.batch import Batch
 from ernie_tiny.distill.losses import cross_entropy, relation_kl, span_cross_entropy
 from ernie_tiny.models.signals import SignalRequest, Signals, to_tensor
 
@@ -21,8 +21,8 @@ class Objective(nn.Layer):
     def __init__(self, config: ObjectiveConfig, student_layers: int, teacher_layers: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.weights: Dict[str, float] = {name: term.weight for name, term in config.terms().items()}  # type: ignore[attr-defined]
-        student_projections: FrozenSet[int] = frozenset()
+        self.weights: dict[str, float] = {name: term.weight for name, term in config.terms().items()}  # type: ignore[attr-defined]
+        student_projections: frozenset[int] = frozenset()
         self.teacher_request = SignalRequest()
         if config.relation is not None:
             self.student_layer = config.relation.student_layer % student_layers
@@ -32,9 +32,9 @@ class Objective(nn.Layer):
         supervised = config.hard is not None or config.mlm is not None
         self.student_request = SignalRequest(logits=supervised, projections=student_projections)
 
-    def forward(self, student: Signals, teacher: Optional[Signals], batch: Batch) -> Tuple[Tensor, Dict[str, Tensor]]:
+    def forward(self, student: Signals, teacher: Optional[Signals], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and each raw term by name."""
-        terms: Dict[str, Tensor] = {}
+        terms: dict[str, Tensor] = {}
         if self.config.hard is not None:
             terms["hard"] = supervised_loss(student, batch)
         if self.config.mlm is not None:

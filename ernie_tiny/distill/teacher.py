@@ -7,7 +7,7 @@ import time
 import paddle
 from paddle import nn
 
-from ernie_tiny.data.batch import Batch
+from ernie_tiny.batch import Batch
 from ernie_tiny.models.signals import SignalRequest, Signals
 
 

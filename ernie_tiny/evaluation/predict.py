@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import paddle
 
+from ernie_tiny.batch import Batch, Feature
 from ernie_tiny.data.answer import answer
-from ernie_tiny.data.batch import Batch, Feature
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
@@ -21,7 +21,7 @@ def predict(
     features: Sequence[Feature],
     pad_id: int,
     batch_tokens: int = 8192,
-) -> List[Prediction]:
+) -> list[Prediction]:
     """The model's predictions in the order of the examples; see ernie_tiny.data.answer for the arguments."""
 
     def network(batch: Batch) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -27,10 +28,10 @@ class ModelResult:
     reference: str
     parameters: int
     embedding_parameters: int
-    scores: Dict[str, Dict[str, float]] = field(default_factory=dict)
-    main: Dict[str, float] = field(default_factory=dict)
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    main: dict[str, float] = field(default_factory=dict)
     megabytes: Optional[float] = None
-    speed: Optional[Dict[str, float]] = None
+    speed: Optional[dict[str, float]] = None
 
     @property
     def average(self) -> float:
@@ -44,21 +45,21 @@ def mean(scores: Mapping[str, float]) -> float:
 
 def summarise(
     name: str,
-    models: List[ModelResult],
+    models: list[ModelResult],
     majority: Mapping[str, float],
     metrics: Mapping[str, str],
     examples: Mapping[str, int],
     agreement: Mapping[str, float],
-    exports: Mapping[str, Dict[str, Any]],
-    stages: List[Dict[str, Any]],
-) -> Dict[str, Any]:
+    exports: Mapping[str, dict[str, Any]],
+    stages: list[dict[str, Any]],
+) -> dict[str, Any]:
     """The content of results.json.
 
     Keys beside the arguments: each model has its `average`; `quality_kept` is the student over the teacher in
     percent, `gain` the student less the same student without distillation in points, each by task and average.
     """
     by_role = {model.role: model for model in models}
-    results: Dict[str, Any] = {
+    results: dict[str, Any] = {
         "name": name,
         "models": [{**asdict(model), "average": model.average} for model in models],
         "majority": dict(majority),
@@ -76,6 +77,6 @@ def summarise(
     return results
 
 
-def _by_task(one: ModelResult, other: ModelResult, compare: Callable[[float, float], float]) -> Dict[str, float]:
+def _by_task(one: ModelResult, other: ModelResult, compare: Callable[[float, float], float]) -> dict[str, float]:
     values = {task: compare(one.main[task], other.main[task]) for task in one.main if other.main.get(task)}
     return {**values, "average": compare(one.average, other.average)}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from paddle import nn
 from paddlenlp import transformers
@@ -33,9 +34,11 @@ def build_encoder(family: str, shape: Mapping[str, Any]) -> nn.Layer:
     return getattr(transformers, f"{prefix}Model")(config)
 
 
-def load_encoder(pretrained: str) -> nn.Layer:
+def load_encoder(pretrained: str, **changes: float) -> nn.Layer:
     """A pretrained encoder by PaddleNLP name (downloaded once) or from a local folder.
 
+    Args:
+        changes: Values of its configuration that do not change its shape: the dropout probabilities.
     Raises:
         InputError: nothing of that name can be had, or the weights do not fit the folder's config.json.
     """
@@ -43,7 +46,7 @@ def load_encoder(pretrained: str) -> nn.Layer:
     if folder.is_dir():
         _check_folder(folder)
     try:
-        encoder = transformers.AutoModel.from_pretrained(pretrained)
+        encoder = transformers.AutoModel.from_pretrained(pretrained, **changes)
     except (OSError, ValueError, RuntimeError, AttributeError, KeyError, AssertionError) as error:
         raise InputError(
             f"{pretrained}: cannot be loaded as a pretrained model ({_first_line(error)}). Give the name of a "

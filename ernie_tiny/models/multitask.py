@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Optional
 
 import numpy as np
 import paddle
 from paddle import Tensor, nn
 from safetensors.numpy import load_file, save_file
 
-from ernie_tiny.data.batch import Batch
+from ernie_tiny.batch import Batch
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import load_encoder
 from ernie_tiny.models.heads import ChoiceHead, ClassificationHead, MaskedTokenHead, SpanHead
@@ -35,7 +36,7 @@ class HeadSpec:
 
     task: str
     kind: str
-    labels: Tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 class MultiTaskModel(nn.Layer):
@@ -45,7 +46,7 @@ class MultiTaskModel(nn.Layer):
         super().__init__()
         self.encoder = encoder
         self.heads = nn.LayerDict()
-        self.head_specs: Dict[str, HeadSpec] = {}
+        self.head_specs: dict[str, HeadSpec] = {}
         for spec in heads:
             self.add_head(spec)
         self.masked_token_head = MaskedTokenHead(self._embedding) if masked_tokens else None
@@ -140,14 +141,17 @@ def save_model(model: MultiTaskModel, folder: Path) -> None:
         for name, value in model.masked_token_head.state_dict().items():
             weights[f"masked_token_head.{name}"] = value.numpy()
     save_file({name: np.ascontiguousarray(value) for name, value in weights.items()}, folder / HEAD_WEIGHTS_FILE)
-    specs: List[dict] = [asdict(spec) for spec in model.head_specs.values()]
+    specs: list[dict] = [asdict(spec) for spec in model.head_specs.values()]
     content = {"heads": specs, "masked_tokens": model.masked_token_head is not None}
     (folder / HEADS_FILE).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-def load_model(pretrained: str) -> MultiTaskModel:
-    """The model of a folder that save_model wrote, or any pretrained encoder, without heads, by name or folder."""
-    encoder = load_encoder(pretrained)
+def load_model(pretrained: str, **changes: float) -> MultiTaskModel:
+    """The model of a folder that save_model wrote, or any pretrained encoder, without heads, by name or folder.
+
+    `changes` are those of load_encoder.
+    """
+    encoder = load_encoder(pretrained, **changes)
     specs_file = Path(pretrained) / HEADS_FILE
     if not specs_file.is_file():
         return MultiTaskModel(encoder)
@@ -160,7 +164,7 @@ def load_model(pretrained: str) -> MultiTaskModel:
     return model
 
 
-def _set_weights(layer: Optional[nn.Layer], prefix: str, weights: Dict[str, np.ndarray]) -> None:
+def _set_weights(layer: Optional[nn.Layer], prefix: str, weights: dict[str, np.ndarray]) -> None:
     if layer is not None:
         own = {name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}
         layer.set_state_dict({name: paddle.to_tensor(value) for name, value in own.items()})

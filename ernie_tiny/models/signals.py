@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Dict, FrozenSet, Iterator, List, Optional
+from typing import Any, Optional
 
 import paddle
 from paddle import Tensor, nn
@@ -20,7 +21,7 @@ class SignalRequest:
     """
 
     logits: bool = False
-    projections: FrozenSet[int] = frozenset()
+    projections: frozenset[int] = frozenset()
 
     @property
     def last_layer(self) -> int:
@@ -41,15 +42,15 @@ class Signals:
 
     attention_mask: Tensor
     logits: Optional[Tensor] = None
-    queries: Dict[int, Tensor] = field(default_factory=dict)
-    keys: Dict[int, Tensor] = field(default_factory=dict)
-    values: Dict[int, Tensor] = field(default_factory=dict)
+    queries: dict[int, Tensor] = field(default_factory=dict)
+    keys: dict[int, Tensor] = field(default_factory=dict)
+    values: dict[int, Tensor] = field(default_factory=dict)
 
 
 @contextmanager
 def tap(encoder: nn.Layer, request: SignalRequest, signals: Signals) -> Iterator[None]:
     """Fills `signals` with the requested projections of every forward pass inside the block."""
-    hooks: List[Any] = []
+    hooks: list[Any] = []
     layers = encoder.encoder.layers
     for index in sorted(request.projections):
         attention = layers[index].self_attn
@@ -66,7 +67,7 @@ def tap(encoder: nn.Layer, request: SignalRequest, signals: Signals) -> Iterator
             hook.remove()
 
 
-def _storing_in(store: Dict[int, Tensor], index: int) -> Any:
+def _storing_in(store: dict[int, Tensor], index: int) -> Any:
     def hook(_layer: nn.Layer, _inputs: Any, output: Tensor) -> None:
         store[index] = output
 

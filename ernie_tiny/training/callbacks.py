@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from paddlenlp.trainer import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from tqdm import tqdm
@@ -61,7 +61,7 @@ class StageLog(TrainerCallback):
         if self._bar is not None:
             self._bar.update(1)
 
-    def record(self, step: int, values: Dict[str, float]) -> None:
+    def record(self, step: int, values: dict[str, float]) -> None:
         """One set of scalars: losses by name, learning rate, speed."""
         self.events.write("log", stage=self.stage, step=step, **values)
         for name, value in values.items():
@@ -71,7 +71,7 @@ class StageLog(TrainerCallback):
             shown = [f"{name} {value:.4g}" for name, value in values.items() if _is_shown(name)]
             self._bar.set_postfix_str(" ".join(shown), refresh=False)
 
-    def scores(self, step: int, scores: Dict[str, float]) -> None:
+    def scores(self, step: int, scores: dict[str, float]) -> None:
         """Scores on dev, in percent."""
         self.events.write("scores", stage=self.stage, step=step, **scores)
         for name, value in scores.items():
@@ -92,7 +92,7 @@ def _is_shown(name: str) -> bool:
     return name in ("loss", "tokens_per_second") or name.startswith("raw/")
 
 
-def read_events(folder: Path) -> List[Dict[str, Any]]:
+def read_events(folder: Path) -> list[dict[str, Any]]:
     """The events of a run, oldest first; a line cut off by a crash is left out."""
     path = folder / EVENTS_FILE
     if not path.is_file():

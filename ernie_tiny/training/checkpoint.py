@@ -8,9 +8,10 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional
+from typing import Optional
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"checkpoint-(\d+)$")
@@ -38,7 +39,7 @@ def damage(folder: Path) -> Optional[str]:
     if not manifest.is_file():
         return f"{MANIFEST} is missing"
     try:
-        checksums: Dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))
+        checksums: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))
     except ValueError:
         return f"{MANIFEST} is not valid JSON"
     for name, checksum in checksums.items():
@@ -78,12 +79,12 @@ def write_text(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def _checkpoints(folder: Path) -> List[Path]:
+def _checkpoints(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("checkpoint-*") if _NAME.search(path.name)]
     return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
-def _files(folder: Path) -> List[Path]:
+def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Optional
 
 from ernie_tiny.config.schema import RunConfig, split_reference
 from ernie_tiny.data.task import Prediction
@@ -26,12 +27,12 @@ EXPORT_FOLDER, SPEED_FOLDER, PREDICTIONS_FOLDER = "export", "speed", "prediction
 logger = logging.getLogger(__name__)
 
 
-def conclude(workspace: Workspace, stages: List[Dict[str, Any]]) -> Dict[str, Any]:
+def conclude(workspace: Workspace, stages: list[dict[str, Any]]) -> dict[str, Any]:
     """The run's results: scores, agreement, exports, sizes, speeds, and what each stage cost."""
     report = workspace.run.report
     tasks = report_tasks(workspace)
-    models: List[ModelResult] = []
-    predictions: Dict[str, Dict[str, List[Prediction]]] = {}
+    models: list[ModelResult] = []
+    predictions: dict[str, dict[str, list[Prediction]]] = {}
     for role in ROLES:
         reference = getattr(report, role)
         if reference is not None:
@@ -54,7 +55,7 @@ def conclude(workspace: Workspace, stages: List[Dict[str, Any]]) -> Dict[str, An
     )
 
 
-def report_tasks(workspace: Workspace) -> Tuple[str, ...]:
+def report_tasks(workspace: Workspace) -> tuple[str, ...]:
     """The tasks that the report compares: those named, or those of the student's (else the teacher's) stage."""
     report = workspace.run.report
     reference = report.student or report.teacher
@@ -68,10 +69,10 @@ def _dev(workspace: Workspace, task: str) -> Any:
 
 
 def _score_model(
-    workspace: Workspace, role: str, reference: str, tasks: Tuple[str, ...]
-) -> Tuple[ModelResult, Dict[str, List[Prediction]]]:
+    workspace: Workspace, role: str, reference: str, tasks: tuple[str, ...]
+) -> tuple[ModelResult, dict[str, list[Prediction]]]:
     result: ModelResult
-    predictions: Dict[str, List[Prediction]] = {}
+    predictions: dict[str, list[Prediction]] = {}
     for position, task in enumerate(tasks):
         model = workspace.model(reference, task)
         if position == 0:
@@ -88,7 +89,7 @@ def _score_model(
 
 def evaluate(
     workspace: Workspace, model: MultiTaskModel, reference: str, task: str, split: str, limit: Optional[int]
-) -> List[Prediction]:
+) -> list[Prediction]:
     """A model's predictions on a split, with the input length that its stage trained with."""
     length = workspace.stage_of(reference).data.max_length
     return predict(
@@ -101,13 +102,13 @@ def evaluate(
     )
 
 
-def write_predictions(path: Path, predictions: List[Prediction]) -> None:
+def write_predictions(path: Path, predictions: list[Prediction]) -> None:
     """One JSON object a line, keyed by example id."""
     lines = (json.dumps(dataclasses.asdict(prediction), ensure_ascii=False) for prediction in predictions)
     write_text(path, "\n".join(lines) + "\n")
 
 
-def _export(workspace: Workspace) -> Dict[str, Dict[str, Any]]:
+def _export(workspace: Workspace) -> dict[str, dict[str, Any]]:
     config = workspace.run.export
     if config.model is None:
         return {}
@@ -119,7 +120,7 @@ def _export(workspace: Workspace) -> Dict[str, Dict[str, Any]]:
     return exports
 
 
-def export_task(workspace: Workspace, reference: str, task: str, folder: Path) -> Dict[str, Any]:
+def export_task(workspace: Workspace, reference: str, task: str, folder: Path) -> dict[str, Any]:
     """Exports one model for one task and passes it through the parity gate; returns folder and differences."""
     config, spec = workspace.run.export, workspace.task(task)
     length = workspace.stage_of(reference).data.max_length or spec.max_length
@@ -132,7 +133,7 @@ def export_task(workspace: Workspace, reference: str, task: str, folder: Path) -
     return {"folder": str(folder), **differences}
 
 
-def _measure_speed(workspace: Workspace, models: List[ModelResult], tasks: Tuple[str, ...]) -> None:
+def _measure_speed(workspace: Workspace, models: list[ModelResult], tasks: tuple[str, ...]) -> None:
     """Fills in size and speed of teacher and student, from exports of the first task; a baseline has the student's."""
     folders = {}
     for result in models:
@@ -157,7 +158,7 @@ def evaluate_models(
     split: str,
     examples: Optional[int],
     output: Optional[Path],
-) -> Iterator[Dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Yields a row {model, task, examples, scores} for each task of each model; predictions go to `output`."""
     workspace = Workspace(run)
     compared = [getattr(run.report, role) for role in ROLES]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import yaml
 
 from ernie_tiny.config.load import to_yaml
-from ernie_tiny.config.schema import RunConfig, split_reference
+from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.report import html_page, text_table
@@ -36,10 +36,10 @@ def run_pipeline(run: RunConfig) -> None:
         print(f"All stages of {run.name} are done; results in {folder}. Remove the folder to run it again.")
         return
     if run.data.sample:
-        write_sample(Path(run.data.root), run.seed)
+        write_sample(Path(run.data.root))
     check_data(run)
     workspace = Workspace(run)
-    stages: List[Dict[str, Any]] = []
+    stages: list[dict[str, Any]] = []
     for stage in run.stages:
         for task in stage.data.tasks if stage.per_task else (None,):
             stages.append(run_stage(workspace, stage, task))
@@ -70,7 +70,7 @@ def record_run(run: RunConfig, folder: Path) -> None:
     write_text(folder / ENVIRONMENT_FILE, json.dumps(environment, indent=1))
 
 
-def _differences(old: Any, new: Any, key: str = "") -> List[str]:
+def _differences(old: Any, new: Any, key: str = "") -> list[str]:
     """Dotted keys whose values differ; list elements that have a name go by it."""
     if isinstance(old, dict) and isinstance(new, dict):
         names = [*old, *(name for name in new if name not in old)]
@@ -80,9 +80,10 @@ def _differences(old: Any, new: Any, key: str = "") -> List[str]:
             for found in _differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
         ]
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        names = [item.get("name", index) if isinstance(item, dict) else index for index, item in enumerate(old)]
         return [
             found
-            for index, (left, right) in enumerate(zip(old, new))
-            for found in _differences(left, right, f"{key}.{left.get('name', index) if isinstance(left, dict) else index}")
+            for name, left, right in zip(names, old, new)
+            for found in _differences(left, right, f"{key}.{name}")
         ]
     return [] if old == new else [key]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Optional
 
-from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import CORPUS_LENGTH, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import EncoderShape, shape_of
 from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.training.tasks import run_tasks
 
-CORPUS_LENGTH = 128
 BACKWARD = 2  # a backward pass costs about two forward passes
 
 
@@ -38,7 +37,7 @@ def plan(run: RunConfig) -> str:
     return "\n".join(lines)
 
 
-def _count(spec: TaskSpec, run: RunConfig) -> Optional[Tuple[int, int]]:
+def _count(spec: TaskSpec, run: RunConfig) -> Optional[tuple[int, int]]:
     """Training and dev examples, or None when the data is not there."""
     root = Path(run.data.root)
     files = [root / file for split in ("train", "dev") for file in spec.files.get(split, ())]
@@ -66,7 +65,7 @@ def _model_line(run: RunConfig, name: str) -> str:
     )
 
 
-def _task_line(spec: TaskSpec, count: Optional[Tuple[int, int]]) -> str:
+def _task_line(spec: TaskSpec, count: Optional[tuple[int, int]]) -> str:
     found = "no data below data.root" if count is None else f"{count[0]:,} train, {count[1]:,} dev"
     labels = f", {len(spec.labels)} labels" if spec.labels else ""
     return f"  {spec.name:<12} {spec.kind}{labels}, {spec.max_length} tokens: {found}"
@@ -75,13 +74,14 @@ def _task_line(spec: TaskSpec, count: Optional[Tuple[int, int]]) -> str:
 def _corpus_line(run: RunConfig, name: str) -> str:
     root = Path(run.data.root)
     files = [file for pattern in run.data.corpora[name].files for file in root.glob(pattern)]
-    found = f"{len(files)} files, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB" if files else "no data below data.root"
+    size = sum(file.stat().st_size for file in files) / 1e6
+    found = f"{len(files)} files, {size:.1f} MB" if files else "no data below data.root"
     return f"  {name:<12} general text: {found}"
 
 
 def _stage_lines(
-    run: RunConfig, stage: StageConfig, specs: Dict[str, TaskSpec], counts: Dict[str, Optional[Tuple[int, int]]]
-) -> List[str]:
+    run: RunConfig, stage: StageConfig, specs: dict[str, TaskSpec], counts: dict[str, Optional[tuple[int, int]]]
+) -> list[str]:
     teacher = f" from {stage.teacher}" if stage.teacher else ""
     terms = " + ".join(f"{term.weight:g} {name}" for name, term in stage.objective.terms().items())  # type: ignore[attr-defined]
     head = f"  {stage.name}: trains {stage.train}{teacher}, {terms}"
@@ -98,7 +98,7 @@ def _stage_lines(
     return lines
 
 
-def _steps(stage: StageConfig, counts: List[Optional[Tuple[int, int]]]) -> Optional[int]:
+def _steps(stage: StageConfig, counts: list[Optional[tuple[int, int]]]) -> Optional[int]:
     """Optimizer steps, or None when they depend on data that is not there or on a token budget."""
     optim = stage.optim
     if optim.max_steps is not None:

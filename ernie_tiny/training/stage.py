@@ -8,7 +8,7 @@ import math
 import zlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Optional
 
 import paddle
 from paddlenlp.trainer import TrainingArguments
@@ -34,7 +34,7 @@ RESULT_FILE = "result.json"
 logger = logging.getLogger(__name__)
 
 
-def run_stage(workspace: Workspace, stage: StageConfig, task: Optional[str] = None) -> Dict[str, Any]:
+def run_stage(workspace: Workspace, stage: StageConfig, task: Optional[str] = None) -> dict[str, Any]:
     """Trains a stage, or one task of a stage that runs per task, and returns its result record.
 
     A finished stage is not run again; an unfinished one goes on from its last whole checkpoint.
@@ -83,9 +83,9 @@ def _stage_seed(seed: int, title: str) -> int:
 
 
 def _build_network(
-    workspace: Workspace, stage: StageConfig, tasks: Tuple[str, ...], task: Optional[str], seed: int
+    workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...], task: Optional[str], seed: int
 ) -> StageNetwork:
-    model = workspace.model(stage.train, task)
+    model = workspace.model(stage.train, task, stage.seed)
     paddle.seed(seed)  # what is added below must not depend on what was drawn before
     _check_lengths(workspace, stage, model)
     if stage.auxiliary_layers:
@@ -173,8 +173,8 @@ def _arguments(
 
 
 def _score_tasks(
-    workspace: Workspace, stage: StageConfig, model: MultiTaskModel, tasks: Tuple[str, ...]
-) -> Dict[str, float]:
+    workspace: Workspace, stage: StageConfig, model: MultiTaskModel, tasks: tuple[str, ...]
+) -> dict[str, float]:
     """Each task's main metric on dev, in percent."""
     scores = {}
     for name in tasks:
@@ -190,10 +190,10 @@ def _finish(
     workspace: Workspace,
     stage: StageConfig,
     trainer: StageTrainer,
-    tasks: Tuple[str, ...],
+    tasks: tuple[str, ...],
     folder: Path,
     title: str,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Selects the weights, drops what only distillation needed, writes the model and the stage's result."""
     if stage.select.every is not None:
         if trainer.state.global_step % stage.select.every:

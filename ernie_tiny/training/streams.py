@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Optional
 
 import paddle
 
-from ernie_tiny.config.schema import MlmTerm, StageConfig
-from ernie_tiny.data.batch import Batch
+from ernie_tiny.batch import Batch
+from ernie_tiny.config.schema import CORPUS_LENGTH, MlmTerm, StageConfig
 from ernie_tiny.data.corpus import CorpusStream
 from ernie_tiny.data.masking import mask_tokens
 from ernie_tiny.data.sampling import TaskStream, sampling_weights
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.training.workspace import Workspace
 
-CORPUS_LENGTH = 128
 
-
-def task_stream(workspace: Workspace, stage: StageConfig, tasks: Tuple[str, ...], seed: int) -> TaskStream:
+def task_stream(workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...], seed: int) -> TaskStream:
     """Batches of one task each, drawn by the stage's sampling."""
     data, optim = stage.data, stage.optim
     features = {task: workspace.features(task, "train", data.max_length, data.examples) for task in tasks}
@@ -35,7 +33,7 @@ def task_stream(workspace: Workspace, stage: StageConfig, tasks: Tuple[str, ...]
     )
 
 
-def corpus_stream(workspace: Workspace, stage: StageConfig, seed: int) -> "TextStream":
+def corpus_stream(workspace: Workspace, stage: StageConfig, seed: int) -> TextStream:
     """Batches of general text, masked where the objective asks for it."""
     data, optim, tokenizer = stage.data, stage.optim, workspace.tokenizer
     assert data.corpus is not None
@@ -47,7 +45,6 @@ def corpus_stream(workspace: Workspace, stage: StageConfig, seed: int) -> "TextS
         max_length=length,
         cls_id=tokenizer.cls_id,
         sep_id=tokenizer.sep_id,
-        pad_id=tokenizer.pad_id,
         rank=paddle.distributed.get_rank(),
         world_size=paddle.distributed.get_world_size(),
     )
@@ -69,9 +66,9 @@ class TextStream:
         term = self._masking
         return mask_tokens(batch, self._tokenizer, self._seed, position, term.probability, term.whole_words)
 
-    def state_dict(self) -> Dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {"position": self._position, "corpus": self._stream.state_dict()}
 
-    def load_state_dict(self, state: Dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self._position = state["position"]
         self._stream.load_state_dict(state["corpus"])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Dict
 
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import TaskSpec
 
 
-def custom_tasks(run: RunConfig) -> Dict[str, TaskSpec]:
+def custom_tasks(run: RunConfig) -> dict[str, TaskSpec]:
     """The user's own tasks, from data.tasks."""
     return {
         name: TaskSpec(name=name, **{item.name: getattr(task, item.name) for item in dataclasses.fields(task)})
@@ -18,7 +17,7 @@ def custom_tasks(run: RunConfig) -> Dict[str, TaskSpec]:
     }
 
 
-def run_tasks(run: RunConfig) -> Dict[str, TaskSpec]:
+def run_tasks(run: RunConfig) -> dict[str, TaskSpec]:
     """Every task of every stage, by name, in the order of the stages.
 
     Raises:

@@ -13,16 +13,17 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Tuple
+from typing import Any, Callable, Optional, Protocol
 
 import numpy as np
 import paddle
 from paddle import Tensor, nn
-from paddlenlp.trainer import PrinterCallback, Trainer, TrainingArguments
+from paddlenlp.trainer import PrinterCallback, Trainer, TrainerControl, TrainingArguments
 from safetensors.numpy import load_file, save_file
 
-from ernie_tiny.data.batch import Batch
+from ernie_tiny.batch import Batch
 from ernie_tiny.distill.objective import Objective
 from ernie_tiny.distill.teacher import LiveTeacher
 from ernie_tiny.models.multitask import MultiTaskModel
@@ -41,9 +42,9 @@ class BatchStream(Protocol):
 
     def next_batch(self) -> Batch: ...
 
-    def state_dict(self) -> Dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]: ...
 
-    def load_state_dict(self, state: Dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 class StageNetwork(nn.Layer):
@@ -53,7 +54,7 @@ class StageNetwork(nn.Layer):
         super().__init__()
         self.model, self.objective = model, objective
 
-    def forward(self, batch: Batch, teacher: Optional[Signals]) -> Tuple[Tensor, Dict[str, Tensor]]:
+    def forward(self, batch: Batch, teacher: Optional[Signals]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted loss and its raw terms. They are returned so that data parallelism sees what is used."""
         return self.objective(self.model(batch, self.objective.student_request), teacher, batch)
 
@@ -67,13 +68,15 @@ class StageTrainer(Trainer):
         keep: Number of checkpoints that are kept.
     """
 
+    control: TrainerControl
+
     def __init__(
         self,
         network: StageNetwork,
         stream: BatchStream,
         teacher: Optional[LiveTeacher],
         arguments: TrainingArguments,
-        score: Callable[[], Dict[str, float]],
+        score: Callable[[], dict[str, float]],
         log: Optional[StageLog],
         keep: int,
     ) -> None:
@@ -91,7 +94,7 @@ class StageTrainer(Trainer):
         """Time spent in this stage, that of earlier processes up to their last checkpoint included."""
         return self._seconds_before + time.perf_counter() - self._start
 
-    def get_train_dataloader(self) -> "_Endless":
+    def get_train_dataloader(self) -> _Endless:
         return _Endless(self.stream)
 
     def _prepare_inputs(self, inputs: Batch) -> Batch:
@@ -108,7 +111,7 @@ class StageTrainer(Trainer):
             self._interval_terms[name].append(value.detach())
         return total
 
-    def log(self, logs: Dict[str, float], **_: Any) -> None:
+    def log(self, logs: dict[str, float], **_: Any) -> None:
         """Passes the Trainer's loss on with the terms by name, raw and weighted, and the speed."""
         if self._log is None or "loss" not in logs or not self._interval_terms:
             return
@@ -128,10 +131,10 @@ class StageTrainer(Trainer):
 
     def _forget_interval(self) -> None:
         self._interval_start, self._interval_tokens = time.perf_counter(), 0
-        self._interval_terms: Dict[str, List[Tensor]] = defaultdict(list)
+        self._interval_terms: dict[str, list[Tensor]] = defaultdict(list)
         self._teacher_seconds = self.teacher.seconds if self.teacher is not None else 0.0
 
-    def evaluate(self, *_: Any, **__: Any) -> Dict[str, float]:
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Scores on dev; the weights are kept when their mean is the best so far."""
         scores = self._score()
         mean = float(np.mean(list(scores.values())))
@@ -151,7 +154,7 @@ class StageTrainer(Trainer):
         if self.state.best_metric is not None:
             _load_weights(self.network, Path(self.args.output_dir) / BEST_FOLDER)
 
-    def _save_checkpoint(self, model: nn.Layer, metrics: Optional[Dict[str, float]] = None) -> None:
+    def _save_checkpoint(self, model: nn.Layer, metrics: Optional[dict[str, float]] = None) -> None:
         if self.args.should_save:
             folder = Path(self.args.output_dir)
             with whole_folder(checkpoint_folder(folder, self.state.global_step)) as checkpoint:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Optional
 
 import paddle
 
-from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
+from ernie_tiny.batch import Feature
+from ernie_tiny.config.schema import DROPOUTS, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import shape_of
-from ernie_tiny.data.batch import Feature
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.corpus import build_corpus
 from ernie_tiny.data.features import featurise
@@ -42,7 +43,7 @@ class Workspace:
     def task(self, name: str) -> TaskSpec:
         return find_task(name, self._custom)
 
-    def _read_examples(self, task: str, split: str, limit: Optional[int] = None) -> Tuple[Example, ...]:
+    def _read_examples(self, task: str, split: str, limit: Optional[int] = None) -> tuple[Example, ...]:
         read = read_split(self.task(task), self.root, split, limit)
         if read.dropped:
             logger.info("%s %s: %d rows without a usable label left out", task, split, read.dropped)
@@ -50,7 +51,7 @@ class Workspace:
 
     def features(
         self, task: str, split: str, max_length: Optional[int] = None, limit: Optional[int] = None
-    ) -> List[Feature]:
+    ) -> list[Feature]:
         spec = self.task(task)
         examples = self.examples(task, split, limit)
         return featurise(spec, examples, self.tokenizer, max_length or spec.max_length)
@@ -84,9 +85,9 @@ class Workspace:
             with file.open(encoding="utf-8") as stream:
                 yield from stream
 
-    def corpus_files(self, corpus: str) -> List[Path]:
+    def corpus_files(self, corpus: str) -> list[Path]:
         """The files of a corpus, its patterns resolved."""
-        found: List[Path] = []
+        found: list[Path] = []
         for pattern in self.run.data.corpora[corpus].files:
             matches = sorted(self.root.glob(pattern))
             if not matches:
@@ -100,7 +101,10 @@ class Workspace:
     def corpus(self, name: str) -> Path:
         """The folder of a corpus's token shards, built when it is not there."""
         folder = self.folder / "corpora" / name
-        build_corpus(self.corpus_files(name), self.tokenizer, folder)
+        if paddle.distributed.get_rank() == 0:
+            build_corpus(self.corpus_files(name), self.tokenizer, folder)
+        if paddle.distributed.get_world_size() > 1:
+            paddle.distributed.barrier()
         return folder
 
     # ---- models
@@ -119,19 +123,20 @@ class Workspace:
         """Where the weights of model@stage lie; `task` picks those of one task of a stage that runs per task."""
         return self.stage_folder(self.stage_of(reference), task) / MODEL_FOLDER
 
-    def model(self, reference: str, task: Optional[str] = None) -> MultiTaskModel:
+    def model(self, reference: str, task: Optional[str] = None, seed: Optional[int] = None) -> MultiTaskModel:
         """The weights of model@stage, or a model as configured with its initial weights.
 
-        Initial weights depend on the run's seed and the model's name alone, so that a student and the same
-        student without distillation begin alike.
+        Initial weights depend on the seed alone (by default the run's), so that a student and the same student
+        without distillation begin alike.
         """
         name, stage = split_reference(reference)
         if stage is not None:
             return load_model(str(self.model_folder(reference, task)))
         config = self.run.models[name]
-        paddle.seed(self.run.seed)
+        paddle.seed(self.run.seed if seed is None else seed)
         if config.pretrained is not None:
-            model = load_model(config.pretrained)
+            dropouts = {name: getattr(config, name) for name in DROPOUTS if getattr(config, name) is not None}
+            model = load_model(config.pretrained, **dropouts)
             self._check_vocabulary(config.pretrained, model)
         else:
             shape = shape_of(config, self.tokenizer.vocab_size)

@@ -1,9 +1,9 @@
-"""The two records that lie between text and a model: one tokenised input, and a padded batch of them."""
+"""The two records that lie between text and a model; every room knows them. One tokenised input, and a padded batch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import Optional
 
 import numpy as np
 
@@ -22,8 +22,8 @@ class Feature:
     """
 
     example_id: str
-    sequences: Tuple[Tuple[np.ndarray, np.ndarray], ...]
-    label: Tuple[int, ...] = ()
+    sequences: tuple[tuple[np.ndarray, np.ndarray], ...]
+    label: tuple[int, ...] = ()
     offsets: Optional[np.ndarray] = None
 
 
@@ -45,7 +45,7 @@ class Batch:
     """
 
     task: str
-    example_ids: Tuple[str, ...]
+    example_ids: tuple[str, ...]
     input_ids: np.ndarray
     token_type_ids: np.ndarray
     attention_mask: np.ndarray

@@ -1,0 +1,275 @@
+"""General text: tokenised once into a memory-mapped corpus, and an endless stream of packed batches of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ernie_tiny.batch import Batch
+from ernie_tiny.data.tokenizer import Tokenizer
+from ernie_tiny.errors import InputError, offer
+
+RECORD_FILE = "corpus.json"
+DATASET = "tokens"  # tokens.bin and tokens.idx, as PaddleNLP's MMapIndexedDataset names them
+LINES_AT_ONCE = 1000
+HELD_OUT_EVERY = 200  # documents, of which the last is held out
+SPLITS = ("train", "heldout")
+FEISTEL_ROUNDS = 4
+
+
+def build_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path) -> None:
+    """A folder with the tokens of text files for CorpusStream; left as it is if it holds these already.
+
+    The text has a paragraph a line; a blank line, as the end of a file, ends a document. It is read once,
+    line by line: memory grows by some 100 bytes a paragraph (the index), not with the text. corpus.json
+    records the files by name and size, the tokenizer's fingerprint and the counts. The folder is written
+    under another name and renamed when it is whole. That one process builds and the others wait is the
+    caller's business.
+
+    Raises:
+        InputError: A file is missing or not UTF-8 (with its line), or there is no text at all.
+    """
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"{file}: no such file. A corpus is text, a paragraph a line.")
+    source = {
+        "files": [{"name": file.name, "size": file.stat().st_size} for file in files],
+        "tokenizer": tokenizer.fingerprint,
+    }
+    if _is_built_from(source, folder):
+        return
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a build that was stopped
+    partial.mkdir(parents=True)
+    counts = _write_dataset(files, tokenizer, partial / DATASET)
+    (partial / RECORD_FILE).write_text(json.dumps({**source, **counts}, indent=1), encoding="utf-8")
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(partial, folder)
+
+
+def _is_built_from(source: dict[str, Any], folder: Path) -> bool:
+    record = folder / RECORD_FILE
+    if not record.is_file():
+        return False
+    return source.items() <= json.loads(record.read_text(encoding="utf-8")).items()
+
+
+def _write_dataset(files: Sequence[Path], tokenizer: Tokenizer, prefix: Path) -> dict[str, int]:
+    """Writes prefix.bin and prefix.idx, an item a paragraph, and counts what is in them."""
+    from paddlenlp.data.indexed_dataset import MMapIndexedDatasetBuilder
+
+    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32
+    builder = MMapIndexedDatasetBuilder(f"{prefix}.bin", dtype=dtype)
+    documents = paragraphs = tokens = 0
+    in_document = False
+    for text, ids in _encode(_paragraphs(files), tokenizer):
+        if len(ids):
+            builder.add_item(ids)
+            paragraphs, tokens, in_document = paragraphs + 1, tokens + len(ids), True
+        elif not text and in_document:
+            builder.end_document()
+            documents, in_document = documents + 1, False
+    if not documents:
+        raise InputError(f"{', '.join(map(str, files))}: no text. A corpus is text, a paragraph a line.")
+    with _paddlenlp_quiet():
+        builder.finalize(f"{prefix}.idx")
+    return {"documents": documents, "paragraphs": paragraphs, "tokens": tokens}
+
+
+def _paragraphs(files: Iterable[Path]) -> Iterator[str]:
+    """The stripped lines of the files, and an empty one at the end of each file."""
+    files = list(files)
+    total = sum(file.stat().st_size for file in files)
+    with tqdm(desc="tokenising", total=total, unit="B", unit_scale=True, mininterval=1.0) as progress:
+        for file in files:
+            # As bytes, only "\n" ends a line, and a fault in the encoding has a line number.
+            with file.open("rb") as stream:
+                for number, line in enumerate(stream, start=1):
+                    progress.update(len(line))
+                    try:
+                        yield line.decode("utf-8").strip()
+                    except UnicodeDecodeError as error:
+                        raise InputError(f"{file}:{number}: not UTF-8 ({error}). Convert it.") from error
+            yield ""
+
+
+def _encode(texts: Iterator[str], tokenizer: Tokenizer) -> Iterator[tuple[str, np.ndarray]]:
+    while chunk := list(islice(texts, LINES_AT_ONCE)):
+        for text, (ids, _) in zip(chunk, tokenizer.encode_batch(chunk)):
+            yield text, ids
+
+
+@contextlib.contextmanager
+def _paddlenlp_quiet() -> Iterator[None]:
+    """Keeps PaddleNLP's prints about its indexed datasets off standard output."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+class CorpusStream:
+    """An endless stream of batches of general text, each sequence full.
+
+    Documents come in a pseudo-random order, a new one each epoch, that is computed rather than stored. Their
+    tokens are laid back to back: a sequence is [CLS], then text with [SEP] behind each document and at its
+    end; where a document does not fit it is cut, and the next sequence goes on with it. So the text is a
+    function of the seed and of a position: epoch, document in it, token in that, number of the sequence.
+    Memory does not grow with the corpus, nor does the time to go to a position.
+
+    Args:
+        folder: As build_corpus wrote it.
+        seed: Not negative.
+        batch_size: Sequences of a *global* batch, that of all processes together.
+        max_length: Tokens of every sequence, [CLS] and [SEP] included.
+        cls_id, sep_id: The ids of [CLS] and [SEP].
+        rank, world_size: This process gets the sequences rank::world_size of each global batch.
+        split: "train", or "heldout" for every 200th document, which "train" leaves out.
+    Raises:
+        InputError: The folder holds no corpus, or too few documents for the split; a batch has no sequence
+            for some process; max_length has no room for text.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        batch_size: int,
+        max_length: int,
+        cls_id: int,
+        sep_id: int,
+        rank: int = 0,
+        world_size: int = 1,
+        split: str = "train",
+    ) -> None:
+        if batch_size < world_size:
+            raise InputError(f"batch_size = {batch_size}: {world_size} processes need a sequence each.")
+        if max_length < 3:
+            raise InputError(f"max_length = {max_length}: [CLS], text and [SEP] need at least 3.")
+        self._dataset = _open_dataset(folder)
+        self._num_documents = _split_size(len(self._dataset.doc_idx) - 1, split, folder)
+        self._split, self._seed = split, seed
+        self._batch_size, self._max_length = batch_size, max_length
+        self._cls_id, self._sep_id = cls_id, sep_id
+        self._rank, self._world_size = rank, world_size
+        self._sequence = 0
+        self._go_to(epoch=0, document=0, offset=0)
+
+    def next_batch(self) -> Batch:
+        """This process's part of the next global batch: task "", ids general-<number of the sequence>."""
+        numbers = range(self._sequence, self._sequence + self._batch_size)
+        # Every process packs all of them, since where one starts depends on the one before.
+        sequences = [self._next_sequence() for _ in numbers]
+        own = slice(self._rank, None, self._world_size)
+        input_ids = np.stack(sequences[own])
+        example_ids = tuple(f"general-{number}" for number in numbers[own])
+        return Batch("", example_ids, input_ids, np.zeros_like(input_ids), np.ones_like(input_ids))
+
+    def state_dict(self) -> dict[str, int]:
+        """The position, as numbers that JSON can hold; the same in every process."""
+        return {
+            "epoch": self._epoch,
+            "document": self._document,
+            "offset": self._offset,
+            "sequences": self._sequence,
+        }
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes to a position.
+
+        Raises:
+            InputError: It is a position in another corpus.
+        """
+        self._sequence = state["sequences"]
+        if state["document"] < self._num_documents:
+            self._go_to(state["epoch"], state["document"], state["offset"])
+        if state["document"] >= self._num_documents or state["offset"] >= self._length:
+            raise InputError(
+                f"the checkpoint is at token {state['offset']} of document {state['document']}, which this "
+                f"corpus ({self._num_documents} {self._split} documents) does not have: its files changed. "
+                "Restore them, or delete the stage's folder to start it anew."
+            )
+
+    def _go_to(self, epoch: int, document: int, offset: int) -> None:
+        self._epoch, self._document, self._offset = epoch, document, offset
+        place = permuted(document, self._num_documents, self._seed, epoch)
+        number = _heldout_document(place) if self._split == "heldout" else _train_document(place)
+        first, last = self._dataset.doc_idx[number : number + 2]
+        self._paragraph = int(first)
+        self._length = int(self._dataset.sizes[first:last].sum())
+
+    def _next_sequence(self) -> np.ndarray:
+        sequence = np.full(self._max_length, self._sep_id, np.int64)
+        sequence[0] = self._cls_id
+        filled, end = 1, self._max_length - 1
+        while filled < end:
+            taken = min(self._length - self._offset, end - filled)
+            # A document's paragraphs lie side by side, so that a read may run on into the next ones.
+            sequence[filled : filled + taken], _ = self._dataset.get(self._paragraph, self._offset, taken)
+            filled += taken + 1
+            self._offset += taken
+            if self._offset == self._length:
+                wraps = self._document + 1 == self._num_documents
+                self._go_to(self._epoch + wraps, 0 if wraps else self._document + 1, 0)
+        self._sequence += 1
+        return sequence
+
+
+def permuted(index: int, size: int, seed: int, epoch: int) -> int:
+    """The image of `index` under a pseudo-random permutation of range(size), keyed by seed and epoch.
+
+    A Feistel network permutes the smallest power of four that holds `size`; a result outside the range is
+    permuted again until it lies inside (cycle walking; Black and Rogaway, "Ciphers with arbitrary finite
+    domains", 2002), fewer than four times on average. So an order of any length takes no memory.
+    """
+    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    mask = (1 << half) - 1
+    while True:
+        left, right = index >> half, index & mask
+        for number in range(FEISTEL_ROUNDS):
+            digest = hashlib.blake2b(f"{seed}/{epoch}/{number}/{right}".encode(), digest_size=8).digest()
+            left, right = right, left ^ (int.from_bytes(digest, "little") & mask)
+        index = left << half | right
+        if index < size:
+            return index
+
+
+def _open_dataset(folder: Path) -> Any:
+    from paddlenlp.data.indexed_dataset import MMapIndexedDataset
+
+    if not (folder / RECORD_FILE).is_file():
+        raise InputError(f"{folder}: holds no {RECORD_FILE}, so it is no corpus. build_corpus makes one.")
+    with _paddlenlp_quiet():
+        return MMapIndexedDataset(str(folder / DATASET), skip_warmup=True)
+
+
+def _split_size(num_documents: int, split: str, folder: Path) -> int:
+    if split not in SPLITS:
+        raise InputError(f"split = {split!r}: unknown. {offer(split, SPLITS)}")
+    heldout = num_documents // HELD_OUT_EVERY
+    if split == "train":
+        return num_documents - heldout
+    if not heldout:
+        raise InputError(
+            f"{folder}: with {num_documents} documents none is held out, as 1 of {HELD_OUT_EVERY} is. Blank "
+            "lines part documents: add some, or more text."
+        )
+    return heldout
+
+
+def _heldout_document(place: int) -> int:
+    return place * HELD_OUT_EVERY + HELD_OUT_EVERY - 1
+
+
+def _train_document(place: int) -> int:
+    return place + place // (HELD_OUT_EVERY - 1)

@@ -1,0 +1,105 @@
+"""Exact match and F1 of CMRC2018, as its official scorer (cmrc2018_evaluate.py) defines them.
+
+The official scorer cuts runs of other than Chinese characters with nltk.word_tokenize. The rules of NLTK
+3.10's word tokeniser (Penn Treebank) stand here, without those for characters that the scorer has removed
+before. Two things differ. NLTK first looks for ends of sentences, with a trained list of abbreviations; with
+no such list it would cut 6 of the 20,801 answers of CMRC2018's train, dev and trial files further
+("st. john"). And NLTK itself has changed: 3.6 leaves dashes in words, which matters to 20 of these answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from ernie_tiny.errors import InputError
+
+# The official list has "……" as one entry, which no single character equals: ellipses are kept.
+PUNCTUATION = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
+CHINESE = re.compile("([\u4e00-\u9fa5])")
+
+OPENING_RULES = tuple((re.compile(pattern), replacement) for pattern, replacement in (
+    (r"[«‘„]", r" \g<0> "),
+    (r'^"', " `` "),
+    (r"([ (\[{<])(\"|'')", r"\1 `` "),
+    (r"(?<!\w)'(?!(?:re|ve|ll|m|t|s|d|n)\b)(?=\w)", "' "),
+    (r"([^.])\.([\])}>\"'» ]*)\s*$", r"\1 . \2 "),
+    (r",([^\d])", r" , \1"),
+    (r",$", " , "),
+    (r"\.{2,}", r" \g<0> "),
+    (r"[;@#$%&?!\u2012-\u2015]", r" \g<0> "),
+    (r"([^'])' ", r"\1 ' "),
+    (r"[\]\[(){}<>]", r" \g<0> "),
+))
+CLOSING_RULES = tuple((re.compile(pattern), replacement) for pattern, replacement in (
+    ("»", " » "),
+    (r"''|\"", " '' "),
+    (r"\s+", " "),
+    (r"([^' ])('[smd]|') ", r"\1 \2 "),
+    (r"([^' ])('ll|'re|'ve|n't) ", r"\1 \2 "),
+    (r"\b(can(?=not\b)|gim(?=me\b)|lem(?=me\b)|gon(?=na\b)|got(?=ta\b))(\w+)", r" \1 \2 "),
+    (r"\b(d(?='ye\b)|more(?='n\b))('\w+)", r" \1 \2 "),
+    (r"\b(wan)(na)(?=\s)", r" \1 \2 "),
+    (r" ('t)(is)\b", r" \1 \2 "),
+    (r" ('t)(was)\b", r" \1 \2 "),
+))
+
+
+def cmrc_scores(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """{"exact_match", "f1"} in percent, for each question the best over its reference answers.
+
+    Raises:
+        InputError: A question has no prediction (which the official scorer counts as wrong) or no reference.
+    """
+    if not references:
+        raise InputError("There is no question to score.")
+    for what, missing in (
+        ("prediction", [name for name in references if name not in predictions]),
+        ("reference answer", [name for name, answers in references.items() if not answers]),
+    ):
+        if missing:
+            raise InputError(f"{len(missing)} of {len(references)} questions have no {what}; the first is "
+                             f"{missing[0]!r}. Score a split that has answers, and all of it.")
+    pairs = [(predictions[name], answers) for name, answers in references.items()]
+    exact = sum(max(exact_match(prediction, answer) for answer in answers) for prediction, answers in pairs)
+    overlap = sum(max(f1(prediction, answer) for answer in answers) for prediction, answers in pairs)
+    return {"exact_match": 100 * exact / len(pairs), "f1": 100 * overlap / len(pairs)}
+
+
+def exact_match(prediction: str, answer: str) -> float:
+    """1.0 when both are equal in lower case and without punctuation, else 0.0."""
+    return float(_bare(prediction) == _bare(answer))
+
+
+def f1(prediction: str, answer: str) -> float:
+    """F1 of the longest run of segments that both share: a substring, not the bag of words of SQuAD."""
+    found, expected = segment(prediction), segment(answer)
+    common = _longest_common_run(found, expected)
+    return 2 * common / (len(found) + len(expected)) if common else 0.0
+
+
+def segment(text: str) -> list[str]:
+    """Chinese characters one by one, and the words between them; lower case, punctuation removed."""
+    parts = CHINESE.split(_bare(text))
+    return [piece for part in parts for piece in ([part] if CHINESE.fullmatch(part) else _words(part))]
+
+
+def _bare(text: str) -> str:
+    return "".join(character for character in text.lower().strip() if character not in PUNCTUATION)
+
+
+def _words(run: str) -> list[str]:
+    for pattern, replacement in OPENING_RULES:
+        run = pattern.sub(replacement, run)
+    run = f" {run} "
+    for pattern, replacement in CLOSING_RULES:
+        run = pattern.sub(replacement, run)
+    return run.split()
+
+
+def _longest_common_run(first: Sequence[str], second: Sequence[str]) -> int:
+    longest, ending = 0, [0] * (len(second) + 1)
+    for item in first:
+        ending = [0, *(ending[index] + 1 if item == other else 0 for index, other in enumerate(second))]
+        longest = max(longest, *ending)
+    return longest

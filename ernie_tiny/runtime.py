@@ -1,0 +1,220 @@
+"""What a run stands on: the installation, threads and device, and the frame of a command-line tool."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Callable, Optional
+
+from ernie_tiny.errors import InputError
+
+PADDLE_BUILDS = ("paddlepaddle-gpu", "paddlepaddle")
+RECORDED_PACKAGES = (
+    *PADDLE_BUILDS,
+    "paddlenlp",
+    "numpy",
+    "tokenizers",
+    "safetensors",
+    "datasets",
+    "pyarrow",
+    "protobuf",
+    "visualdl",
+    "jieba",
+    "pyyaml",
+)
+HARMLESS_WARNINGS = ("No ccache found", "pkg_resources is deprecated", "Setuptools is replacing distutils")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The packages that a run needs, as installed.
+
+    Attributes:
+        python, paddle, paddlenlp, numpy: Versions.
+        cuda: Whether this is Paddle's GPU build.
+        devices: GPUs that the build can use; 0 for the CPU build.
+    """
+
+    python: str
+    paddle: str
+    paddlenlp: str
+    numpy: str
+    cuda: bool
+    devices: int
+
+    def __str__(self) -> str:
+        gpus = f"{self.devices} GPUs" if self.devices else "no GPU found: runs on the CPU"
+        build = f"GPU build, {gpus}" if self.cuda else "CPU build"
+        libraries = f"PaddleNLP {self.paddlenlp}, NumPy {self.numpy}"
+        return f"Python {self.python}, Paddle {self.paddle} ({build}), {libraries}"
+
+
+def check_installation() -> Installation:
+    """The installation, read from the packages' metadata; Paddle is not imported.
+
+    Raises:
+        InputError: Paddle or PaddleNLP is missing, or its version is not 3.x.
+    """
+    build = next((name for name in PADDLE_BUILDS if _version(name)), None)
+    if build is None:
+        raise InputError("PaddlePaddle is not installed. Run: pip install -e '.[cpu]' (GPU: see setup.py).")
+    paddle = _require_version_3(
+        build, "PyPI's newest GPU build is 2.6.2: take 3.x from Paddle's own index, see setup.py."
+    )
+    paddlenlp = _require_version_3("paddlenlp", "Run: pip install -e '.[cpu]'.")
+    cuda = build == "paddlepaddle-gpu"
+    return Installation(
+        python=platform.python_version(),
+        paddle=paddle,
+        paddlenlp=paddlenlp,
+        numpy=_version("numpy") or "missing",
+        cuda=cuda,
+        devices=_count_gpus() if cuda else 0,
+    )
+
+
+def prepare(device: str = "auto", threads: int = 0) -> None:
+    """Imports Paddle, quietly, on the device and with the threads of this run; nobody may import it before.
+
+    On a CPU it takes every core, shared between the processes of this machine, and turns the strided copy
+    kernels off: without them dygraph is twice as fast there. What the user set in the environment stays.
+
+    Args:
+        device: "auto" (a GPU if there is one), "cpu", "gpu" or "gpu:1".
+        threads: CPU threads of this process; 0 for OMP_NUM_THREADS, or every core where that is unset.
+    Raises:
+        InputError: the installation is unsuitable, or has no such device.
+    """
+    installation = check_installation()
+    if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", device):
+        raise InputError(f"device is {device!r}; valid are auto, cpu, gpu and gpu:<number>.")
+    if device == "cpu" or installation.devices == 0:
+        os.environ.setdefault("FLAGS_use_stride_kernel", "0")
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _count_cores() // _count_local_processes())))
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("GLOG_minloglevel", "1")  # Paddle's own warnings and errors stay
+    logging.getLogger("PaddleNLP").addFilter(_is_warning)
+    for message in HARMLESS_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    paddle = _import_paddle()
+    if device == "auto":
+        if installation.cuda and not installation.devices:
+            logger.warning("%s", installation)
+        return
+    gpus = paddle.device.cuda.device_count()
+    if device != "cpu" and int(device.partition(":")[2] or 0) >= gpus:
+        raise InputError(f"device is {device!r}, but Paddle sees {gpus} GPUs ({installation}). Use auto.")
+    paddle.set_device(device)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a run's numbers depend on, as far as they are installed."""
+    found = {name: _version(name) for name in RECORDED_PACKAGES}
+    return {"python": platform.python_version(), **{name: text for name, text in found.items() if text}}
+
+
+def git_revision() -> Optional[str]:
+    """The commit of this source tree, with "+dirty" where the package differs from it; None outside git."""
+    package = Path(__file__).parent
+    tracked = _git(package, "ls-files", Path(__file__).name)  # not so for a copy in another project's .venv
+    revision = _git(package, "rev-parse", "--verify", "--quiet", "HEAD")
+    if not (tracked and revision):
+        return None
+    return revision + ("+dirty" if _git(package, "status", "--porcelain", "--", ".") else "")
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Runs a tool's main and gives the shell its exit code.
+
+    An InputError is printed without a traceback and exits with 2, Ctrl-C with 130, and a reader that went
+    away (`| head`) with 141, as if the signal had ended the program. Anything else is a bug and keeps its
+    traceback.
+    """
+    try:
+        main()
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it again at exit
+        sys.exit(141)
+
+
+def _version(package: str) -> Optional[str]:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _require_version_3(package: str, advice: str) -> str:
+    found = _version(package)
+    if found is None:
+        raise InputError(f"{package} is not installed. {advice}")
+    if found.partition(".")[0] != "3":
+        raise InputError(f"{package} is {found}, but 3.x is needed. {advice}")
+    return found
+
+
+def _count_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _count_local_processes() -> int:
+    count = os.environ.get("PADDLE_LOCAL_SIZE") or os.environ.get("PADDLE_TRAINERS_NUM") or "1"
+    return max(1, int(count))
+
+
+def _count_gpus() -> int:
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
+    present = len(re.findall(r"^GPU \d+:", listing, re.MULTILINE))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return present
+    return min(present, sum(name.strip() not in ("", "-1") for name in visible.split(",")))
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
+
+
+def _import_paddle() -> ModuleType:
+    """Paddle, without the lines it prints on OMP_NUM_THREADS: they warn of builds that are no longer made."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            import paddle
+    finally:
+        lines = said.getvalue().splitlines(keepends=True)
+        sys.stderr.writelines(line for line in lines if "OMP_NUM_THREADS" not in line)
+    return paddle
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    if shutil.which("git") is None:
+        return ""
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

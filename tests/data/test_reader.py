@@ -1,0 +1,242 @@
+"""Every kind of task from small files, and every message about a broken one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.reader import read_split
+from ernie_tiny.data.task import Answer, Example, Split, TaskSpec
+from ernie_tiny.errors import InputError
+
+SPLITS = ("train", "dev", "test")
+
+
+def spec(kind: str, suffix: str = "jsonl", **fields: Any) -> TaskSpec:
+    files = {split: (f"{split}.{suffix}",) for split in SPLITS}
+    return TaskSpec(**{"name": "toy", "kind": kind, "files": files, "file_format": suffix, **fields})
+
+
+PAIR = spec("pair", texts=("a", "b"), labels=("no", "yes"), drop_labels=("-",))
+CLASSES = spec("classification", texts=("text",), labels=("0", "1"))
+KEYWORDS = spec("keywords", texts=("keyword", "abst"), labels=("0", "1"))
+COREFERENCE = spec("coreference", texts=("text",), labels=("true", "false"))
+CHOICE = spec("multiple_choice", "json")
+READING = spec("reading", "json")
+CLOZE = spec("cloze", files={
+    "train": ("train.json", "answer.json"), "dev": ("train.json",), "test": ("train.json",),
+})
+
+
+def table(file_format: str) -> TaskSpec:
+    return spec("classification", file_format, texts=("text",), labels=("0", "1"))
+
+
+def lines(*records: Any) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def read(root: Path, task: TaskSpec, text: str, split: str = "train", limit: Optional[int] = None) -> Split:
+    (root / task.files[split][0]).write_bytes(text.encode("utf-8"))
+    return read_split(task, root, split, limit)
+
+
+def squad(*questions: Any, context: str = "甲乙丙甲乙") -> str:
+    return json.dumps({"data": [{"paragraphs": [{"context": context, "qas": list(questions)}]}]})
+
+
+def test_pairs_with_row_numbers_drops_and_a_line_separator_in_a_text(tmp_path: Path) -> None:
+    text = lines({"a": "甲\u2028乙", "b": "丙", "label": "yes"}, {"a": "x", "b": "y", "label": "-"}) + "\n"
+    text += lines({"a": "丁", "b": "戊", "label": "no", "id": 7})
+    split = read(tmp_path, PAIR, text)
+    assert split == Split((Example("0", ("甲\u2028乙", "丙"), 1), Example("7", ("丁", "戊"), 0)), dropped=1)
+
+
+def test_row_numbers_run_on_over_several_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(lines({"text": name, "label": 0}), encoding="utf-8")
+    task = dataclasses.replace(CLASSES, files={"train": ("a", "b")})
+    assert [example.id for example in read_split(task, tmp_path, "train").examples] == ["0", "1"]
+
+
+@pytest.mark.parametrize("label", ["1", 1])
+def test_labels_are_compared_as_text(tmp_path: Path, label: Any) -> None:
+    assert read(tmp_path, CLASSES, lines({"text": "x", "label": label})).examples[0].label == 1
+
+
+def test_a_json_true_is_the_label_true(tmp_path: Path) -> None:
+    task = spec("classification", texts=("text",), labels=("true", "false"))
+    assert read(tmp_path, task, lines({"text": "x", "label": False})).examples[0].label == 1
+
+
+def test_a_test_split_may_lack_labels_or_have_them(tmp_path: Path) -> None:
+    split = read(tmp_path, CLASSES, lines({"text": "x"}, {"text": "y", "label": 1}), "test")
+    assert [example.label for example in split.examples] == [None, 1]
+
+
+def test_limit_takes_the_first_examples_and_reads_no_further(tmp_path: Path) -> None:
+    text = lines(*({"text": str(n), "label": 0} for n in range(5))) + "broken"
+    assert [example.texts for example in read(tmp_path, CLASSES, text, limit=2).examples] == [("0",), ("1",)]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte-order mark"])
+def test_csv_with_quotes_and_line_breaks(tmp_path: Path, mark: str) -> None:
+    split = read(tmp_path, table("csv"), mark + 'label,text\r\n1,"好,""很""\n好"\r\n0,差\r\n')
+    assert split.examples == (Example("0", ('好,"很"\n好',), 1), Example("1", ("差",), 0))
+
+
+def test_quotes_of_a_tsv_are_text(tmp_path: Path) -> None:
+    task = spec("pair", "tsv", texts=("a", "b"), labels=("0",))
+    assert read(tmp_path, task, 'a\tb\tlabel\n"甲\t乙"\t0\n').examples[0].texts == ('"甲', '乙"')
+
+
+def test_keywords_are_joined_and_come_first(tmp_path: Path) -> None:
+    split = read(tmp_path, KEYWORDS, lines({"id": 9, "abst": "摘要", "keyword": ["甲", "乙"], "label": "1"}))
+    assert split.examples == (Example("9", ("甲 乙", "摘要"), 1),)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "marked"),
+    [(("洋人", 0), ("他们", 3), "_洋人_说[他们]来了"), (("他们", 3), ("洋人", 0), "[洋人]说_他们_来了")],
+)
+def test_spans_are_marked_in_either_order(tmp_path: Path, first: Any, second: Any, marked: str) -> None:
+    target = {"span1_text": first[0], "span1_index": first[1],
+              "span2_text": second[0], "span2_index": second[1]}
+    split = read(tmp_path, COREFERENCE, lines({"text": "洋人说他们来了", "target": target, "label": "true"}))
+    assert split.examples[0].texts == (marked,)
+
+
+def test_multiple_choice(tmp_path: Path) -> None:
+    question = {"question": "谁?", "choice": ["甲", "乙", "丙"], "answer": "乙"}
+    text = json.dumps([[["男：你好", "女：好"], [question, {**question, "answer": "丙"}], "3-5"]])
+    assert read(tmp_path, CHOICE, text).examples == (
+        Example("train-3-5-0", ("男：你好\n女：好", "谁?"), 1, ("甲", "乙", "丙")),
+        Example("train-3-5-1", ("男：你好\n女：好", "谁?"), 2, ("甲", "乙", "丙")),
+    )
+
+
+def test_multiple_choice_of_a_test_split_keeps_the_questions_id(tmp_path: Path) -> None:
+    text = json.dumps([[["短文"], [{"question": "谁?", "choice": ["甲", "乙"], "id": 508}]]])
+    expected = Example("508", ("短文", "谁?"), None, ("甲", "乙"))
+    assert read(tmp_path, CHOICE, text, "test").examples == (expected,)
+
+
+def test_cloze_gives_an_example_per_blank(tmp_path: Path) -> None:
+    content = ["前#idiom000001#中#idiom000002#后", "x#idiom000003#"]
+    record = {"content": content, "candidates": ["甲", "乙", "丙"]}
+    answers = {"#idiom000001#": 2, "#idiom000002#": 0, "#idiom000003#": 1}
+    (tmp_path / "answer.json").write_text(json.dumps(answers), encoding="utf-8")
+    examples = read(tmp_path, CLOZE, lines(record)).examples
+    assert [(example.id, example.texts, example.label) for example in examples] == [
+        ("#idiom000001#", ("前", "中□□□□后"), 2),
+        ("#idiom000002#", ("前□□□□中", "后"), 0),
+        ("#idiom000003#", ("x", ""), 1),
+    ]
+    assert {(example.group, example.candidates) for example in examples} == {("0", ("甲", "乙", "丙"))}
+    assert [example.label for example in read_split(CLOZE, tmp_path, "test").examples] == [None] * 3
+
+
+def test_cloze_lines_are_groups(tmp_path: Path) -> None:
+    records = [{"content": [f"#idiom{n}#"], "candidates": ["甲", "乙"]} for n in range(2)]
+    examples = read(tmp_path, CLOZE, lines(*records), "test").examples
+    assert [example.group for example in examples] == ["0", "1"]
+
+
+def test_reading_moves_misplaced_answers_to_the_nearest_place_and_reports_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture,
+) -> None:
+    answers = [("甲乙", 0), ("甲乙", 2), ("甲乙", -1), ("丁", 1)]
+    stated = [{"text": text, "answer_start": start} for text, start in answers]
+    split = read(tmp_path, READING, squad({"id": "Q", "question": "谁?", "answers": stated}))
+    assert split.examples == (Example("Q", ("谁?", "甲乙丙甲乙"), answers=(
+        Answer("甲乙", 0), Answer("甲乙", 3), Answer("甲乙", 0), Answer("丁", -1),
+    )),)
+    assert "2 answers do not start" in caplog.text
+    assert "1 stand nowhere" in caplog.text
+
+
+def test_reading_of_a_test_split_has_no_answers(tmp_path: Path) -> None:
+    fake = [{"text": "FAKE_ANSWER_1", "answer_start": -1}]
+    text = squad({"id": "A", "question": "?", "answers": fake}, {"id": "B", "question": "?"})
+    assert [example.answers for example in read(tmp_path, READING, text, "test").examples] == [(), ()]
+
+
+GOOD = {"text": "x", "label": "0"}
+SPANS = {"span1_text": "甲", "span1_index": 1, "span2_text": "乙", "span2_index": 1}
+ASKED = {"question": "谁?", "choice": ["甲", "乙"], "answer": "丙"}
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "message"),
+    [
+        (CLASSES, lines(GOOD) + "{'text'}\n", r"train\.jsonl:2: is not JSON \(.+ at column 2\)"),
+        (CLASSES, lines(GOOD, {"label": "0", "txt": ""}), r":2: no field 'text'. Fields here: label, txt"),
+        (CLASSES, lines({"text": "x"}), r"train\.jsonl:1: no field 'label'"),
+        (CLASSES, lines({"text": 5, "label": "0"}), r"train\.jsonl:1: 'text' is not text: 5"),
+        (CLASSES, lines([1]), r"train\.jsonl:1: is not an object with fields: \[1\]"),
+        (CLASSES, "", r"train\.jsonl: the split 'train' of toy is empty \(0 rows dropped\)"),
+        (CLASSES, lines({**GOOD, "id": 3}, {**GOOD, "id": "3"}),
+         r"train\.jsonl:2: the id '3' stands already at .*train\.jsonl:1"),
+        (PAIR, lines({"a": "", "b": "", "label": "yess"}), r"jsonl:1: toy has no label 'yess'. .* 'yes'\?"),
+        (PAIR, lines({"a": "", "b": "", "label": None}), r"toy has no label 'null'. Valid: no, yes"),
+        (PAIR, lines({"a": "", "b": "", "label": "-"}), r"is empty \(1 rows dropped\)"),
+        (PAIR, lines({"a": ["x"], "b": "", "label": "no"}), r"train\.jsonl:1: 'a' is not text: \[\"x\"\]"),
+        (KEYWORDS, lines({"keyword": ["x", 1], "abst": "", "label": "0"}), "a part of 'keyword' is not text"),
+        (COREFERENCE, lines({"text": "甲乙", "target": SPANS, "label": "true"}),
+         r"train\.jsonl:1: span1_text is '甲', but at span1_index 1 stands '乙'"),
+        (CHOICE, json.dumps([[["x"], [ASKED], "1"]]), r"passage 0, question 0: the answer '丙' is none of"),
+        (CHOICE, json.dumps([[["x"], [{**ASKED, "choice": ["甲"]}], "1"]]), "holds 1 choices, at least 2"),
+        (CHOICE, json.dumps([[["x"]]]), r"passage 0: is not \[lines, questions, id\]"),
+        (CHOICE, "[\n1,\n", r"train\.json:\d: is not JSON"),
+        (CHOICE, "{}", r"train\.json: the file is not a list"),
+        (READING, squad({"id": "Q", "question": "?", "answers": []}), "question 0: 'answers' is empty"),
+        (READING, squad({"id": "Q", "question": "?"}), "question 0: no field 'answers'"),
+        (table("csv"), "text,label\nx,0\ny\n",
+         r"train\.csv:3: has more or fewer columns than the header \(text, label\)"),
+        (table("tsv"), "text\tlabel\nx\t0\ty\n", r"train\.tsv:2: has more or fewer columns"),
+        (table("csv"), 'text,label\n"x"y,0\n', r"train\.csv:2: is not CSV"),
+        (table("json"), "[]", "file_format 'json' does not serve the kind 'classification'"),
+    ],
+)
+def test_messages_about_broken_files(tmp_path: Path, task: TaskSpec, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, task, text)
+
+
+def test_message_about_an_encoding_names_the_line(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_bytes(lines(GOOD).encode() + "{\"text\": \"甲\"}\n".encode("gbk"))
+    with pytest.raises(InputError, match=r"train\.jsonl:2: is not UTF-8 .*0xbc"):
+        read_split(CLASSES, tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [({"#idiom1#": 2}, r"answer\.json: #idiom1# is 2, but its line has 2 candidates \(.*train\.json:1\)"),
+     ({}, r"answer\.json: no field '#idiom1#'")],
+)
+def test_messages_about_cloze_answers(tmp_path: Path, answers: Any, message: str) -> None:
+    (tmp_path / "answer.json").write_text(json.dumps(answers), encoding="utf-8")
+    record = {"content": ["#idiom1#"], "candidates": ["甲", "乙"]}
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, CLOZE, lines(record))
+    with pytest.raises(InputError, match=r"no file of answers with it. This split of toy needs two files"):
+        read_split(CLOZE, tmp_path, "dev")
+
+
+def test_message_about_a_missing_file_says_where_it_belongs_and_what_fetches_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read_split(CLUE["ocnli"], tmp_path, "train")
+    for part in ("clue/ocnli_public/train.50k.json", str(tmp_path), "tools/download_clue.py"):
+        assert part in str(caught.value)
+
+
+def test_message_about_an_unknown_split(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="tnews has no split 'test1.1'. Did you mean 'test1.0'"):
+        read_split(CLUE["tnews"], tmp_path, "test1.1")
+    with pytest.raises(InputError, match="afqmc has no split 'all'. Valid: train, dev, test"):
+        read_split(CLUE["afqmc"], tmp_path, "all")

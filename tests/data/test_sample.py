@@ -1,0 +1,117 @@
+"""The embedded sample data: read by every reader, the same for the same seed, sound in its labels."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.reader import read_split
+from ernie_tiny.data.sample import COUNTS, write_sample
+from ernie_tiny.data.sample_words import IDIOMS
+from ernie_tiny.data.task import TaskSpec
+from ernie_tiny.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sample")
+    write_sample(root)
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("task", CLUE.values(), ids=lambda task: task.name)
+def test_every_split_of_every_task_is_read(root: Path, task: TaskSpec) -> None:
+    for split in task.files:
+        examples = read_split(task, root, split).examples
+        if task.labels:
+            train, dev, other = COUNTS[task.name]
+            assert len(examples) == {"train": train, "dev": dev}.get(split, other)
+        unlabelled = split.startswith("test")
+        assert all((example.label is None and not example.answers) == unlabelled for example in examples)
+
+
+@pytest.mark.parametrize("task", [task for task in CLUE.values() if task.labels], ids=lambda task: task.name)
+def test_all_labels_occur_and_dev_holds_nothing_of_train(root: Path, task: TaskSpec) -> None:
+    train, dev = (read_split(task, root, split).examples for split in ("train", "dev"))
+    assert {example.label for example in train} == set(range(len(task.labels)))
+    assert not {example.texts for example in train} & {example.texts for example in dev}
+
+
+def test_answers_stand_in_their_context(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for split in ("train", "dev", "trial"):
+        for example in read_split(CLUE["cmrc2018"], root, split).examples:
+            assert all(example.texts[1].startswith(answer.text, answer.start) for answer in example.answers)
+    assert not caplog.records
+
+
+def test_keywords_of_true_rows_stand_in_the_abstract_and_of_false_rows_do_not(root: Path) -> None:
+    for example in read_split(CLUE["csl"], root, "dev").examples:
+        keywords, abstract = example.texts
+        assert all(word in abstract for word in keywords.split()) == bool(example.label)
+
+
+def test_choices_differ_and_one_idiom_alone_has_the_meaning_of_its_blank(root: Path) -> None:
+    meaning = {idiom: number for number, (idioms, *_) in enumerate(IDIOMS) for idiom in idioms.split()}
+    assert len(meaning) == 60
+    for example in read_split(CLUE["chid"], root, "train").examples:
+        assert len({meaning[idiom] for idiom in example.candidates}) == len(example.candidates) == 10
+    for example in read_split(CLUE["c3"], root, "train").examples:
+        assert len(set(example.candidates)) == 4
+
+
+def test_general_text_is_documents_that_hold_the_characters_of_the_tasks(root: Path) -> None:
+    text = (root / "corpus" / "general.txt").read_text(encoding="utf-8")
+    documents = [document.split("\n") for document in text.rstrip("\n").split("\n\n")]
+    assert sum(map(len, documents)) == 6000
+    assert all(3 <= len(document) <= 8 and all(document) for document in documents[:-1])
+    assert not re.search(r"[{}#]", text)
+    for task in CLUE.values():
+        dev = read_split(task, root, "dev").examples
+        used = {character for example in dev for words in example.texts for character in words}
+        assert len(used - set(text)) <= 0.02 * len(used)
+
+
+def test_equal_seeds_give_equal_bytes_and_others_do_not(root: Path, tmp_path: Path) -> None:
+    write_sample(tmp_path / "same")
+    write_sample(tmp_path / "other", seed=1)
+    expected, other = contents(root), contents(tmp_path / "other")
+    assert contents(tmp_path / "same") == expected
+    assert set(other) == set(expected)
+    assert all(other[file] != expected[file] for file in expected)
+
+
+def test_size_multiplies(tmp_path: Path) -> None:
+    write_sample(tmp_path, size=2)
+    assert len(read_split(CLUE["afqmc"], tmp_path, "dev").examples) == 600
+
+
+def test_a_whole_sample_is_left_alone_and_a_part_is_written_anew(tmp_path: Path) -> None:
+    write_sample(tmp_path)
+    expected = contents(tmp_path)
+    file = tmp_path / "clue" / "afqmc_public" / "dev.json"
+    file.write_text("mine", encoding="utf-8")
+    write_sample(tmp_path)
+    assert file.read_text(encoding="utf-8") == "mine"
+    (tmp_path / "sample.json").write_text("{}\n", encoding="utf-8")  # as an interrupted run leaves it
+    write_sample(tmp_path)
+    assert contents(tmp_path) == expected
+    write_sample(tmp_path, seed=3)
+    assert json.loads((tmp_path / "sample.json").read_text(encoding="utf-8"))["seed"] == 3
+
+
+def test_real_data_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "clue").mkdir()
+    with pytest.raises(InputError, match="is not the sample's and would be overwritten"):
+        write_sample(tmp_path)
+    (tmp_path / "sample.json").write_text('{"rows": []}', encoding="utf-8")
+    with pytest.raises(InputError, match="was not written by the sample"):
+        write_sample(tmp_path)
+    assert not list((tmp_path / "clue").iterdir())

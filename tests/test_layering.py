@@ -1,0 +1,155 @@
+"""The house keeps its floors: who may import whom, and how long a file or a function may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TOPS = (ROOT / "ernie_tiny", ROOT / "tools")
+FILES = sorted(path.relative_to(ROOT) for top in TOPS for path in top.rglob("*.py"))
+PACKAGE = ""  # ernie_tiny/__init__.py itself
+FLOORS = {
+    PACKAGE: 0, "errors": 0, "batch": 0, "runtime": 0,
+    "config": 1, "data": 1, "models": 1,
+    "distill": 2, "evaluation": 2, "deploy": 2,
+    "training": 3,
+    "tools": 4,
+}  # fmt: skip
+EVERYWHERE = (PACKAGE, "errors", "batch")
+PADDLE = ("paddle", "paddlenlp")
+MAX_FILE, MAX_TOOL, MAX_FUNCTION = 400, 59, 60
+
+Import = tuple[str, int]
+
+
+def room(module: str) -> str:
+    """The package below ernie_tiny that a dotted name belongs to, "tools", or PACKAGE."""
+    parts = module.split(".")
+    if parts[0] == "tools":
+        return "tools"
+    return parts[1] if len(parts) > 1 else PACKAGE
+
+
+def room_of_file(path: Path) -> str:
+    inner = path.with_suffix("").parts
+    return room(".".join(inner[:-1] if inner[-1] == "__init__" else inner))
+
+
+def imports(path: Path, nodes: Iterator[ast.AST]) -> Iterator[Import]:
+    """The absolute dotted names that the import statements among `nodes` name, with their lines."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            folder = path.parent.parts
+            above = folder[: len(folder) - node.level + 1] if node.level else ()
+            module = ".".join([*above, *filter(None, [node.module])])
+            if module == "ernie_tiny":
+                names = [alias.name for alias in node.names]
+                yield from ((f"{module}.{name}" if name in FLOORS else module, node.lineno) for name in names)
+            else:
+                yield module, node.lineno
+
+
+def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """The node and all below it, save what stands inside a function."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield from run_at_import(child)
+
+
+def forbidden_imports(path: Path, source: str) -> list[str]:
+    """The imports of a file that the floors do not allow, each with its line."""
+    tree = ast.parse(source)
+    here = room_of_file(path)
+    found = []
+    for module, line in imports(path, ast.walk(tree)):
+        if module.split(".")[0] in ("ernie_tiny", "tools"):
+            there = room(module)
+            below = FLOORS[there] < FLOORS[here] and here != PACKAGE
+            if there not in (here, *EVERYWHERE) and not below:
+                found.append(f"{path}:{line}: {here or 'ernie_tiny'} may not import {module}")
+    unwanted = {"config": ast.walk(tree), "data": run_at_import(tree)}.get(here, iter(()))
+    for module, line in imports(path, unwanted):
+        if module.split(".")[0] in PADDLE:
+            found.append(f"{path}:{line}: {here} may not import {module} here")
+    return found
+
+
+def overlong_parts(path: Path, source: str) -> list[str]:
+    """The file itself and those of its functions that are too long."""
+    lines = len(source.splitlines())
+    allowed = MAX_TOOL if path.parts[0] == "tools" else MAX_FILE
+    found = [f"{path}: {lines} lines, at most {allowed}"] if lines > allowed else []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > MAX_FUNCTION:
+                found.append(f"{path}:{node.lineno}: {node.name} has {length} lines, at most {MAX_FUNCTION}")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_file_keeps_to_its_floor_and_is_short(path):
+    source = (ROOT / path).read_text(encoding="utf-8")
+    assert room_of_file(path) in FLOORS, f"{path} stands on no floor"
+    assert path.name != "utils.py"
+    assert forbidden_imports(path, source) == []
+    assert overlong_parts(path, source) == []
+
+
+@pytest.mark.parametrize(
+    "path, source",
+    [
+        ("ernie_tiny/data/reader.py", "from ernie_tiny.models.heads import build_head"),
+        ("ernie_tiny/data/reader.py", "def read():\n    from ..training import stage"),
+        ("ernie_tiny/data/reader.py", "from ernie_tiny import config"),
+        ("ernie_tiny/data/__init__.py", "from ..models import heads"),
+        ("ernie_tiny/data/reader.py", "import paddle"),
+        ("ernie_tiny/data/reader.py", "class Reader:\n    from paddle import nn"),
+        ("ernie_tiny/config/load.py", "def load():\n    import paddlenlp.utils"),
+        ("ernie_tiny/distill/losses.py", "import ernie_tiny.evaluation.results"),
+        ("ernie_tiny/runtime.py", "from ernie_tiny.config import load_config"),
+        ("ernie_tiny/errors.py", "from ernie_tiny import runtime"),
+        ("ernie_tiny/__init__.py", "from ernie_tiny.runtime import prepare"),
+        ("ernie_tiny/training/stage.py", "from tools import train"),
+    ],
+)
+def test_import_that_runs_upwards_or_sideways_is_found(path, source):
+    assert len(forbidden_imports(Path(path), source)) == 1
+
+
+@pytest.mark.parametrize(
+    "path, source",
+    [
+        ("ernie_tiny/data/reader.py", "from .task import TaskSpec\nfrom ernie_tiny.errors import InputError"),
+        ("ernie_tiny/data/corpus.py", "def read():\n    from paddlenlp.data import indexed_dataset"),
+        ("ernie_tiny/distill/objective.py", "from ..models.signals import Signals\nimport paddle"),
+        ("ernie_tiny/training/pipeline.py", "from ernie_tiny import __version__, deploy, runtime"),
+        ("tools/train.py", "from ernie_tiny.training.pipeline import run_pipeline"),
+    ],
+)
+def test_import_from_the_own_package_or_a_lower_floor_is_allowed(path, source):
+    assert forbidden_imports(Path(path), source) == []
+
+
+def test_what_is_too_long_is_found():
+    long_function = "def f():\n" + "    pass\n" * MAX_FUNCTION
+    assert len(overlong_parts(Path("ernie_tiny/data/a.py"), long_function)) == 1
+    assert len(overlong_parts(Path("tools/a.py"), "pass\n" * (MAX_TOOL + 1))) == 1
+    assert overlong_parts(Path("ernie_tiny/data/a.py"), "pass\n" * MAX_FILE) == []
+
+
+def test_config_and_data_are_imported_without_paddle():
+    files = [path for path in FILES if room_of_file(path) in ("config", "data") and path.stem != "__init__"]
+    modules = ", ".join(".".join(path.with_suffix("").parts) for path in files)
+    script = f"import sys, {modules}; print(*(name for name in {PADDLE} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout.split(), done.stderr) == ([], "")
