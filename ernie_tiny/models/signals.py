@@ -52,15 +52,15 @@ def tap(encoder: nn.Layer, request: SignalRequest, signals: Signals) -> Iterator
     """Fills `signals` with the requested projections of every forward pass inside the block."""
     hooks: list[Any] = []
     layers = encoder.encoder.layers
-    for index in sorted(request.projections):
-        attention = layers[index].self_attn
-        for projection, store in (
-            (attention.q_proj, signals.queries),
-            (attention.k_proj, signals.keys),
-            (attention.v_proj, signals.values),
-        ):
-            hooks.append(projection.register_forward_post_hook(_storing_in(store, index)))
     try:
+        for index in sorted(request.projections):
+            attention = layers[index].self_attn
+            for projection, store in (
+                (attention.q_proj, signals.queries),
+                (attention.k_proj, signals.keys),
+                (attention.v_proj, signals.values),
+            ):
+                hooks.append(projection.register_forward_post_hook(_storing_in(store, index)))
         yield
     finally:
         for hook in hooks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -149,6 +150,7 @@ def _measure_speed(workspace: Workspace, models: list[ModelResult], tasks: tuple
         if role in folders:
             result.megabytes = megabytes(folders[role])
             result.speed = dataclasses.asdict(speeds[role])
+    shutil.rmtree(workspace.folder / SPEED_FOLDER, ignore_errors=True)
 
 
 def evaluate_models(

@@ -42,12 +42,16 @@ def run_stage(workspace: Workspace, stage: StageConfig, task: Optional[str] = No
     folder = workspace.stage_folder(stage, task)
     if (folder / RESULT_FILE).is_file():
         return json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    # Optimizer state is keyed by names that Paddle numbers; under a guard they are the same in every process.
+    with paddle.utils.unique_name.guard():
+        return _train(workspace, stage, task, folder)
+
+
+def _train(workspace: Workspace, stage: StageConfig, task: Optional[str], folder: Path) -> dict[str, Any]:
     tasks = (task,) if task is not None else stage.data.tasks
     title = f"{stage.name}/{task}" if task is not None else stage.name
     seed = _stage_seed(stage.seed if stage.seed is not None else workspace.run.seed, title)
-    # Optimizer state is keyed by parameter names, which Paddle numbers; a guard makes them the same on resume.
-    with paddle.utils.unique_name.guard():
-        network = _build_network(workspace, stage, tasks, task, seed)
+    network = _build_network(workspace, stage, tasks, task, seed)
     teacher = _build_teacher(workspace, stage, network.objective, task)
     on_tasks = stage.data.corpus is None
     stream = task_stream(workspace, stage, tasks, seed) if on_tasks else corpus_stream(workspace, stage, seed)
