@@ -46,7 +46,8 @@ def run_pipeline(run: RunConfig) -> None:
     results = conclude(workspace, stages)
     write_text(folder / REPORT_FILE, html_page(results, read_events(folder)))
     write_text(folder / RESULTS_FILE, json.dumps(results, ensure_ascii=False, indent=1))
-    print(text_table(results))
+    if results["models"]:
+        print(text_table(results))
     print(f"Report: {folder / REPORT_FILE}")
 
 

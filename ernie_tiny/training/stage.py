@@ -26,6 +26,7 @@ from ernie_tiny.models.heads import MaskedTokenHead
 from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel, save_model
 from ernie_tiny.training.callbacks import StageLog
 from ernie_tiny.training.checkpoint import latest_checkpoint, prune_checkpoints, whole_folder, write_text
+from ernie_tiny.training.held_out import masked_token_quality
 from ernie_tiny.training.streams import corpus_stream, task_stream
 from ernie_tiny.training.trainer import StageNetwork, StageTrainer
 from ernie_tiny.training.workspace import MODEL_FOLDER, Workspace
@@ -215,6 +216,7 @@ def _finish(
         "seconds": round(trainer.seconds, 1),
         "parameters": count_parameters(model.encoder),
         "best_dev": trainer.state.best_metric,
+        "held_out": masked_token_quality(workspace, stage, model) if stage.objective.mlm is not None else None,
         "objective": {name: asdict(term) for name, term in stage.objective.terms().items()},  # type: ignore[call-overload]
     }
     if trainer.args.should_save:
@@ -224,4 +226,6 @@ def _finish(
         write_text(folder / RESULT_FILE, json.dumps(result, ensure_ascii=False, indent=1))
         prune_checkpoints(folder, keep=0)
         workspace.events.write("stage_end", **result)
+        if result["held_out"]:
+            logger.info("%s, held-out text: %s", title, result["held_out"])
     return result
