@@ -1,0 +1,215 @@
+"""Folders are whole or not there, damage is found wherever it is, and the newest whole checkpoint is used."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ernie_tiny.training.checkpoint import (
+    MANIFEST,
+    checkpoint_folder,
+    damage,
+    latest_checkpoint,
+    prune_checkpoints,
+    whole_folder,
+    write_text,
+)
+
+FILES = {"weights.bin": bytes(range(256)) * 3, "state.json": b'{"step": 7}', "nested/more.bin": b"\x00" * 40}
+
+
+def write(folder: Path, files: dict[str, bytes] = FILES) -> Path:
+    with whole_folder(folder) as partial:
+        for name, content in files.items():
+            (partial / name).parent.mkdir(exist_ok=True)
+            (partial / name).write_bytes(content)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("written") / "checkpoint-1")
+
+
+# ---- whole or nothing
+
+
+def test_a_folder_holds_what_was_written_and_a_manifest(tmp_path):
+    folder = write(tmp_path / "deep" / "down")
+    assert damage(folder) is None
+    found = contents(folder)
+    assert set(json.loads(found.pop(MANIFEST))) == set(FILES)
+    assert found == FILES
+    assert os.listdir(folder.parent) == ["down"]
+
+
+def test_nothing_is_there_before_the_end(tmp_path):
+    with whole_folder(tmp_path / "checkpoint-5") as partial:
+        (partial / "a").write_bytes(b"1")
+        assert not (tmp_path / "checkpoint-5").exists()
+        assert latest_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_an_exception_leaves_no_folder(tmp_path, error):
+    with pytest.raises(error), whole_folder(tmp_path / "checkpoint-5") as partial:
+        (partial / "a").write_bytes(b"1")
+        raise error
+    assert not (tmp_path / "checkpoint-5").exists() and latest_checkpoint(tmp_path) is None
+
+
+def test_an_exception_leaves_the_old_folder(tmp_path):
+    folder = write(tmp_path / "best")
+    before = contents(folder)
+    with pytest.raises(OSError), whole_folder(folder) as partial:
+        (partial / "weights.bin").write_bytes(b"new")
+        raise OSError("no space left on device")
+    assert contents(folder) == before and damage(folder) is None
+
+
+def test_what_an_earlier_attempt_left_is_not_taken_over(tmp_path):
+    with pytest.raises(ValueError), whole_folder(tmp_path / "best") as partial:
+        (partial / "stale").write_bytes(b"1")
+        raise ValueError
+    folder = write(tmp_path / "best", {"fresh": b"2"})
+    assert set(contents(folder)) == {"fresh", MANIFEST}
+    assert os.listdir(tmp_path) == ["best"]
+
+
+def test_a_new_folder_takes_the_place_of_the_old(tmp_path):
+    write(tmp_path / "best")
+    folder = write(tmp_path / "best", {"other": b"2"})
+    assert set(contents(folder)) == {"other", MANIFEST} and damage(folder) is None
+
+
+def test_a_file_is_written_whole(tmp_path):
+    path = tmp_path / "new" / "result.json"
+    write_text(path, "一")
+    write_text(path, "二")
+    assert path.read_text(encoding="utf-8") == "二" and os.listdir(path.parent) == ["result.json"]
+
+
+# ---- damage
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(tmp_path, name):
+    folder = write(tmp_path / "f")
+    (folder / name).unlink()
+    assert damage(folder) == f"{name} is missing"
+
+
+def test_a_missing_manifest_is_named(tmp_path):
+    folder = write(tmp_path / "f")
+    (folder / MANIFEST).unlink()
+    assert damage(folder) == f"{MANIFEST} is missing"
+    assert damage(tmp_path / "nothing") == f"{MANIFEST} is missing"
+
+
+@pytest.mark.parametrize("name", [*FILES, MANIFEST])
+def test_a_truncation_is_found_wherever_it_is(written, name):
+    path = written / name
+    whole = path.read_bytes()
+    for length in {0, 1, len(whole) // 2, len(whole) - 2, len(whole) - 1}:
+        path.write_bytes(whole[:length])
+        assert name in (damage(written) or "")
+    path.write_bytes(whole + b"\x00")  # and an addition
+    assert name in (damage(written) or "")
+    path.write_bytes(whole)
+    assert damage(written) is None
+
+
+@settings(deadline=None)
+@given(name=st.sampled_from(list(FILES)), offset=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_found_wherever_it_is(written, name, offset, bit):
+    path = written / name
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[offset % len(whole)] ^= 1 << bit
+    path.write_bytes(bytes(flipped))
+    assert damage(written) == f"{name} has another checksum than when it was written"
+    path.write_bytes(whole)
+    assert damage(written) is None
+
+
+@settings(deadline=None)
+@given(offset=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_a_flipped_bit_in_the_manifest_is_found_or_harmless(written, offset, bit):
+    path = written / MANIFEST
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[offset % len(whole)] ^= 1 << bit
+    path.write_bytes(bytes(flipped))
+    assert damage(written) is not None or json.loads(bytes(flipped)) == json.loads(whole)
+    path.write_bytes(whole)
+
+
+# ---- which checkpoint
+
+
+def test_the_newest_is_that_of_the_most_steps(tmp_path):
+    for step in (1000, 200, 9):
+        write(checkpoint_folder(tmp_path, step))
+    assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-1000"
+    assert latest_checkpoint(tmp_path / "not there") is None
+
+
+def test_other_folders_are_no_checkpoints(tmp_path):
+    write(tmp_path / "checkpoint-5")
+    others = ("checkpoint-9.partial", ".checkpoint-9.partial", "checkpoint-best", "best", "old-checkpoint-9")
+    for name in others:
+        write(tmp_path / name)
+    assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
+    prune_checkpoints(tmp_path, 0)
+    assert len(os.listdir(tmp_path)) == 5
+
+
+def test_damaged_checkpoints_are_passed_over_and_named(tmp_path, caplog):
+    for step in (100, 200, 300):
+        write(checkpoint_folder(tmp_path, step))
+    (tmp_path / "checkpoint-300" / "weights.bin").write_bytes(b"short")
+    (tmp_path / "checkpoint-200" / MANIFEST).unlink()
+    with caplog.at_level(logging.WARNING):
+        assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
+    newest, middle = (record.getMessage() for record in caplog.records)
+    assert "checkpoint-300" in newest and "weights.bin" in newest
+    assert "checkpoint-200" in middle and MANIFEST in middle
+
+
+def test_without_a_whole_checkpoint_there_is_none(tmp_path, caplog):
+    write(checkpoint_folder(tmp_path, 100))
+    (tmp_path / "checkpoint-100" / "state.json").unlink()
+    assert latest_checkpoint(tmp_path) is None
+    assert "checkpoint-100" in caplog.text
+
+
+def test_a_whole_checkpoint_is_used_without_a_word(tmp_path, caplog):
+    write(checkpoint_folder(tmp_path, 100))
+    latest_checkpoint(tmp_path)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(("keep", "left"), [(0, []), (1, [1000]), (2, [200, 1000]), (9, [9, 30, 200, 1000])])
+def test_pruning_keeps_the_newest(tmp_path, keep, left):
+    for step in (200, 9, 1000, 30):
+        write(checkpoint_folder(tmp_path, step))
+    write(tmp_path / "best")
+    prune_checkpoints(tmp_path, keep)
+    assert sorted(os.listdir(tmp_path)) == sorted(["best", *(f"checkpoint-{step}" for step in left)])
+
+
+def test_a_checkpoint_is_moved_as_one(tmp_path):
+    folder = write(checkpoint_folder(tmp_path / "one", 5))
+    shutil.copytree(folder, tmp_path / "two" / folder.name)
+    assert damage(tmp_path / "two" / folder.name) is None
