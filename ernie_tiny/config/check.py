@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from typing import Callable, Optional
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable, Optional
 
 from ernie_tiny.config.schema import DROPOUTS, RelationTerm, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import SHAPES, EncoderShape, shape_of
@@ -19,9 +20,18 @@ CHOICES = {
     "pairs": ("qq", "kk", "vv"),
 }
 
+# Numbers that must be above 0 in whichever block they stand.
+ABOVE_ZERO = {
+    *("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings"),
+    *("type_vocab_size", "vocab_size", "weight", "relation_heads", "probability", "max_length", "examples", "every"),
+    *("learning_rate", "max_steps", "epochs", "batch_size", "max_tokens", "accumulate"),
+    *("logging_steps", "keep_checkpoints", "batch_tokens", "parity_examples", "tolerance"),
+}
+
 
 def check(run: RunConfig, fault: Fault) -> RunConfig:
     """The run without its skipped stages, or an InputError for the first thing that cannot work."""
+    _check_numbers(run, "", fault)
     _check_choice(run.runtime.precision, "runtime.precision", "runtime.precision", fault)
     _check_models(run, fault)
     if not run.stages:
@@ -32,11 +42,30 @@ def check(run: RunConfig, fault: Fault) -> RunConfig:
             raise fault(f"stages.{name}", "stands twice: stage names are unique.")
         if not name or set("@/. ") & set(name):
             raise fault(f"stages.{name}", "may hold no '@', '/', '.' or space.")
+    skipped = [stage.name for stage in run.stages if stage.skip]
+    if skipped == names:
+        raise fault("stages", "are all skipped: nothing is left to run.")
     run = _unlink_skipped(run)
     for position, stage in enumerate(run.stages):
         _check_stage(run, stage, run.stages[:position], fault)
-    _check_results(run, fault)
+    _check_results(run, skipped, fault)
     return run
+
+
+def _check_numbers(block: Any, key: str, fault: Fault) -> None:
+    """Goes through all blocks below one: dataclasses, mappings and tuples of them."""
+    children: Iterable[tuple[Any, Any]] = ()
+    if dataclasses.is_dataclass(block):
+        children = [(item.name, getattr(block, item.name)) for item in dataclasses.fields(block)]
+    elif isinstance(block, Mapping):
+        children = block.items()
+    elif isinstance(block, tuple):
+        children = [(getattr(item, "name", index), item) for index, item in enumerate(block)]
+    for name, value in children:
+        dotted = f"{key}.{name}" if key else name
+        if name in ABOVE_ZERO and isinstance(value, (int, float)) and not 0 < value < math.inf:
+            raise fault(dotted, f"= {value}: must be above 0.")
+        _check_numbers(value, dotted, fault)
 
 
 def _check_choice(value: str, choices: str, key: str, fault: Fault) -> None:
@@ -104,7 +133,11 @@ def _unlink_skipped(run: RunConfig) -> RunConfig:
         for stage in run.stages
         if not stage.skip
     )
-    return dataclasses.replace(run, stages=stages)
+    models = {
+        name: dataclasses.replace(model, init_from=model.init_from and links.get(model.init_from, model.init_from))
+        for name, model in run.models.items()
+    }
+    return dataclasses.replace(run, models=models, stages=stages)
 
 
 def _check_stage(run: RunConfig, stage: StageConfig, before: tuple[StageConfig, ...], fault: Fault) -> None:
@@ -112,10 +145,6 @@ def _check_stage(run: RunConfig, stage: StageConfig, before: tuple[StageConfig, 
     _check_reference(run, stage.train, f"{key}.train", before, fault, stage)
     if stage.teacher is not None:
         _check_reference(run, stage.teacher, f"{key}.teacher", before, fault, stage)
-    model = run.models[split_reference(stage.train)[0]]
-    if split_reference(stage.train)[1] is None and model.init_from is not None:
-        where = f"models.{split_reference(stage.train)[0]}.init_from"
-        _check_reference(run, model.init_from, where, before, fault, stage)
     _check_stage_data(run, stage, key, fault)
     _check_objective(run, stage, key, fault)
     _check_optim(stage, key, fault)
@@ -128,11 +157,20 @@ def _check_reference(
     before: tuple[StageConfig, ...],
     fault: Fault,
     user: Optional[StageConfig] = None,
+    above: tuple[str, ...] = (),
 ) -> None:
+    """`above`: models whose init_from led to this reference."""
     model, stage_name = split_reference(reference)
     if model not in run.models:
         raise fault(key, f"= {reference!r}: there is no model {model!r}. {offer(model, run.models)}")
     if stage_name is None:
+        source_of_layers = run.models[model].init_from
+        if model in above:
+            raise fault(key, f"= {reference!r} goes round in a circle: {' -> '.join((*above, model))}.")
+        if source_of_layers is not None:
+            where = f"models.{model}.init_from"
+            _check_reference(run, source_of_layers, where, before, fault, user, (*above, model))
+            _check_init_layers(run, model, split_reference(source_of_layers)[0], fault)
         return
     stages = {stage.name: stage for stage in before if split_reference(stage.train)[0] == model}
     if stage_name not in stages:
@@ -148,6 +186,15 @@ def _check_reference(
             raise fault(key, f"= {reference!r} has one set of weights a task; set per_task: true here too.")
         if absent:
             raise fault(key, f"= {reference!r} was not trained on {', '.join(absent)}.")
+
+
+def _check_init_layers(run: RunConfig, name: str, source: str, fault: Fault) -> None:
+    key, layers = f"models.{name}.init_layers", list(run.models[name].init_layers)
+    own, other = shape_of(run.models[name]), shape_of(run.models[source])
+    if own is not None and len(layers) > own.num_hidden_layers:
+        raise fault(key, f"= {layers}: {name} has room for {own.num_hidden_layers} layers.")
+    if other is not None and not all(0 <= layer < other.num_hidden_layers for layer in layers):
+        raise fault(key, f"= {layers}: {source} has the layers 0 to {other.num_hidden_layers - 1}.")
 
 
 def _check_stage_data(run: RunConfig, stage: StageConfig, key: str, fault: Fault) -> None:
@@ -170,9 +217,6 @@ def _check_objective(run: RunConfig, stage: StageConfig, key: str, fault: Fault)
     objective, where = stage.objective, f"{key}.objective"
     if not objective.terms():
         raise fault(where, "is empty: name at least one term, as in {hard: {weight: 1.0}}.")
-    for name, term in objective.terms().items():
-        if term.weight <= 0:  # type: ignore[attr-defined]
-            raise fault(f"{where}.{name}.weight", "must be above 0; leave the term out instead.")
     if objective.needs_teacher and stage.teacher is None:
         raise fault(f"{key}.teacher", "is missing: the objective compares the student with a teacher.")
     if stage.teacher is not None and not objective.needs_teacher:
@@ -189,6 +233,8 @@ def _check_objective(run: RunConfig, stage: StageConfig, key: str, fault: Fault)
 
 
 def _check_relation(run: RunConfig, stage: StageConfig, term: RelationTerm, key: str, fault: Fault) -> None:
+    if not term.pairs:
+        raise fault(f"{key}.pairs", f"is empty. Valid: {', '.join(CHOICES['pairs'])}.")
     for pair in term.pairs:
         _check_choice(pair, "pairs", f"{key}.pairs", fault)
     assert stage.teacher is not None
@@ -220,26 +266,26 @@ def _check_optim(stage: StageConfig, key: str, fault: Fault) -> None:
         raise fault(where, "needs batch_size or max_tokens, and not both.")
     if optim.epochs is not None and stage.data.corpus is not None:
         raise fault(f"{where}.epochs", "is for tasks; give max_steps for a corpus.")
-    for name in ("learning_rate", "max_steps", "epochs", "batch_size", "max_tokens", "accumulate"):
-        value = getattr(optim, name)
-        if value is not None and value <= 0:
-            raise fault(f"{where}.{name}", f"= {value}: must be above 0.")
     if not 0 <= optim.warmup_ratio <= 1:
         raise fault(f"{where}.warmup_ratio", f"= {optim.warmup_ratio}: must lie between 0 and 1.")
 
 
-def _check_results(run: RunConfig, fault: Fault) -> None:
+def _check_results(run: RunConfig, skipped: list[str], fault: Fault) -> None:
     for side in ("teacher", "student", "baseline"):
         reference = getattr(run.report, side)
         if reference is not None:
-            _check_final(run, reference, f"report.{side}", run.report.tasks, fault)
+            _check_final(run, reference, f"report.{side}", run.report.tasks, skipped, fault)
     if run.export.model is not None:
-        _check_final(run, run.export.model, "export.model", run.export.tasks, fault)
+        _check_final(run, run.export.model, "export.model", run.export.tasks, skipped, fault)
 
 
-def _check_final(run: RunConfig, reference: str, key: str, tasks: tuple[str, ...], fault: Fault) -> None:
-    _check_reference(run, reference, key, run.stages, fault)
+def _check_final(
+    run: RunConfig, reference: str, key: str, tasks: tuple[str, ...], skipped: list[str], fault: Fault
+) -> None:
     stage_name = split_reference(reference)[1]
+    if stage_name in skipped:
+        raise fault(key, f"= {reference!r}: that stage is skipped. Set {key} to null or to another stage's model.")
+    _check_reference(run, reference, key, run.stages, fault)
     if stage_name is None:
         raise fault(key, f"= {reference!r}: name the stage too, as in {reference}@{run.stages[-1].name}.")
     stage = run.stage(stage_name)

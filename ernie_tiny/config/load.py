@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Union, get_type_hints
 
@@ -28,7 +29,8 @@ def load_config(path: Union[str, Path], overrides: Sequence[str] = ()) -> RunCon
         InputError: names the file, the key, the value and the nearest valid name.
     """
     origins: Origins = {}
-    raw = _read(Path(path), origins, ())
+    raw: dict[str, Any] = {}
+    _read_into(raw, Path(path), origins, ())
     for override in overrides:
         _apply(raw, override, origins)
     fault = _Fault(str(path), origins)
@@ -57,7 +59,8 @@ class _Fault:
         return InputError(f"{origin}: {key}{' ' if key else ''}{reason}")
 
 
-def _read(path: Path, origins: Origins, above: tuple[Path, ...]) -> dict[str, Any]:
+def _read_into(target: dict[str, Any], path: Path, origins: Origins, above: tuple[Path, ...]) -> None:
+    """Merges a file's bases, then the file itself, over the target."""
     if path.resolve() in above:
         chain = " -> ".join(str(p) for p in (*above, path.resolve()))
         raise InputError(f"{path}: _BASE_ goes round in a circle: {chain}. Remove one of the references.")
@@ -79,34 +82,45 @@ def _read(path: Path, origins: Origins, above: tuple[Path, ...]) -> dict[str, An
         bases = [bases]
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise InputError(f"{path}: _BASE_ = {bases!r}: give a file name or a list of file names.")
-    merged: dict[str, Any] = {}
     for base in bases:
-        _merge(merged, _read(path.parent / base, origins, (*above, path.resolve())), "", None, origins)
-    _merge(merged, content, "", str(path), origins)
-    return merged
+        _read_into(target, path.parent / base, origins, (*above, path.resolve()))
+    _merge(target, content, "", str(path), origins)
 
 
-def _merge(target: dict[str, Any], source: Mapping[str, Any], prefix: str, origin: Any, origins: Origins) -> None:
-    for key, value in source.items():
-        dotted = f"{prefix}{key}"
-        present = target.get(key)
-        if isinstance(value, dict) and isinstance(present, dict):
-            _merge(present, value, dotted + ".", origin, origins)
-        elif isinstance(value, dict) and isinstance(present, list):
-            for name, item in value.items():
-                element = present[_index(present, str(name), f"{origin}: {dotted}")]
-                _merge(element, item, f"{dotted}.{name}.", origin, origins)
+def _merge(target: Any, source: Mapping[str, Any], prefix: str, origin: str, origins: Origins) -> None:
+    """Puts the source over the target, a dict, or a list whose elements the source names."""
+    for name, value in source.items():
+        key, dotted = _find(target, name, prefix, origin)
+        present = target[key] if isinstance(target, list) else target.get(key)
+        if isinstance(value, dict) and isinstance(present, (dict, list)):
+            target[key] = copy.copy(present)  # an anchor of YAML may have put one object in several places
+            _merge(target[key], value, dotted + ".", origin, origins)
         else:
             target[key] = value
-        if origin is not None:
             _note_origin(dotted, value, origin, origins)
 
 
+def _find(node: Any, name: Any, prefix: str, where: str) -> tuple[Any, str]:
+    """The key of a child of a dict or list, and its dotted name, in which elements of lists go by name."""
+    if not isinstance(node, list):
+        return name, f"{prefix}{name}"
+    index = _index(node, str(name), f"{where}: {prefix.rstrip('.')}")
+    return index, f"{prefix}{_name(node[index], index)}"
+
+
+def _name(item: Any, index: int) -> Any:
+    return item.get("name", index) if isinstance(item, dict) else index
+
+
 def _note_origin(dotted: str, value: Any, origin: str, origins: Origins) -> None:
+    for replaced in [key for key in origins if key.startswith(f"{dotted}.")]:
+        del origins[replaced]
     origins[dotted] = origin
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _note_origin(f"{dotted}.{key}", item, origin, origins)
+    children: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, list):
+        children = ((_name(item, index), item) for index, item in enumerate(value))
+    for key, item in children:
+        _note_origin(f"{dotted}.{key}", item, origin, origins)
 
 
 def _apply(raw: dict[str, Any], override: str, origins: Origins) -> None:
@@ -119,21 +133,17 @@ def _apply(raw: dict[str, Any], override: str, origins: Origins) -> None:
         raise InputError(f"-o {override}: the value is not valid YAML: {error}") from None
     node: Any = raw
     *parents, last = key.split(".")
-    for depth, part in enumerate(parents):
-        where = f"-o {override}: {'.'.join(parents[: depth + 1])}"
-        if isinstance(node, list):
-            node = node[_index(node, part, where)]
-        else:
-            if node.get(part) is None:
-                node[part] = {}
-            node = node[part]
-        if not isinstance(node, (dict, list)):
-            raise InputError(f"{where} = {node!r} holds no further keys.")
-    if isinstance(node, list):
-        node[_index(node, last, f"-o {override}: {key}")] = value
-    else:
-        node[last] = value
-    _note_origin(key, value, f"-o {override}", origins)
+    prefix, origin = "", f"-o {override}"
+    for part in parents:
+        found, dotted = _find(node, part, prefix, origin)
+        present = node[found] if isinstance(node, list) else node.get(found)
+        if not isinstance(present, (dict, list, type(None))):
+            raise InputError(f"{origin}: {dotted} = {present!r} holds no further keys.")
+        node[found] = {} if present is None else copy.copy(present)
+        node, prefix = node[found], f"{dotted}."
+    found, dotted = _find(node, last, prefix, origin)
+    node[found] = value
+    _note_origin(dotted, value, origin, origins)
 
 
 def _index(items: list[Any], part: str, where: str) -> int:
@@ -158,7 +168,7 @@ def _build(kind: Any, value: Any, key: str, fault: _Fault) -> Any:
         items = [value] if isinstance(value, str) else value
         if not isinstance(items, list):
             raise fault(key, f"= {value!r}: expected a list.")
-        names = [item.get("name", i) if isinstance(item, dict) else i for i, item in enumerate(items)]
+        names = [_name(item, index) for index, item in enumerate(items)]
         return tuple(_build(kind.__args__[0], item, f"{key}.{name}", fault) for name, item in zip(names, items))
     if origin is not None:  # Mapping[str, X]
         if not isinstance(value, dict):
@@ -215,7 +225,11 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # <<
+                continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                break  # the SafeLoader refuses it and says where
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
             seen.add(key)

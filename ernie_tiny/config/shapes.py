@@ -111,6 +111,8 @@ def _pretrained_shape(name: str) -> Optional[EncoderShape]:
     if not config_file.is_file():
         return PRETRAINED.get(name)
     numbers = json.loads(config_file.read_text(encoding="utf-8"))
+    if not isinstance(numbers, dict):
+        raise ValueError(f"it holds {numbers!r}")
     known = {f.name for f in fields(EncoderShape)} - {"task_type_vocab_size"}
     task_types = numbers.get("task_type_vocab_size", TASK_TYPES) if numbers.get("use_task_id") else 0
     return EncoderShape(

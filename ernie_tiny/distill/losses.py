@@ -9,6 +9,8 @@ import paddle.nn.functional as F
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
+from ernie_tiny.errors import InputError
+
 MASKED_SCORE = -1.0e9  # relations are computed in float32, whatever the precision of the models
 
 
@@ -47,23 +49,28 @@ def relation_kl(student: Tensor, teacher: Tensor, mask: Tensor, relation_heads: 
             relation_heads. No gradient flows to the teacher.
         mask: [batch, length], 1 for a token, 0 for padding. Padding counts neither as a query nor as a key.
         relation_heads: Number of heads that both widths are split into.
+    Raises:
+        InputError: relation_heads does not divide both widths.
     Returns:
         A scalar, the mean over heads and real query positions, in nats.
     """
-    scores = _relation_scores(student, relation_heads)
-    with paddle.no_grad():
-        teacher_scores = _relation_scores(teacher, relation_heads)
-    if bool(mask.all()):
-        return _MeanKL.apply(scores, teacher_scores, None)
-    real = mask.astype("float32")
-    padded_keys = (1.0 - real).unsqueeze([1, 2]) * MASKED_SCORE
-    rows = real.unsqueeze(1) / (real.sum() * relation_heads)
-    return _MeanKL.apply(scores + padded_keys, teacher_scores + padded_keys, rows)
+    with paddle.amp.auto_cast(enable=False):  # which would take matmul's inputs back to float16
+        scores = _relation_scores(student, relation_heads)
+        with paddle.no_grad():
+            teacher_scores = _relation_scores(teacher, relation_heads)
+        if bool(mask.all()):
+            return _MeanKL.apply(scores, teacher_scores, None)
+        real = mask.astype("float32")
+        padded_keys = (1.0 - real).unsqueeze([1, 2]) * MASKED_SCORE
+        rows = real.unsqueeze(1) / (real.sum() * relation_heads)
+        return _MeanKL.apply(scores + padded_keys, teacher_scores + padded_keys, rows)
 
 
 def _relation_scores(vectors: Tensor, relation_heads: int) -> Tensor:
     """A Aᵀ / sqrt(width / relation_heads): [batch, length, width] to [batch, relation_heads, length, length]."""
     batch, length, width = vectors.shape
+    if width % relation_heads:
+        raise InputError(f"relation_heads = {relation_heads} does not divide the width {width} of a model's layers.")
     head_width = width // relation_heads
     heads = vectors.astype("float32").reshape([batch, length, relation_heads, head_width]).transpose([0, 2, 1, 3])
     return paddle.matmul(heads * head_width**-0.5, heads, transpose_y=True)
@@ -82,7 +89,8 @@ class _MeanKL(PyLayer):
         """rows: weights of the rows, [batch, 1, length], that sum with the heads to 1; None weighs all alike."""
         p_student, p_teacher = F.softmax(student), F.softmax(teacher)
         divergence = (p_teacher * (teacher - student)).sum(-1)
-        divergence += student.max(-1) - p_student.max(-1).log() - teacher.max(-1) + p_teacher.max(-1).log()
+        # Like with like: the sum of four would lose the digits of a small divergence under a large maximum.
+        divergence += (student.max(-1) - teacher.max(-1)) + (p_teacher.max(-1).log() - p_student.max(-1).log())
         difference = p_student - p_teacher
         if rows is None:
             ctx.scale = 1.0 / divergence.size

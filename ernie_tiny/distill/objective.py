@@ -10,6 +10,7 @@ from paddle import Tensor, nn
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import ObjectiveConfig, RelationTerm
 from ernie_tiny.distill.losses import cross_entropy, relation_kl, span_cross_entropy
+from ernie_tiny.errors import InputError
 from ernie_tiny.models.signals import SignalRequest, Signals, to_tensor
 
 PROJECTIONS = {"qq": "queries", "kk": "keys", "vv": "values"}
@@ -25,8 +26,8 @@ class Objective(nn.Layer):
         student_projections: frozenset[int] = frozenset()
         self.teacher_request = SignalRequest()
         if config.relation is not None:
-            self.student_layer = config.relation.student_layer % student_layers
-            self.teacher_layer = config.relation.teacher_layer % teacher_layers
+            self.student_layer = _layer("student", config.relation.student_layer, student_layers)
+            self.teacher_layer = _layer("teacher", config.relation.teacher_layer, teacher_layers)
             student_projections = frozenset([self.student_layer])
             self.teacher_request = SignalRequest(projections=frozenset([self.teacher_layer]))
         supervised = config.hard is not None or config.mlm is not None
@@ -39,7 +40,9 @@ class Objective(nn.Layer):
             terms["hard"] = supervised_loss(student, batch)
         if self.config.mlm is not None:
             terms["mlm"] = supervised_loss(student, batch)
-        if self.config.relation is not None and teacher is not None:
+        if self.config.relation is not None:
+            if teacher is None:
+                raise ValueError("the relation term needs a teacher's signals")
             terms["relation"] = self._relation(self.config.relation, student, teacher)
         total = paddle.add_n([self.weights[name] * value for name, value in terms.items()])
         return total, terms
@@ -55,6 +58,13 @@ class Objective(nn.Layer):
             for pair in term.pairs
         ]
         return paddle.add_n(losses)
+
+
+def _layer(side: str, index: int, count: int) -> int:
+    """A layer counted from 0; a shape that no config states is known only here."""
+    if not -count <= index < count:
+        raise InputError(f"relation.{side}_layer = {index}: the {side} has the layers 0 to {count - 1}.")
+    return index % count
 
 
 def supervised_loss(signals: Signals, batch: Batch) -> Tensor:

@@ -9,11 +9,16 @@ from typing import Any
 
 from paddle import nn
 from paddlenlp import transformers
+from safetensors import safe_open
 
 from ernie_tiny.errors import InputError
 
 FAMILIES = {"ernie": "Ernie", "bert": "Bert", "roberta": "Roberta"}
 INITIALIZER_RANGE = 0.02
+LOADING_ERRORS = (  # what PaddleNLP lets through of a missing network, a damaged file or a wrong config
+    *(OSError, EOFError, RuntimeError, AssertionError),
+    *(ValueError, TypeError, AttributeError, KeyError),
+)
 
 
 def build_encoder(family: str, shape: Mapping[str, Any]) -> nn.Layer:
@@ -47,7 +52,7 @@ def load_encoder(pretrained: str, **changes: float) -> nn.Layer:
         _check_folder(folder)
     try:
         encoder = transformers.AutoModel.from_pretrained(pretrained, **changes)
-    except (OSError, ValueError, RuntimeError, AttributeError, KeyError, AssertionError) as error:
+    except LOADING_ERRORS as error:
         raise InputError(
             f"{pretrained}: cannot be loaded as a pretrained model ({_first_line(error)}). Give the name of a "
             "PaddleNLP model, with a network the first time, or a folder with config.json and "
@@ -59,6 +64,8 @@ def load_encoder(pretrained: str, **changes: float) -> nn.Layer:
             f"{pretrained}: {type(encoder).__name__} is not built on paddle.nn.TransformerEncoder, so its "
             f"signals cannot be read. Families that can: {', '.join(FAMILIES)}."
         )
+    if folder.is_dir():
+        _check_complete(encoder, folder / "model.safetensors")
     return encoder
 
 
@@ -67,12 +74,32 @@ def _check_folder(folder: Path) -> None:
     if not config_file.is_file():
         raise InputError(f"{folder}: holds no config.json, so it is no pretrained model's folder.")
     try:
-        json.loads(config_file.read_text(encoding="utf-8"))
+        config = json.loads(config_file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{config_file}: not valid JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{config_file}: holds no mapping of names to values.")
     weights = ("model_state.pdparams", "model.safetensors")
     if not any((folder / name).is_file() for name in weights):
         raise InputError(f"{folder}: holds neither {' nor '.join(weights)}.")
+
+
+def _check_complete(encoder: nn.Layer, weights: Path) -> None:
+    """PaddleNLP gives random weights to layers that a file lacks, and only warns."""
+    if not weights.is_file():
+        return
+    with safe_open(str(weights), framework="np") as file:
+        if (file.metadata() or {}).get("format") == "pt":  # PyTorch's names, which PaddleNLP translates
+            return
+        stored = list(file.keys())
+    prefix = f"{encoder.base_model_prefix}."  # of an encoder that was saved under a head
+    known = {name[len(prefix) :] if name.startswith(prefix) else name for name in stored}
+    missing = [name for name in encoder.encoder.state_dict() if f"encoder.{name}" not in known]
+    if missing:
+        raise InputError(
+            f"{weights}: holds no encoder.{missing[0]}, which config.json asks for (num_hidden_layers = "
+            f"{encoder.config.num_hidden_layers}). Copy both files from one model."
+        )
 
 
 def _first_line(error: BaseException) -> str:
@@ -120,7 +147,7 @@ def copy_layers(source: nn.Layer, target: nn.Layer, layers: Sequence[int]) -> No
             "only be copied between models of one hidden_size."
         )
     own, others = target.encoder.layers, source.encoder.layers
-    if len(layers) > len(own) or any(index >= len(others) for index in layers):
+    if len(layers) > len(own) or not all(0 <= index < len(others) for index in layers):
         raise InputError(
             f"init_layers = {list(layers)}: the source has the layers 0 to {len(others) - 1}, "
             f"the model has room for {len(own)}."

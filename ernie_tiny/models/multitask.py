@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Optional
 
 import numpy as np
-import paddle
 from paddle import Tensor, nn
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from ernie_tiny.batch import Batch
@@ -150,21 +150,34 @@ def load_model(pretrained: str, **changes: float) -> MultiTaskModel:
     """The model of a folder that save_model wrote, or any pretrained encoder, without heads, by name or folder.
 
     `changes` are those of load_encoder.
+
+    Raises:
+        InputError: those of load_encoder, or the heads' files are damaged or do not fit each other.
     """
     encoder = load_encoder(pretrained, **changes)
     specs_file = Path(pretrained) / HEADS_FILE
     if not specs_file.is_file():
         return MultiTaskModel(encoder)
-    content = json.loads(specs_file.read_text(encoding="utf-8"))
-    specs = [HeadSpec(item["task"], item["kind"], tuple(item["labels"])) for item in content["heads"]]
-    model = MultiTaskModel(encoder, specs, content["masked_tokens"])
-    weights = load_file(specs_file.parent / HEAD_WEIGHTS_FILE)
-    _set_weights(model.heads, "heads.", weights)
-    _set_weights(model.masked_token_head, "masked_token_head.", weights)
+    try:
+        content = json.loads(specs_file.read_text(encoding="utf-8"))
+        specs = [HeadSpec(item["task"], item["kind"], tuple(item["labels"])) for item in content["heads"]]
+        model = MultiTaskModel(encoder, specs, content["masked_tokens"])
+        weights = load_file(specs_file.parent / HEAD_WEIGHTS_FILE)
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+        raise InputError(f"{pretrained}: {HEADS_FILE} or {HEAD_WEIGHTS_FILE} is damaged: {error}") from error
+    _set_weights(model.heads, "heads.", weights, pretrained)
+    _set_weights(model.masked_token_head, "masked_token_head.", weights, pretrained)
     return model
 
 
-def _set_weights(layer: Optional[nn.Layer], prefix: str, weights: dict[str, np.ndarray]) -> None:
-    if layer is not None:
-        own = {name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}
-        layer.set_state_dict({name: paddle.to_tensor(value) for name, value in own.items()})
+def _set_weights(layer: Optional[nn.Layer], prefix: str, weights: dict[str, np.ndarray], folder: str) -> None:
+    if layer is None:
+        return
+    for name, value in layer.state_dict().items():
+        found = weights.get(f"{prefix}{name}")
+        if found is None or list(found.shape) != list(value.shape):
+            raise InputError(
+                f"{folder}: {HEAD_WEIGHTS_FILE} has {'nothing' if found is None else list(found.shape)} for "
+                f"{prefix}{name}, {HEADS_FILE} needs {list(value.shape)}. Copy both files from one model."
+            )
+        value.set_value(found)

@@ -27,10 +27,13 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     yield partial
     checksums = {str(file.relative_to(partial)): _checksum(file) for file in _files(partial)}
     write_text(partial / MANIFEST, json.dumps(checksums, indent=1))
-    if folder.exists():
-        shutil.rmtree(folder)
+    replaced = folder.with_name(f".{folder.name}.replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if folder.exists():  # moved and not emptied: a kill may leave no folder, but never half of one
+        os.replace(folder, replaced)
     os.replace(partial, folder)
     _sync(folder.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def damage(folder: Path) -> Optional[str]:
@@ -64,10 +67,18 @@ def latest_checkpoint(folder: Path) -> Optional[Path]:
     return None
 
 
-def prune_checkpoints(folder: Path, keep: int) -> None:
-    """Removes all but the newest `keep` checkpoints."""
-    for checkpoint in _checkpoints(folder)[:-keep] if keep else _checkpoints(folder):
-        shutil.rmtree(checkpoint)
+def prune_checkpoints(folder: Path, keep: int, newest: Optional[int] = None) -> None:
+    """Removes all but the newest `keep` checkpoints.
+
+    Args:
+        newest: The step of the checkpoint just written. What is there of later steps was damaged when the stage
+            was resumed before it: it goes too, and does not count.
+    """
+    found = _checkpoints(folder)
+    kept = [checkpoint for checkpoint in found if newest is None or _step(checkpoint) <= newest][-keep:]
+    for checkpoint in found:
+        if not keep or checkpoint not in kept:
+            shutil.rmtree(checkpoint)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -81,7 +92,11 @@ def write_text(path: Path, text: str) -> None:
 
 def _checkpoints(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("checkpoint-*") if _NAME.search(path.name)]
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+    return sorted(found, key=_step)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def _files(folder: Path) -> list[Path]:

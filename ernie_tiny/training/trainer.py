@@ -171,7 +171,7 @@ class StageTrainer(Trainer):
                 }
                 (checkpoint / STREAM_FILE).write_text(json.dumps(stream), encoding="utf-8")
                 self.state.save_to_json(str(checkpoint / "trainer_state.json"))
-            prune_checkpoints(folder, self._keep)
+            prune_checkpoints(folder, self._keep, self.state.global_step)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: Optional[str] = None) -> None:
         if resume_from_checkpoint is not None:

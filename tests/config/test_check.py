@@ -92,6 +92,22 @@ def test_a_skipped_stage_is_not_checked(path):
     assert len(load_config(path, ["stages.distil.skip=true", "stages.distil.teacher=null"]).stages) == 3
 
 
+def test_layers_that_a_skipped_stage_would_have_trained_are_those_it_started_from(path):
+    start = ["models.student.init_from=teacher@enhance", "models.student.init_layers=[0, 2]"]
+    run = load_config(path, [*start, "stages.enhance.skip=true", "stages.pretrain.skip=true"])
+    assert run.models["student"].init_from == "teacher"
+
+
+def test_results_of_a_skipped_stage_are_refused_with_the_way_out(path):
+    message = refused(path, "stages.enhance.skip=true", "report.teacher=teacher@enhance")
+    assert "report.teacher = 'teacher@enhance': that stage is skipped" in message and "null" in message
+
+
+def test_something_is_left_to_run(path):
+    skipped = [f"stages.{stage}.skip=true" for stage in ("pretrain", "enhance", "distil", "finetune")]
+    assert "stages are all skipped" in refused(path, *skipped, "report.student=student")
+
+
 # ---- references
 
 
@@ -162,6 +178,29 @@ def test_init_from_leads_somewhere_and_names_its_layers(path):
     assert "no stage before this one" in refused(path, "models.student.init_from=teacher@finetune", layers)
 
 
+def test_init_from_is_checked_wherever_the_model_is_read(path):
+    layers = ["models.teacher.init_layers=[0]", "models.student.init_layers=[0]"]
+    message = refused(path, "models.teacher.init_from=nobody", "stages.distil.teacher=teacher", *layers)
+    assert "there is no model 'nobody'" in message
+    circle = ["models.teacher.init_from=student", "models.student.init_from=teacher"]
+    assert "circle: teacher -> student -> teacher" in refused(path, *circle, *layers)
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ("[0, 4]", "teacher has the layers 0 to 3"),
+        ("[-1]", "0 to 3"),
+        ("[0, 1, 2]", "student has room for 2 layers"),
+    ],
+)
+def test_init_layers_are_layers_of_the_source(path, layers, said):
+    message = refused(
+        path, "models.student.init_from=teacher@enhance", f"models.student.init_layers={layers}"
+    )
+    assert f"models.student.init_layers = {layers}" in message and said in message
+
+
 # ---- per task
 
 
@@ -207,6 +246,15 @@ def test_a_stage_per_task_has_tasks(path):
         ("pretrain", "objective={hard: {}}", "objective.hard", "needs labels"),
         ("enhance", "objective={mlm: {}}", "objective.mlm", "general text"),
         ("distil", "objective.mlm={}", "objective.mlm", "masks the input"),
+        ("distil", "objective.relation.pairs=[]", "objective.relation.pairs", "is empty. Valid: qq, kk, vv"),
+        ("distil", "objective.relation.relation_heads=0", "objective.relation.relation_heads", "above 0"),
+        ("distil", "objective.relation.relation_heads=-4", "objective.relation.relation_heads", "above 0"),
+        ("pretrain", "objective.mlm.probability=0", "objective.mlm.probability", "above 0"),
+        ("enhance", "objective.hard.weight=.nan", "objective.hard.weight", "above 0"),
+        ("enhance", "optim.learning_rate=.inf", "optim.learning_rate", "above 0"),
+        ("enhance", "select.every=0", "select.every", "above 0"),
+        ("enhance", "data.examples=-1", "data.examples", "above 0"),
+        ("enhance", "data.max_length=0", "data.max_length", "above 0"),
         ("distil", "objective.relation.pairs=[qq, kv]", "objective.relation.pairs", "'kv'"),
     ],
 )
@@ -275,6 +323,9 @@ def test_auxiliary_layers_count_as_the_students(path):
         ("models.student={num_hidden_layers: 2, hidden_size: 8}", "needs num_attention_heads"),
         ("models.student={}", "needs num_hidden_layers"),
         ("models.student.num_attention_heads=5", "5 does not divide hidden_size 24"),
+        ("models.student.num_attention_heads=0", "must be above 0"),
+        ("models.student.hidden_size=-24", "must be above 0"),
+        ("runtime.keep_checkpoints=0", "must be above 0"),
         ("runtime.precision=float8", "float8"),
     ],
 )
@@ -292,7 +343,7 @@ def test_the_shape_of_a_pretrained_folder_is_read(path, tmp_path):
     load_config(path, [use])
     message = refused(path, use, "stages.distil.objective.relation.teacher_layer=3")
     assert "the teacher has the layers 0 to 1" in message
-    for broken in ("{", "{}", '{"hidden_size": 40}'):
+    for broken in ("{", "[]", "{}", '{"hidden_size": 40}'):
         (folder / "config.json").write_text(broken, encoding="utf-8")
         assert "models.teacher.pretrained" in refused(path, use)
 

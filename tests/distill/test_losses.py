@@ -10,6 +10,7 @@ import paddle
 import pytest
 
 from ernie_tiny.distill.losses import cross_entropy, relation_kl, span_cross_entropy
+from ernie_tiny.errors import InputError
 
 # (batch, length, student width, teacher width, relation heads, lengths of the inputs or None for no padding)
 CASES = [
@@ -105,6 +106,20 @@ def test_relations_of_equal_inputs_do_not_differ(case):
     student, _, mask, heads = draw(case)
     assert loss_of(student, student, mask, heads) == pytest.approx(0, abs=1e-6)
     assert np.abs(gradient_of(student, student.copy(), mask, heads)).max() < 1e-6
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e3])
+@pytest.mark.parametrize("lengths", [None, [7, 4]])
+def test_relations_of_equal_inputs_are_exactly_equal(scale, lengths):
+    student, _, mask, heads = draw((2, 7, 12, 24, 6, lengths), scale)
+    assert loss_of(student, student.copy(), mask, heads) == 0.0
+
+
+@pytest.mark.parametrize("widths", [(10, 12), (12, 10)])
+def test_heads_that_do_not_divide_a_width_are_refused(widths):
+    student, teacher, mask, heads = draw((1, 2, *widths, 6, None))
+    with pytest.raises(InputError, match="relation_heads = 6 does not divide the width 10"):
+        loss_of(student, teacher, mask, heads)
 
 
 @pytest.mark.parametrize("garbage", [0.0, 1.0, 1e4])

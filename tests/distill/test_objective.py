@@ -10,6 +10,7 @@ from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import HardTerm, MlmTerm, ObjectiveConfig, RelationTerm
 from ernie_tiny.distill.losses import cross_entropy, relation_kl, span_cross_entropy
 from ernie_tiny.distill.objective import Objective, supervised_loss
+from ernie_tiny.errors import InputError
 from ernie_tiny.models.signals import SignalRequest, Signals
 
 LENGTH = 5
@@ -87,6 +88,22 @@ def test_layers_may_count_from_the_end(term, student_layers, student, teacher):
     objective = Objective(ObjectiveConfig(relation=term), student_layers, 12)
     assert objective.student_request == SignalRequest(logits=False, projections=frozenset([student]))
     assert objective.teacher_request == SignalRequest(logits=False, projections=frozenset([teacher]))
+
+
+@pytest.mark.parametrize("side", ["student", "teacher"])
+@pytest.mark.parametrize("layer", [4, -5])
+def test_a_layer_that_is_not_there_is_refused(side, layer):
+    term = RelationTerm(**{f"{side}_layer": layer})
+    with pytest.raises(
+        InputError, match=f"relation.{side}_layer = {layer}: the {side} has the layers 0 to 3"
+    ):
+        Objective(ObjectiveConfig(relation=term), 4, 4)
+
+
+def test_a_relation_without_a_teacher_is_no_term_left_out():
+    objective = Objective(ObjectiveConfig(hard=HardTerm(), relation=RelationTerm()), 2, 2)
+    with pytest.raises(ValueError, match="teacher"):
+        objective(student_of(1), None, batch_of())
 
 
 @pytest.mark.parametrize(

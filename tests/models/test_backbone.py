@@ -167,6 +167,25 @@ def test_a_folder_without_weights_is_refused(folder):
     assert "model_state.pdparams" in message and "model.safetensors" in message
 
 
+@pytest.mark.parametrize("text", ["[]", "3", '{"model_type": "ernie"}'])
+def test_a_config_that_is_none_is_refused(folder, text):
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    refused(folder)
+
+
+def test_empty_pdparams_are_refused(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model_state.pdparams").write_bytes(b"")
+    assert "cannot be loaded" in refused(folder)
+
+
+def test_weights_of_fewer_layers_than_the_config_are_refused(folder):
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 5}), encoding="utf-8")
+    message = refused(folder)
+    assert "layers.3" in message and "num_hidden_layers = 5" in message
+
+
 @pytest.mark.parametrize("kept", [0, 8, 1000])
 def test_cut_off_weights_are_refused(folder, kept):
     weights = folder / "model.safetensors"
@@ -176,7 +195,13 @@ def test_cut_off_weights_are_refused(folder, kept):
 
 @pytest.mark.parametrize(
     "change",
-    [{"hidden_size": 32}, {"vocab_size": 41}, {"num_attention_heads": 3}, {"architectures": ["NoSuchModel"]}],
+    [
+        {"hidden_size": 32},
+        {"hidden_size": "a"},
+        {"vocab_size": 41},
+        {"num_attention_heads": 3},
+        {"architectures": ["NoSuchModel"]},
+    ],
 )
 def test_a_config_that_does_not_fit_the_weights_is_refused(folder, change):
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -290,6 +315,7 @@ def test_layers_above_the_copied_ones_stay():
     [
         ({"hidden_size": 32}, [0], "widths differ (16 and 32)"),
         ({}, [0, 3], "the source has the layers 0 to 2"),
+        ({}, [-1], "the source has the layers 0 to 2"),
         ({"num_hidden_layers": 1}, [0, 1], "the model has room for 1"),
         ({"intermediate_size": 64}, [0], "layer 0.linear1.weight is [16, 32] there and [16, 64] here"),
         ({"vocab_size": 50}, [0], "embeddings.word_embeddings.weight is [40, 16] there and [50, 16] here"),

@@ -190,6 +190,39 @@ def test_saving_again_replaces_what_was_there(model, tmp_path: Path):
     assert list(load_model(str(tmp_path)).head_specs) == ["topic", "idiom", "reading", "new"]
 
 
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"heads": [{"task": "topic"}], "masked_tokens": false}']
+)
+def test_a_damaged_list_of_heads_is_refused(model, tmp_path, text):
+    save_model(model, tmp_path)
+    (tmp_path / "heads.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"heads\.json .* is damaged"):
+        load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("kept", [None, 0, 100])
+def test_damaged_weights_of_heads_are_refused(model, tmp_path, kept):
+    save_model(model, tmp_path)
+    path = tmp_path / "heads.safetensors"
+    content = path.read_bytes()
+    path.unlink()
+    if kept is not None:
+        path.write_bytes(content[:kept])
+    with pytest.raises(InputError, match=r"heads\.safetensors is damaged"):
+        load_model(str(tmp_path))
+
+
+def test_heads_and_weights_that_do_not_fit_are_refused(model, tmp_path):
+    save_model(model, tmp_path)
+    text = (tmp_path / "heads.json").read_text(encoding="utf-8")
+    (tmp_path / "heads.json").write_text(text.replace("topic", "other"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"has nothing for heads\.other\.dense\.weight"):
+        load_model(str(tmp_path))
+    (tmp_path / "heads.json").write_text(text.replace('"故事",', ""), encoding="utf-8")
+    with pytest.raises(InputError, match=r"has \[16, 3\] for heads\.topic\.dense\.weight.* needs \[16, 2\]"):
+        load_model(str(tmp_path))
+
+
 # ---- one task, as it is deployed
 
 

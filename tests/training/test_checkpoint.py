@@ -93,6 +93,18 @@ def test_a_new_folder_takes_the_place_of_the_old(tmp_path):
     assert set(contents(folder)) == {"other", MANIFEST} and damage(folder) is None
 
 
+def test_the_old_folder_is_never_half_of_one(tmp_path, monkeypatch):
+    folder = write(tmp_path / "best")
+    states = []
+
+    def remove(path, *_args, **_keywords):
+        states.append(damage(folder))
+
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    write(folder, {"other": b"2"})
+    assert states == [None] * len(states) and len(states) == 3
+
+
 def test_a_file_is_written_whole(tmp_path):
     path = tmp_path / "new" / "result.json"
     write_text(path, "一")
@@ -207,6 +219,13 @@ def test_pruning_keeps_the_newest(tmp_path, keep, left):
     write(tmp_path / "best")
     prune_checkpoints(tmp_path, keep)
     assert sorted(os.listdir(tmp_path)) == sorted(["best", *(f"checkpoint-{step}" for step in left)])
+
+
+def test_pruning_after_a_resume_does_not_keep_what_was_damaged(tmp_path):
+    for step in (100, 200, 300):
+        write(checkpoint_folder(tmp_path, step))
+    prune_checkpoints(tmp_path, 1, newest=200)
+    assert os.listdir(tmp_path) == ["checkpoint-200"]
 
 
 def test_a_checkpoint_is_moved_as_one(tmp_path):
