@@ -28,7 +28,8 @@ def answer(
         batch_tokens: Padded tokens of a batch. It changes speed and memory, not the answers.
         network: Gives a batch's logits: [features, labels], [features, choices] or [features, 2, length].
     """
-    lengths = np.array([max(len(ids) for ids, _ in f.sequences) * len(f.sequences) for f in features])
+    widest = max((len(feature.sequences) for feature in features), default=1)  # collate pads the candidates too
+    lengths = np.array([widest * max(len(ids) for ids, _ in feature.sequences) for feature in features])
     budget = max(batch_tokens, int(lengths.max(initial=1)))
     logits: dict[int, np.ndarray] = {}
     for indices in plan_batches(lengths, seed=0, epoch=0, batch_size=None, max_tokens=budget, shuffle=False):

@@ -85,7 +85,7 @@ def check_parity(
 
 def _distance(expected: np.ndarray, found: np.ndarray) -> float:
     """Largest absolute difference; infinite where a shape differs or a number is not finite."""
-    if expected.shape != found.shape or not np.isfinite(found).all():
+    if expected.shape != found.shape or not (np.isfinite(expected).all() and np.isfinite(found).all()):
         return float("inf")
     return float(np.abs(expected - found).max())
 

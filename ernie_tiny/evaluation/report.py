@@ -120,7 +120,9 @@ def _table(results: Mapping[str, Any]) -> tuple[list[str], Rows, Rows]:
         ("gain by distillation", results.get("gain"), "+.2f"),
         ("agreement with teacher, %", agreement, ".2f"),
     )
-    comparisons = [[name, *scores(own, own["average"], spec), *blank] for name, own, spec in compared if own]
+    comparisons = [
+        [name, *scores(own, own.get("average", math.nan), spec), *blank] for name, own, spec in compared if own
+    ]
     return header, rows, comparisons
 
 

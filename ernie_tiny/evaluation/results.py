@@ -71,12 +71,18 @@ def summarise(
     }
     student = by_role.get("student")
     if student is not None and "teacher" in by_role:
-        results["quality_kept"] = _by_task(student, by_role["teacher"], lambda own, other: 100 * own / other)
+        results["quality_kept"] = _by_task(
+            student, by_role["teacher"], lambda own, other: 100 * own / other, ratio=True
+        )
     if student is not None and "baseline" in by_role:
         results["gain"] = _by_task(student, by_role["baseline"], lambda own, other: own - other)
     return results
 
 
-def _by_task(one: ModelResult, other: ModelResult, compare: Callable[[float, float], float]) -> dict[str, float]:
-    values = {task: compare(one.main[task], other.main[task]) for task in one.main if other.main.get(task)}
-    return {**values, "average": compare(one.average, other.average)}
+def _by_task(
+    one: ModelResult, other: ModelResult, compare: Callable[[float, float], float], ratio: bool = False
+) -> dict[str, float]:
+    """One against another by task and average; a ratio to nothing is left out."""
+    pairs = {task: (value, other.main[task]) for task, value in one.main.items() if task in other.main}
+    pairs["average"] = (one.average, other.average)
+    return {name: compare(*pair) for name, pair in pairs.items() if pair[1] or not ratio}

@@ -47,7 +47,7 @@ class SpanHead(nn.Layer):
     def forward(self, sequence: Tensor, attention_mask: Tensor) -> Tensor:
         """[rows, length, hidden_size] to [rows, 2, length] (start, end); padding cannot be chosen."""
         logits = self.dense(sequence).transpose([0, 2, 1])
-        real = attention_mask.astype("bool").unsqueeze(1).expand_as(logits)
+        real = attention_mask.astype("bool").unsqueeze(1)
         return paddle.where(real, logits, paddle.full_like(logits, MASKED_LOGIT))
 
 

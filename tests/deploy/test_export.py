@@ -1,0 +1,99 @@
+"""The folder that an export writes, and the gate that compares it with the trained model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from ernie_tiny.data.clue import find_task
+from ernie_tiny.data.features import featurise
+from ernie_tiny.data.task import Example
+from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
+from ernie_tiny.deploy import export
+from ernie_tiny.deploy.export import check_parity, export_model
+from ernie_tiny.errors import InputError
+from ernie_tiny.models.backbone import build_encoder
+from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+
+TEXT = "今天北京的天气很好我们去公园看花"
+TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *TEXT])
+SHAPE = {
+    "num_hidden_layers": 2,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": len(TOKENIZER.tokens),
+    "max_position_embeddings": 32,
+    "type_vocab_size": 2,
+}
+EXAMPLES = {
+    "tnews": tuple(Example(str(n), (TEXT[: 3 + n],), 0) for n in range(10)),
+    "c3": tuple(Example(str(n), (TEXT[n:], "天气"), 0, ("很好", "去公园", "花", "看")[: 2 + n % 3]) for n in range(10)),
+    "cmrc2018": tuple(Example(str(n), ("天气", TEXT[n:])) for n in range(10)),
+}
+
+
+def build(task: str) -> MultiTaskModel:
+    spec = find_task(task)
+    paddle.seed(3)
+    model = MultiTaskModel(build_encoder("ernie", SHAPE), [HeadSpec(task, spec.head, spec.labels)])
+    for parameter in model.parameters():  # biases too, and large enough that a lost weight shows
+        parameter.set_value(parameter + 0.1 * paddle.randn(parameter.shape))
+    model.eval()
+    return model
+
+
+def features_of(task: str) -> list:
+    return featurise(find_task(task), EXAMPLES[task], TOKENIZER, 24)
+
+
+@pytest.mark.parametrize("task", sorted(EXAMPLES))
+def test_an_export_is_complete_and_equals_the_trained_model(task: str, tmp_path: Path) -> None:
+    spec, model = find_task(task), build(task)
+    export_model(model, spec, TOKENIZER, 24, tmp_path)
+    files = {file.name for file in tmp_path.iterdir()}
+    assert {"model.json", "model.pdiparams", "vocab.txt", "task.json"} <= files
+    assert load_tokenizer(tmp_path).tokens == TOKENIZER.tokens
+    content = json.loads((tmp_path / "task.json").read_text(encoding="utf-8"))
+    assert content["task"]["labels"] == list(spec.labels)
+    assert content["task"]["max_length"] == 24
+    assert content["output"]["head"] == spec.head
+    assert [item["name"] for item in content["inputs"]] == ["input_ids", "token_type_ids", "attention_mask"]
+    differences = check_parity(tmp_path, model, features_of(task), TOKENIZER.pad_id, 1e-4)
+    assert sorted(differences) == ["inference", "static"]
+    assert max(differences.values()) < 1e-4
+
+
+@pytest.mark.parametrize("task", sorted(EXAMPLES))
+def test_the_gate_refuses_an_export_of_other_weights(task: str, tmp_path: Path) -> None:
+    model = build(task)
+    export_model(model, find_task(task), TOKENIZER, 24, tmp_path)
+    bias = model.heads[task].dense.bias
+    bias.set_value(bias + 0.5)
+    with pytest.raises(InputError) as error:
+        check_parity(tmp_path, model, features_of(task), TOKENIZER.pad_id, 1e-4)
+    assert str(tmp_path) in str(error.value)
+    assert "5.00e-01" in str(error.value)
+
+
+def test_the_gate_refuses_what_is_not_a_number(tmp_path: Path) -> None:
+    model = build("tnews")
+    bias = model.heads["tnews"].dense.bias
+    sound = bias.clone()
+    bias.set_value(paddle.full_like(bias, float("nan")))
+    export_model(model, find_task("tnews"), TOKENIZER, 24, tmp_path)
+    bias.set_value(sound)
+    with pytest.raises(InputError, match="inf"):
+        check_parity(tmp_path, model, features_of("tnews"), TOKENIZER.pad_id, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [([1.0, np.nan], [1.0, 2.0]), ([1.0, 2.0], [1.0, np.nan]), ([1.0], [np.inf]), ([1.0], [1.0, 2.0])],
+)
+def test_a_number_that_is_not_finite_on_either_side_is_infinitely_far(expected: list, found: list) -> None:
+    assert export._distance(np.array(expected), np.array(found)) == float("inf")

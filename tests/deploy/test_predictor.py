@@ -1,0 +1,75 @@
+"""An exported folder answers as the trained model does."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from ernie_tiny.data.clue import find_task
+from ernie_tiny.data.features import featurise
+from ernie_tiny.data.task import Example
+from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
+from ernie_tiny.deploy.export import export_model
+from ernie_tiny.deploy.predictor import Predictor
+from ernie_tiny.errors import InputError
+from ernie_tiny.evaluation.predict import predict
+from ernie_tiny.models.backbone import build_encoder
+from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+
+TEXT = "今天北京的天气很好我们去公园看花"
+TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *TEXT])
+SHAPE = {
+    "num_hidden_layers": 2,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": len(TOKENIZER.tokens),
+    "max_position_embeddings": 32,
+    "type_vocab_size": 2,
+}
+EXAMPLES = {
+    "tnews": tuple(Example(str(n), (TEXT[: 3 + n],)) for n in range(10)),
+    "c3": tuple(
+        Example(str(n), (TEXT[n:], "天气"), None, ("很好", "去公园", "花", "看")[: 2 + n % 3]) for n in range(10)
+    ),
+    "cmrc2018": tuple(Example(str(n), ("天气", TEXT[n:] * 3)) for n in range(6)),  # several windows each
+}
+
+
+@pytest.fixture(scope="module", params=sorted(EXAMPLES))
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    spec = find_task(request.param)
+    paddle.seed(3)
+    model = MultiTaskModel(build_encoder("ernie", SHAPE), [HeadSpec(spec.name, spec.head, spec.labels)])
+    for parameter in model.parameters():
+        parameter.set_value(parameter + 0.3 * paddle.randn(parameter.shape))
+    folder = tmp_path_factory.mktemp(spec.name)
+    export_model(model, spec, TOKENIZER, 24, folder)
+    return spec, model, folder
+
+
+@pytest.mark.parametrize("batch_tokens", [64, 8192])
+def test_it_answers_as_the_trained_model_whatever_the_batch(exported: tuple, batch_tokens: int) -> None:
+    spec, model, folder = exported
+    examples = EXAMPLES[spec.name]
+    features = featurise(spec, examples, TOKENIZER, 24)
+    expected = predict(model, spec, examples, features, TOKENIZER.pad_id)
+    found = Predictor(folder).predict(examples, batch_tokens)
+    assert [p.id for p in found] == [example.id for example in examples]
+    assert [p.answer for p in found] == [p.answer for p in expected]
+    assert len({p.answer for p in expected}) > 1  # a constant answer would prove nothing
+    for own, other in zip(found, expected):
+        np.testing.assert_allclose(own.scores, other.scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("missing", ["task.json", "model.json", "model.pdiparams"])
+def test_a_folder_that_is_not_whole_is_refused(exported: tuple, missing: str, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(exported[2], folder)
+    (folder / missing).unlink()
+    with pytest.raises(InputError, match=missing):
+        Predictor(folder)

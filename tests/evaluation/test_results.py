@@ -1,0 +1,42 @@
+"""results.json's numbers, computed by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ernie_tiny.evaluation.results import ModelResult, mean, summarise
+
+
+def row(role: str, **main: float) -> ModelResult:
+    return ModelResult(role, f"{role}@stage", 100, 40, main=main)
+
+
+def summary(*models: ModelResult) -> dict:
+    return summarise("run", list(models), {}, {}, {}, {}, {}, [])
+
+
+def test_quality_kept_gain_and_averages_by_hand() -> None:
+    results = summary(row("teacher", a=80.0, b=40.0), row("student", a=60.0, b=38.0), row("baseline", a=50.0, b=40.0))
+    assert [model["average"] for model in results["models"]] == [60.0, 49.0, 45.0]
+    # 60 / 80, 38 / 40 and 49 / 60: the average is a ratio of averages, not an average of ratios
+    assert results["quality_kept"] == pytest.approx({"a": 75.0, "b": 95.0, "average": 100 * 49 / 60})
+    assert results["gain"] == pytest.approx({"a": 10.0, "b": -2.0, "average": 4.0})
+
+
+def test_what_was_not_compared_is_left_out() -> None:
+    assert {"quality_kept", "gain"}.isdisjoint(summary(row("student", a=1.0)))
+    assert "gain" not in summary(row("student", a=1.0), row("teacher", a=2.0))
+    assert {"quality_kept", "gain"}.isdisjoint(summary(row("teacher", a=1.0), row("baseline", a=1.0)))
+    assert math.isnan(mean({}))
+
+
+def test_a_gain_over_nothing_is_a_gain() -> None:
+    results = summary(row("student", a=3.0, b=4.0), row("baseline", a=0.0, b=1.0))
+    assert results["gain"] == pytest.approx({"a": 3.0, "b": 3.0, "average": 3.0})
+
+
+def test_a_teacher_that_knows_nothing_ends_no_run() -> None:
+    results = summary(row("student", a=3.0), row("teacher", a=0.0))
+    assert "a" not in results["quality_kept"]

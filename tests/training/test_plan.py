@@ -1,0 +1,114 @@
+"""What `--plan` says, against arithmetic by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ernie_tiny.config.load import load_config
+from ernie_tiny.data.sample import COUNTS, write_sample
+from ernie_tiny.errors import InputError
+from ernie_tiny.training.plan import check_data, plan
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIG = """
+name: tiny
+tokenizer: {build_from: general, vocab_size: 100}
+models:
+  teacher: {num_hidden_layers: 2, hidden_size: 32, num_attention_heads: 2, max_position_embeddings: 16}
+  student: {num_hidden_layers: 2, hidden_size: 16, num_attention_heads: 2, max_position_embeddings: 16}
+data:
+  tasks:
+    mine:
+      kind: classification
+      files: {train: [train.jsonl], dev: [dev.jsonl]}
+      texts: [text]
+      labels: [a, b]
+      max_length: 8
+  corpora: {general: {files: [text.txt]}}
+stages:
+  - name: distil
+    train: student
+    teacher: teacher
+    data: {corpus: general, max_length: 8}
+    objective: {relation: {relation_heads: 2}}
+    optim: {max_steps: 10, batch_size: 4}
+  - name: finetune
+    train: student@distil
+    data: {tasks: [mine]}
+    objective: {hard: {weight: 1.0}}
+    optim: {epochs: 2, batch_size: 4}
+"""
+# Of a student's layer (hidden 16, inner 64): 4 (16 x 16 + 16) + (2 x 16 x 64 + 64 + 16) + 4 x 16 = 3,280 weights;
+# forward at length 8: 2 layers x (2 x 3,280 + 4 x 8 x 16) = 14,144 FLOPs a token.
+# Of a teacher's (32, 128): 4 (32 x 32 + 32) + (2 x 32 x 128 + 128 + 32) + 4 x 32 = 12,704; 52,864 FLOPs a token.
+# A batch is 4 x 8 = 32 tokens; training is three forward passes.
+FINETUNE_STEP = 3 * 14_144 * 32
+DISTIL_STEP = (3 * 14_144 + 52_864) * 32
+
+
+def load(folder: Path, *overrides: str, data: bool = True):
+    folder.joinpath("run.yaml").write_text(CONFIG, encoding="utf-8")
+    if data:
+        for split, rows in (("train", 10), ("dev", 4)):
+            lines = (json.dumps({"text": "好", "label": "a"}) for _ in range(rows))
+            folder.joinpath(f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        folder.joinpath("text.txt").write_text("天气很好\n", encoding="utf-8")
+    return load_config(folder / "run.yaml", [f"data.root={folder}", *overrides])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "steps"),
+    [
+        ((), 6),  # ceil(10 / 4) = 3 batches, 2 epochs
+        (("stages.finetune.optim.accumulate=2",), 3),
+        (("stages.finetune.optim.batch_size=3", "stages.finetune.optim.epochs=0.5"), 2),  # 4 batches
+        (("stages.finetune.data.examples=4",), 2),
+        (("stages.finetune.optim.epochs=0.01",), 1),
+    ],
+)
+def test_steps_come_from_epochs_and_batch_size(overrides: tuple[str, ...], steps: int, tmp_path: Path) -> None:
+    assert f"    mine: {steps} steps" in plan(load(tmp_path, *overrides))
+
+
+def test_flops_by_hand(tmp_path: Path) -> None:
+    text = plan(load(tmp_path))
+    assert f"    mine: 6 steps, at most {6 * FINETUNE_STEP:.2e} FLOPs" in text
+    assert f"    general text: 10 steps, at most {10 * DISTIL_STEP:.2e} FLOPs" in text
+    doubled = plan(load(tmp_path, "stages.distil.optim.accumulate=2"))
+    assert f"    general text: 10 steps, at most {20 * DISTIL_STEP:.2e} FLOPs" in doubled
+
+
+def test_without_data_the_plan_says_so(tmp_path: Path) -> None:
+    text = plan(load(tmp_path, data=False))
+    assert "8 tokens: no data below data.root" in text
+    assert "general text: no data below data.root" in text
+    assert "    mine: 2 epochs\n" in text  # steps cannot be known
+
+
+def test_an_unknown_task_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Did you mean 'tnews'"):
+        plan(load(tmp_path, "stages.finetune.data.tasks=[tnewz]"))
+
+
+def test_check_data_names_the_first_file_that_is_missing(tmp_path: Path) -> None:
+    run = load(tmp_path)
+    check_data(run)
+    (tmp_path / "dev.jsonl").unlink()
+    with pytest.raises(InputError, match=r"dev\.jsonl of task mine"):
+        check_data(run)
+    load(tmp_path)
+    (tmp_path / "text.txt").unlink()
+    with pytest.raises(InputError, match=r"data\.corpora\.general\.files: no file 'text\.txt'"):
+        check_data(run)
+
+
+def test_quickstart_counts_the_sample(tmp_path: Path) -> None:
+    write_sample(tmp_path)
+    text = plan(load_config(CONFIGS / "quickstart.yaml", [f"data.root={tmp_path}"]))
+    train, dev, _ = COUNTS["tnews"]
+    assert f"{train:,} train, {dev:,} dev" in text
+    assert text.count(f"    tnews: {2 * -(-train // 32)} steps") == 2  # fine-tuned, and from scratch
+    assert "no data" not in text
