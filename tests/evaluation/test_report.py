@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ernie_tiny.evaluation.report import CURVE_POINTS, TERMINAL_WIDTH, _width, html_page, markdown_table, text_table
+from ernie_tiny.evaluation.charts import CURVE_POINTS
+from ernie_tiny.evaluation.report import TERMINAL_WIDTH, _width, html_page, markdown_table, text_table
 from ernie_tiny.evaluation.results import ModelResult, summarise
 
 CHROMIUM = shutil.which("chromium")
