@@ -16,14 +16,15 @@ class Feature:
     Attributes:
         example_id: The example's id.
         sequences: Pairs (input_ids, token_type_ids) of int32 [length]; [CLS] and [SEP] included, no padding.
-        label: (class,) or (candidate,) or (start, end) token positions, both inclusive; () without a label.
+        label: (class,) or (candidate,) or (number,) of regression, a float, or (start, end) token positions, both
+            inclusive; () without a label.
         offsets: Reading only: int32 [length, 2], the characters [start, end) of the context that a token
             covers, (-1, -1) for tokens outside the context.
     """
 
     example_id: str
     sequences: tuple[tuple[np.ndarray, np.ndarray], ...]
-    label: tuple[int, ...] = ()
+    label: tuple[float, ...] = ()
     offsets: Optional[np.ndarray] = None
 
 
@@ -37,8 +38,9 @@ class Batch:
         input_ids: int64 [rows, length]. rows = features x num_choices, a feature's choices side by side.
         token_type_ids: int64 [rows, length].
         attention_mask: int64 [rows, length], 1 for a token, 0 for padding.
-        labels: int64 [features] for classification and choice, [features, 2] for spans, [masked] original
-            tokens for masked language modelling; None without labels.
+        labels: int64 [features] for classification and choice, float32 [features] for regression, int64
+            [features, 2] for spans, int64 [masked] original tokens for masked language modelling; None without
+            labels.
         num_choices: Sequences per feature, the largest number of candidates in the batch; 1 for other heads.
         choice_mask: int64 [features, num_choices], 1 for a real candidate; None for other heads.
         masked_positions: int64 [masked], row x length + column of each token to predict; None without masking.
@@ -53,6 +55,13 @@ class Batch:
     num_choices: int = 1
     choice_mask: Optional[np.ndarray] = None
     masked_positions: Optional[np.ndarray] = None
+
+    @property
+    def token_mask(self) -> np.ndarray:
+        """The attention mask without the rows that stand in for missing candidates: what a loss over tokens counts."""
+        if self.choice_mask is None:
+            return self.attention_mask
+        return self.attention_mask * self.choice_mask.reshape(-1, 1)
 
     @property
     def num_tokens(self) -> int:

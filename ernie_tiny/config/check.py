@@ -5,25 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
-from ernie_tiny.config.schema import DROPOUTS, RelationTerm, RunConfig, StageConfig, split_reference
-from ernie_tiny.config.shapes import SHAPES, EncoderShape, shape_of
-from ernie_tiny.errors import InputError, offer
-
-Fault = Callable[[str, str], InputError]
-
-CHOICES = {
-    "runtime.precision": ("float32", "float16", "bfloat16"),
-    "family": ("ernie", "bert", "roberta"),
-    "sampling.strategy": ("proportional", "temperature", "uniform", "explicit"),
-    "pairs": ("qq", "kk", "vv"),
-}
+from ernie_tiny.config.check_family import check_family, check_source, check_stage_families
+from ernie_tiny.config.check_objective import Fault, check_choice, check_objective, divisors, listed
+from ernie_tiny.config.schema import DROPOUTS, RunConfig, StageConfig, split_reference
+from ernie_tiny.config.shapes import BILSTM, SHAPES, EncoderShape, shape_of
+from ernie_tiny.errors import offer
 
 # Numbers that must be above 0 in whichever block they stand.
 ABOVE_ZERO = {
     *("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings"),
-    *("type_vocab_size", "vocab_size", "weight", "relation_heads", "probability", "max_length", "examples", "every"),
+    *("type_vocab_size", "vocab_size", "embedding_size", "probability", "max_length", "examples", "every"),
+    *("weight", "relation_heads", "heads", "temperature"),
     *("learning_rate", "max_steps", "epochs", "batch_size", "max_tokens", "accumulate"),
     *("logging_steps", "keep_checkpoints", "batch_tokens", "parity_examples", "tolerance"),
 }
@@ -32,7 +26,7 @@ ABOVE_ZERO = {
 def check(run: RunConfig, fault: Fault) -> RunConfig:
     """The run without its skipped stages, or an InputError for the first thing that cannot work."""
     _check_numbers(run, "", fault)
-    _check_choice(run.runtime.precision, "runtime.precision", "runtime.precision", fault)
+    check_choice(run.runtime.precision, "runtime.precision", "runtime.precision", fault)
     _check_models(run, fault)
     if not run.stages:
         raise fault("stages", "is empty: a run is a list of stages.")
@@ -68,15 +62,11 @@ def _check_numbers(block: Any, key: str, fault: Fault) -> None:
         _check_numbers(value, dotted, fault)
 
 
-def _check_choice(value: str, choices: str, key: str, fault: Fault) -> None:
-    if value not in CHOICES[choices]:
-        raise fault(key, f"= {value!r}: {offer(value, CHOICES[choices])}")
-
-
 def _check_models(run: RunConfig, fault: Fault) -> None:
     for name, model in run.models.items():
         key = f"models.{name}"
-        _check_choice(model.family, "family", f"{key}.family", fault)
+        check_choice(model.family, "family", f"{key}.family", fault)
+        check_family(model, key, fault)
         if model.shape is not None and model.shape not in SHAPES:
             raise fault(f"{key}.shape", f"= {model.shape!r}: {offer(model.shape, SHAPES)}")
         if model.pretrained is not None:
@@ -91,30 +81,22 @@ def _check_models(run: RunConfig, fault: Fault) -> None:
             raise fault(
                 f"{key}.pretrained", f"= {model.pretrained!r}: its config.json is no encoder's: {error}"
             ) from None
-        if shape is not None and shape.hidden_size % shape.num_attention_heads:
-            heads = [n for n in _divisors(shape.hidden_size) if n <= 32]
+        if isinstance(shape, EncoderShape) and shape.hidden_size % shape.num_attention_heads:
+            heads = [n for n in divisors(shape.hidden_size) if n <= 32]
             raise fault(
                 f"{key}.num_attention_heads",
                 f"= {shape.num_attention_heads} does not divide hidden_size {shape.hidden_size}. "
-                f"Numbers of heads that divide {shape.hidden_size}: {_listed(heads)}; widths near it that "
+                f"Numbers of heads that divide {shape.hidden_size}: {listed(heads)}; widths near it that "
                 f"{shape.num_attention_heads} divides: {_multiples_near(shape)}.",
             )
-        if model.init_from is not None and not model.init_layers:
+        if model.init_from is not None and not model.init_layers and model.family != BILSTM:
             raise fault(f"{key}.init_layers", "is missing: name the layers of init_from, as in [0, 2, 4].")
 
 
 def _multiples_near(shape: EncoderShape) -> str:
     heads = shape.num_attention_heads
     below = shape.hidden_size - shape.hidden_size % heads
-    return _listed([width for width in (below, below + heads) if width])
-
-
-def _divisors(number: int) -> list[int]:
-    return [n for n in range(1, number + 1) if number % n == 0]
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    return ", ".join(str(number) for number in numbers)
+    return listed([width for width in (below, below + heads) if width])
 
 
 def _unlink_skipped(run: RunConfig) -> RunConfig:
@@ -122,13 +104,16 @@ def _unlink_skipped(run: RunConfig) -> RunConfig:
     links: dict[str, str] = {}
     for stage in run.stages:
         if stage.skip:
-            links[f"{split_reference(stage.train)[0]}@{stage.name}"] = links.get(stage.train, stage.train)
+            for name, reference in stage.trained.items():
+                links[f"{name}@{stage.name}"] = links.get(reference, reference)
 
     stages = tuple(
         dataclasses.replace(
             stage,
             train=links.get(stage.train, stage.train),
+            also_train=tuple(links.get(name, name) for name in stage.also_train),
             teacher=stage.teacher and links.get(stage.teacher, stage.teacher),
+            ensemble={links.get(name, name): weight for name, weight in stage.ensemble.items()},
         )
         for stage in run.stages
         if not stage.skip
@@ -143,10 +128,23 @@ def _unlink_skipped(run: RunConfig) -> RunConfig:
 def _check_stage(run: RunConfig, stage: StageConfig, before: tuple[StageConfig, ...], fault: Fault) -> None:
     key = f"stages.{stage.name}"
     _check_reference(run, stage.train, f"{key}.train", before, fault, stage)
-    if stage.teacher is not None:
-        _check_reference(run, stage.teacher, f"{key}.teacher", before, fault, stage)
+    for reference in stage.also_train:
+        _check_reference(run, reference, f"{key}.also_train", before, fault, stage)
+    if len(stage.trained) <= len(stage.also_train):
+        raise fault(f"{key}.also_train", f"= {list(stage.also_train)}: each model is trained once in a stage.")
+    if stage.teacher is not None and stage.ensemble:
+        raise fault(f"{key}.ensemble", f"stands beside teacher = {stage.teacher!r}: give one of them.")
+    for teacher, weight in stage.ensemble.items():
+        if not weight > 0:
+            raise fault(f"{key}.ensemble.{teacher}", f"= {weight}: must be above 0.")
+    for teacher in stage.teachers:
+        where = f"{key}.ensemble" if stage.ensemble else f"{key}.teacher"
+        _check_reference(run, teacher, where, before, fault, stage, teaches=True)
+    if stage.cache is not None:
+        check_choice(stage.cache.precision, "cache.precision", f"{key}.cache.precision", fault)
     _check_stage_data(run, stage, key, fault)
-    _check_objective(run, stage, key, fault)
+    check_stage_families(run, stage, fault)
+    check_objective(run, stage, fault)
     _check_optim(stage, key, fault)
 
 
@@ -158,9 +156,12 @@ def _check_reference(
     fault: Fault,
     user: Optional[StageConfig] = None,
     above: tuple[str, ...] = (),
+    teaches: bool = False,
 ) -> None:
-    """`above`: models whose init_from led to this reference."""
+    """`above`: models whose init_from led to this reference. `teaches`: it may have weights for each task apart."""
     model, stage_name = split_reference(reference)
+    if reference.endswith("@"):
+        raise fault(key, f"= {reference!r}: names no stage behind the @. Write {model} for the model as configured.")
     if model not in run.models:
         raise fault(key, f"= {reference!r}: there is no model {model!r}. {offer(model, run.models)}")
     if stage_name is None:
@@ -170,9 +171,10 @@ def _check_reference(
         if source_of_layers is not None:
             where = f"models.{model}.init_from"
             _check_reference(run, source_of_layers, where, before, fault, user, (*above, model))
+            check_source(run, model, split_reference(source_of_layers)[0], fault)
             _check_init_layers(run, model, split_reference(source_of_layers)[0], fault)
         return
-    stages = {stage.name: stage for stage in before if split_reference(stage.train)[0] == model}
+    stages = {stage.name: stage for stage in before if model in stage.trained}
     if stage_name not in stages:
         raise fault(
             key,
@@ -181,8 +183,9 @@ def _check_reference(
         )
     source = stages[stage_name]
     if source.per_task and user is not None:
-        absent = [] if not user.per_task else [task for task in user.data.tasks if task not in source.data.tasks]
-        if not user.per_task:
+        apart = user.per_task or (teaches and user.data.corpus is None)
+        absent = [task for task in user.data.tasks if task not in source.data.tasks] if apart else []
+        if not apart:
             raise fault(key, f"= {reference!r} has one set of weights a task; set per_task: true here too.")
         if absent:
             raise fault(key, f"= {reference!r} was not trained on {', '.join(absent)}.")
@@ -207,55 +210,19 @@ def _check_stage_data(run: RunConfig, stage: StageConfig, key: str, fault: Fault
         raise fault(f"{key}.data.corpus", f"= {data.corpus!r}: {offer(data.corpus, run.data.corpora)}")
     if stage.per_task and not data.tasks:
         raise fault(f"{key}.per_task", "is true, but data.tasks is empty.")
-    _check_choice(data.sampling.strategy, "sampling.strategy", f"{key}.data.sampling.strategy", fault)
+    for task, settings in stage.task_settings.items():
+        where = f"{key}.task_settings.{task}"
+        if not stage.per_task:
+            raise fault(where, "is for a stage that runs per task; set per_task: true.")
+        if task not in data.tasks:
+            raise fault(where, f"is no task of the stage. {offer(task, data.tasks)}")
+        for name in ("epochs", "batch_size"):
+            if getattr(settings, name) is not None and getattr(stage.optim, name) is None:
+                raise fault(f"{where}.{name}", f"cannot be given: the stage's optim sets no {name}.")
+    check_choice(data.sampling.strategy, "sampling.strategy", f"{key}.data.sampling.strategy", fault)
     for task in data.sampling.weights:
         if task not in data.tasks:
             raise fault(f"{key}.data.sampling.weights.{task}", f"is no task of the stage. {offer(task, data.tasks)}")
-
-
-def _check_objective(run: RunConfig, stage: StageConfig, key: str, fault: Fault) -> None:
-    objective, where = stage.objective, f"{key}.objective"
-    if not objective.terms():
-        raise fault(where, "is empty: name at least one term, as in {hard: {weight: 1.0}}.")
-    if objective.needs_teacher and stage.teacher is None:
-        raise fault(f"{key}.teacher", "is missing: the objective compares the student with a teacher.")
-    if stage.teacher is not None and not objective.needs_teacher:
-        raise fault(f"{key}.teacher", f"= {stage.teacher!r}, but no term of the objective uses a teacher.")
-    on_corpus = stage.data.corpus is not None
-    if objective.hard is not None and on_corpus:
-        raise fault(f"{where}.hard", "needs labels; a corpus has none. Use mlm, or a term with a teacher.")
-    if objective.mlm is not None and not on_corpus:
-        raise fault(f"{where}.mlm", "is for general text; name a data.corpus.")
-    if objective.mlm is not None and objective.relation is not None:
-        raise fault(f"{where}.mlm", "masks the input, so it cannot stand beside relation, which reads it whole.")
-    if objective.relation is not None:
-        _check_relation(run, stage, objective.relation, f"{where}.relation", fault)
-
-
-def _check_relation(run: RunConfig, stage: StageConfig, term: RelationTerm, key: str, fault: Fault) -> None:
-    if not term.pairs:
-        raise fault(f"{key}.pairs", f"is empty. Valid: {', '.join(CHOICES['pairs'])}.")
-    for pair in term.pairs:
-        _check_choice(pair, "pairs", f"{key}.pairs", fault)
-    assert stage.teacher is not None
-    sides = {"teacher": split_reference(stage.teacher)[0], "student": split_reference(stage.train)[0]}
-    shapes = {side: shape_of(run.models[name]) for side, name in sides.items()}
-    known = {side: shape for side, shape in shapes.items() if shape is not None}
-    for side, shape in known.items():
-        if shape.hidden_size % term.relation_heads:
-            common = [
-                n for n in _divisors(shape.hidden_size) if all(s.hidden_size % n == 0 for s in known.values())
-            ]
-            widths = " and ".join(str(s.hidden_size) for s in known.values())
-            raise fault(
-                f"{key}.relation_heads",
-                f"= {term.relation_heads} does not divide the {side}'s hidden_size {shape.hidden_size}. "
-                f"Heads that divide {widths}: {_listed(common)}.",
-            )
-        layer = term.teacher_layer if side == "teacher" else term.student_layer
-        layers = shape.num_hidden_layers + (stage.auxiliary_layers if side == "student" else 0)
-        if not -layers <= layer < layers:
-            raise fault(f"{key}.{side}_layer", f"= {layer}: the {side} has the layers 0 to {layers - 1}.")
 
 
 def _check_optim(stage: StageConfig, key: str, fault: Fault) -> None:
@@ -289,8 +256,8 @@ def _check_final(
     if stage_name is None:
         raise fault(key, f"= {reference!r}: name the stage too, as in {reference}@{run.stages[-1].name}.")
     stage = run.stage(stage_name)
-    if stage.objective.hard is None:
-        raise fault(key, f"= {reference!r}: that stage trains no head on labels, so it has no scores.")
+    if not stage.objective.reads_answers:
+        raise fault(key, f"= {reference!r}: that stage trains no head on labels or a teacher, so it has no scores.")
     for task in tasks:
         if task not in stage.data.tasks:
             raise fault(f"{key.split('.')[0]}.tasks", f"holds {task!r}, which {reference} has not learned. "

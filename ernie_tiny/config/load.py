@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Union, get_type_hints
 
@@ -15,6 +17,15 @@ from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError, offer
 
 Origins = dict[str, str]
+CONFIG_FILE = "config.yaml"  # of a run's folder: the merged config
+
+WHOLE_NUMBER = re.compile(r"(?:0|-?[1-9][0-9]*)$")
+EXPECTED = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text. Put it in quotes: YAML takes 1.50, yes, no, on, off, true, false, ~ and dates for something else",
+}
 
 
 def load_config(path: Union[str, Path], overrides: Sequence[str] = ()) -> RunConfig:
@@ -30,12 +41,31 @@ def load_config(path: Union[str, Path], overrides: Sequence[str] = ()) -> RunCon
     """
     origins: Origins = {}
     raw: dict[str, Any] = {}
-    _read_into(raw, Path(path), origins, ())
-    for override in overrides:
-        _apply(raw, override, origins)
+    try:
+        _read_into(raw, Path(path), origins, ())
+        for override in overrides:
+            _apply(raw, override, origins)
+    except RecursionError:
+        raise InputError(f"{path}: is nested too deeply, or an anchor (&name) holds itself (*name).") from None
     fault = _Fault(str(path), origins)
     run = _build(RunConfig, raw, "", fault)
-    return check(run, fault)
+    return check(_with_base_run(run, fault), fault)
+
+
+def _with_base_run(run: RunConfig, fault: _Fault) -> RunConfig:
+    """The run with the models and stages of its base run, so that references may name them."""
+    if run.base_run is None:
+        return run
+    config_file = Path(run.base_run) / CONFIG_FILE
+    if not config_file.is_file():
+        raise fault("base_run", f"= {run.base_run!r}: holds no {CONFIG_FILE}, so it is no run's folder.")
+    base = load_config(config_file)
+    for name in base.models:
+        if run.models.get(name, base.models[name]) != base.models[name]:
+            raise fault(f"models.{name}", f"differs from that of base_run = {run.base_run!r}. Give it another name.")
+    own = tuple(stage for stage in run.stages if stage.taken_from is None)
+    taken = tuple(replace(stage, taken_from=stage.taken_from or run.base_run) for stage in base.stages)
+    return replace(run, models={**base.models, **run.models}, stages=(*taken, *own))
 
 
 def to_yaml(run: RunConfig) -> str:
@@ -72,7 +102,7 @@ def _read_into(target: dict[str, Any], path: Path, origins: Origins, above: tupl
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text: {error}.") from None
     try:
-        content = yaml.load(text, Loader=_UniqueKeyLoader)
+        content = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):
@@ -128,7 +158,7 @@ def _apply(raw: dict[str, Any], override: str, origins: Origins) -> None:
     if not equals or not key:
         raise InputError(f"-o {override}: write key.sub=value.")
     try:
-        value = yaml.load(text, Loader=_UniqueKeyLoader)
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise InputError(f"-o {override}: the value is not valid YAML: {error}") from None
     node: Any = raw
@@ -202,11 +232,10 @@ def _build_scalar(kind: type, value: Any, key: str, fault: _Fault) -> Any:
             raise fault(key, f"= {value!r}: expected a number.") from None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)
+    if kind is str and isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # as it was written: see _Loader
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-        raise fault(key, f"= {value!r}: expected {names[kind]}.")
+        raise fault(key, f"= {value!r}: expected {EXPECTED[kind]}.")
     return value
 
 
@@ -219,8 +248,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses a key written twice, which YAML would silently take from the last place."""
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that refuses a key written twice, which YAML would silently take from the last place.
+
+    A whole number is one as JSON writes it. YAML 1.1 has more: 010 is 8 there, 1_0 is 10 and 1:30 is 90. Here these are
+    text, so that the label 01 stays what it is.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:int"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -234,3 +272,6 @@ class _UniqueKeyLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", WHOLE_NUMBER, list("-0123456789"))

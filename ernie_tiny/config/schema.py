@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Optional
 
 CORPUS_LENGTH = 128  # tokens of an input of general text where a stage does not say
@@ -35,8 +35,12 @@ class TaskConfig:
     label_field: str = "label"
     id_field: str = "id"
     drop_labels: tuple[str, ...] = ()
+    drop_broken_rows: bool = False
     file_format: str = "jsonl"
-    metric: str = "accuracy"
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # split to names, of tables without a header
+    held_out: Mapping[str, float] = field(default_factory=dict)  # further splits, as parts of the train files
+    metric: str = ""  # by default the first that serves the kind
+    scorer: str = "cmrc2018"  # of reading; or squad
     max_length: int = 128
 
 
@@ -69,10 +73,11 @@ class ModelConfig:
     """An encoder: by name or folder (pretrained), by a published shape's name, or by its numbers."""
 
     pretrained: Optional[str] = None  # PaddleNLP name or local folder
-    family: str = "ernie"  # ernie, bert or roberta
+    family: str = "ernie"  # ernie, bert, roberta or bilstm
     shape: Optional[str] = None  # base, medium, mini, micro, nano or pico
     num_hidden_layers: Optional[int] = None
     hidden_size: Optional[int] = None
+    embedding_size: Optional[int] = None  # bilstm: width of the word embeddings; by default hidden_size
     num_attention_heads: Optional[int] = None
     intermediate_size: Optional[int] = None
     max_position_embeddings: Optional[int] = None
@@ -80,7 +85,7 @@ class ModelConfig:
     hidden_dropout_prob: Optional[float] = None
     attention_probs_dropout_prob: Optional[float] = None
     init_from: Optional[str] = None  # model or model@stage whose layers and embeddings the model starts with
-    init_layers: tuple[int, ...] = ()  # which of its layers, counted from 0
+    init_layers: tuple[int, ...] = ()  # which of its layers, counted from 0; bilstm: none, word embeddings alone
 
 
 @dataclass(frozen=True)
@@ -104,30 +109,80 @@ class StageDataConfig:
 
 
 @dataclass(frozen=True)
-class HardTerm:
-    """Cross-entropy with the gold labels, for every kind of head."""
+class Term:
+    """What every term of an objective has. The weight is constant unless one of the schedule's two keys is given."""
 
     weight: float = 1.0
+    final_weight: Optional[float] = None  # linear schedule: from weight at the first step to this at the last
+    warm_in: float = 0.0  # part of the stage's steps over which the weight rises from 0
+
+    def weight_at(self, progress: float) -> float:
+        """The weight when this part, 0 to 1, of the stage's steps is done."""
+        final = self.weight if self.final_weight is None else self.final_weight
+        rise = min(1.0, progress / self.warm_in) if self.warm_in else 1.0
+        return rise * (self.weight + (final - self.weight) * progress)
 
 
 @dataclass(frozen=True)
-class MlmTerm:
+class HardTerm(Term):
+    """Cross-entropy with the gold labels, for every kind of head."""
+
+
+@dataclass(frozen=True)
+class MlmTerm(Term):
     """Masked language modelling (BERT: 15 %, 80/10/10)."""
 
-    weight: float = 1.0
     probability: float = 0.15
     whole_words: bool = False
 
 
 @dataclass(frozen=True)
-class RelationTerm:
-    """Self-attention relations (MiniLMv2)."""
+class SoftTerm(Term):
+    """KL to the teacher's softened answer, times temperature squared (Hinton et al., arXiv 1503.02531)."""
 
-    weight: float = 1.0
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class LogitTerm(Term):
+    """Mean squared error to the teacher's logits (MKD's stand-in)."""
+
+
+@dataclass(frozen=True)
+class RelationTerm(Term):
+    """Self-attention relations (MiniLMv2); pairs [vv] alone is MiniLM's value relation."""
+
     pairs: tuple[str, ...] = ("qq", "kk", "vv")
     relation_heads: int = 12
     teacher_layer: int = -1  # counted from 0, or from the end
     student_layer: int = -1
+
+
+@dataclass(frozen=True)
+class SampleRelationTerm(RelationTerm):
+    """Relations between the inputs of a batch instead of the tokens of an input (PP-MiniLM)."""
+
+
+@dataclass(frozen=True)
+class AttentionTerm(Term):
+    """Attention, layer by layer: mse of the scores before the softmax (TinyBERT), or kl after it (ERNIE 3.0 Titan)."""
+
+    form: str = "mse"
+    layers: tuple[str, ...] = ("uniform",)  # uniform, skip, last, top, or pairs "student:teacher" counted from 0
+    heads: Optional[int] = None  # split both models into so many heads, where their own numbers differ
+
+
+@dataclass(frozen=True)
+class HiddenTerm(Term):
+    """Outputs of the layers, through a learned projection to the teacher's width (TinyBERT)."""
+
+    layers: tuple[str, ...] = ("uniform",)
+    shared_projection: bool = False  # one for all layers instead of one a layer
+
+
+@dataclass(frozen=True)
+class EmbeddingTerm(Term):
+    """Output of the embeddings, through a learned projection to the teacher's width (TinyBERT)."""
 
 
 @dataclass(frozen=True)
@@ -136,15 +191,30 @@ class ObjectiveConfig:
 
     hard: Optional[HardTerm] = None
     mlm: Optional[MlmTerm] = None
+    soft: Optional[SoftTerm] = None
+    logit_mse: Optional[LogitTerm] = None
     relation: Optional[RelationTerm] = None
+    sample_relation: Optional[SampleRelationTerm] = None
+    attention: Optional[AttentionTerm] = None
+    hidden: Optional[HiddenTerm] = None
+    embedding: Optional[EmbeddingTerm] = None
 
-    def terms(self) -> dict[str, object]:
+    def terms(self) -> dict[str, Term]:
         """The terms that are present, by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
     @property
     def needs_teacher(self) -> bool:
-        return self.relation is not None
+        return any(name not in LABEL_TERMS for name in self.terms())
+
+    @property
+    def reads_answers(self) -> bool:
+        """Whether the student's answers are trained, so that it needs the tasks' heads."""
+        return any(name in ANSWER_TERMS for name in self.terms())
+
+
+LABEL_TERMS = ("hard", "mlm")  # read labels and no teacher
+ANSWER_TERMS = ("hard", "soft", "logit_mse")  # read the logits of a task's head
 
 
 @dataclass(frozen=True)
@@ -174,6 +244,26 @@ class SelectConfig:
 
 
 @dataclass(frozen=True)
+class TaskSettings:
+    """What a stage that runs per task does otherwise for one task."""
+
+    learning_rate: Optional[float] = None
+    epochs: Optional[float] = None
+    batch_size: Optional[int] = None
+    warmup_ratio: Optional[float] = None
+    max_length: Optional[int] = None
+    examples: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """The teacher's signals on disk, computed before the first step."""
+
+    precision: str = "float16"  # or float32, with which training ends where it does with a live teacher
+    folder: Optional[str] = None  # kept there, for other runs; by default in the stage's folder until it ends
+
+
+@dataclass(frozen=True)
 class StageConfig:
     """Trains one model, on some data, towards some objective, with or without a teacher."""
 
@@ -181,13 +271,34 @@ class StageConfig:
     train: str  # model (as configured) or model@stage (the weights that it had when that stage ended)
     data: StageDataConfig
     objective: ObjectiveConfig
-    teacher: Optional[str] = None
+    teacher: Optional[str] = None  # model or model@stage; of a stage per task, the one of the batch's task
+    ensemble: Mapping[str, float] = field(default_factory=dict)  # teachers in place of one, with their weights
+    cache: Optional[CacheConfig] = None  # compute the teacher's signals once and keep them on disk
     per_task: bool = False  # run the stage once for each of its tasks
     skip: bool = False  # leave the stage out and link the next one to what it started from
+    also_train: tuple[str, ...] = ()  # further models that learn from the same pass of the teacher
     auxiliary_layers: int = 0  # extra top layers of the trained model, dropped at the end (ERNIE 3.0 Titan, ALD)
     optim: OptimConfig = field(default_factory=OptimConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
+    task_settings: Mapping[str, TaskSettings] = field(default_factory=dict)  # by task, in a stage that runs per task
     seed: Optional[int] = None  # of initial weights, order and dropout; by default the run's
+    taken_from: Optional[str] = None  # folder of the run that this stage was finished in; set by base_run
+
+    def of_task(self, task: Optional[str]) -> StageConfig:
+        """The stage with the settings of one task."""
+        given = {key: value for key, value in vars(self.task_settings.get(task or "", TaskSettings())).items() if value}
+        data = replace(self.data, **{key: given.pop(key) for key in ("max_length", "examples") if key in given})
+        return replace(self, data=data, optim=replace(self.optim, **given))
+
+    @property
+    def trained(self) -> dict[str, str]:
+        """The trained models' names, with the references that they start from."""
+        return {split_reference(reference)[0]: reference for reference in (self.train, *self.also_train)}
+
+    @property
+    def teachers(self) -> Mapping[str, float]:
+        """The teachers' references and weights; one, several or none."""
+        return self.ensemble or ({self.teacher: 1.0} if self.teacher is not None else {})
 
 
 @dataclass(frozen=True)
@@ -220,6 +331,7 @@ class RunConfig:
     models: Mapping[str, ModelConfig]
     stages: tuple[StageConfig, ...]
     output_dir: Optional[str] = None  # by default output/<name>
+    base_run: Optional[str] = None  # folder of a finished run whose models, stages and vocabulary this one goes on from
     seed: int = 42
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)

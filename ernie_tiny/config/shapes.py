@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional, Union
 
 from ernie_tiny.config.schema import ModelConfig
 
+BILSTM = "bilstm"  # the family, and the model_type of its config.json
 TASK_TYPES = 3  # rows of the task-type embedding of ernie-3.0-base-zh; the students have none
 
 
@@ -58,6 +59,55 @@ class EncoderShape:
         layers = self.num_hidden_layers if layers is None else layers
         return layers * (2 * self.layer_parameters + 4 * length * self.hidden_size)
 
+    @property
+    def outline(self) -> str:
+        return f"{self.num_hidden_layers}L{self.hidden_size}H, {self.num_attention_heads} heads"
+
+
+@dataclass(frozen=True)
+class BiLstmShape:
+    """The numbers that fix a BiLSTM encoder; hidden_size is the width of both directions together."""
+
+    num_hidden_layers: int
+    hidden_size: int
+    embedding_size: int
+    vocab_size: int = 40000
+    type_vocab_size: int = 2
+    hidden_dropout_prob: float = 0.1
+
+    @property
+    def embedding_parameters(self) -> int:
+        return (self.vocab_size + self.type_vocab_size + 2) * self.embedding_size  # + LayerNorm
+
+    @property
+    def encoder_parameters(self) -> int:
+        """Of the LSTMs: each of two directions has four gates, which read the input and its own state."""
+        half = self.hidden_size // 2
+        above = (self.num_hidden_layers - 1) * self.hidden_size
+        return 2 * 4 * half * (self.embedding_size + above + self.num_hidden_layers * (half + 2))  # + two biases
+
+    @property
+    def parameters(self) -> int:
+        """Embeddings, LSTMs and pooling; no heads."""
+        attention = self.hidden_size * self.hidden_size + 2 * self.hidden_size
+        comparison = 4 * self.hidden_size * self.hidden_size + self.hidden_size
+        return self.embedding_parameters + self.encoder_parameters + attention + comparison
+
+    def forward_flops(self, length: int, layers: Optional[int] = None) -> int:
+        """Floating-point operations a token of one forward pass, embeddings and heads left out.
+
+        Two a weight of the LSTMs and of the pooling's attention, which are all that a token meets; neither the
+        length nor `layers`, the part of a Transformer that is needed, changes it.
+        """
+        return 2 * (self.encoder_parameters + self.hidden_size * self.hidden_size)
+
+    @property
+    def outline(self) -> str:
+        return f"BiLSTM {self.num_hidden_layers}L{self.hidden_size}H on embeddings of {self.embedding_size}"
+
+
+Shape = Union[EncoderShape, BiLstmShape]
+
 
 # ERNIE 3.0 Tiny v2 (no task-type embedding); base has the same shape as ernie-3.0-base-zh.
 SHAPES: dict[str, EncoderShape] = {
@@ -83,7 +133,7 @@ PRETRAINED: dict[str, EncoderShape] = {
 }
 
 
-def shape_of(model: ModelConfig, vocab_size: Optional[int] = None) -> Optional[EncoderShape]:
+def shape_of(model: ModelConfig, vocab_size: Optional[int] = None) -> Optional[Shape]:
     """The shape of a configured model, or None for a name that is not in the table above.
 
     Args:
@@ -93,26 +143,32 @@ def shape_of(model: ModelConfig, vocab_size: Optional[int] = None) -> Optional[E
     """
     if model.pretrained is not None:
         return _pretrained_shape(model.pretrained)
-    numbers = {f.name: getattr(model, f.name, None) for f in fields(EncoderShape)}
+    kind = BiLstmShape if model.family == BILSTM else EncoderShape
+    numbers: dict[str, Any] = {f.name: getattr(model, f.name, None) for f in fields(kind)}
     given = {name: value for name, value in numbers.items() if value is not None}
     if vocab_size is not None:
         given["vocab_size"] = vocab_size
     if model.shape is not None:
         return replace(SHAPES[model.shape], **given)
     for name in ("num_hidden_layers", "hidden_size", "num_attention_heads"):
-        if name not in given:
+        if name in numbers and name not in given:
             raise KeyError(name)
-    given.setdefault("intermediate_size", 4 * given["hidden_size"])
-    return EncoderShape(**given)
+    if kind is BiLstmShape:
+        given.setdefault("embedding_size", given["hidden_size"])
+    else:
+        given.setdefault("intermediate_size", 4 * given["hidden_size"])
+    return kind(**given)
 
 
-def _pretrained_shape(name: str) -> Optional[EncoderShape]:
+def _pretrained_shape(name: str) -> Optional[Shape]:
     config_file = Path(name) / "config.json"
     if not config_file.is_file():
         return PRETRAINED.get(name)
     numbers = json.loads(config_file.read_text(encoding="utf-8"))
     if not isinstance(numbers, dict):
         raise ValueError(f"it holds {numbers!r}")
+    if numbers.get("model_type") == BILSTM:
+        return BiLstmShape(**{f.name: numbers[f.name] for f in fields(BiLstmShape) if f.name in numbers})
     known = {f.name for f in fields(EncoderShape)} - {"task_type_vocab_size"}
     task_types = numbers.get("task_type_vocab_size", TASK_TYPES) if numbers.get("use_task_id") else 0
     return EncoderShape(

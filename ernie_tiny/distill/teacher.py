@@ -1,8 +1,10 @@
-"""Where a teacher's signals come from."""
+"""Where a teacher's signals come from. A trainer cannot tell one source from another."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Protocol
 
 import paddle
 from paddle import nn
@@ -11,12 +13,21 @@ from ernie_tiny.batch import Batch
 from ernie_tiny.models.signals import SignalRequest, Signals
 
 
-class LiveTeacher:
-    """The signals of a frozen model, computed for each batch: eval mode, no gradient, nothing above the last tap.
+class Teacher(Protocol):
+    """Gives the signals of a batch.
 
     Attributes:
-        seconds: Time spent in forward passes so far.
+        seconds: Time spent on them so far.
     """
+
+    @property
+    def seconds(self) -> float: ...
+
+    def __call__(self, batch: Batch) -> Signals: ...
+
+
+class LiveTeacher:
+    """The signals of a frozen model, computed for each batch: eval mode, no gradient, nothing above the last tap."""
 
     def __init__(self, model: nn.Layer, request: SignalRequest) -> None:
         self.model, self.request = model, request
@@ -29,3 +40,38 @@ class LiveTeacher:
             signals = self.model(batch, self.request)
         self.seconds += time.perf_counter() - start
         return signals
+
+
+class PerTaskTeacher:
+    """One teacher for each task: that of a batch's task answers."""
+
+    def __init__(self, teachers: Mapping[str, Teacher]) -> None:
+        self.teachers = teachers
+
+    @property
+    def seconds(self) -> float:
+        return sum(teacher.seconds for teacher in self.teachers.values())
+
+    def __call__(self, batch: Batch) -> Signals:
+        return self.teachers[batch.task](batch)
+
+
+class EnsembleTeacher:
+    """The weighted mean of several teachers' logits. Their other signals have no common meaning and are not given.
+
+    Args:
+        teachers: Teachers with their weights, of which only the ratios count.
+    """
+
+    def __init__(self, teachers: list[tuple[Teacher, float]]) -> None:
+        self.teachers = teachers
+
+    @property
+    def seconds(self) -> float:
+        return sum(teacher.seconds for teacher, _ in self.teachers)
+
+    def __call__(self, batch: Batch) -> Signals:
+        found = [(teacher(batch), weight) for teacher, weight in self.teachers]
+        total = sum(weight for _, weight in found)
+        logits = paddle.add_n([signals.logits * (weight / total) for signals, weight in found])
+        return Signals(found[0][0].attention_mask, logits=logits)

@@ -17,16 +17,28 @@ class SignalRequest:
 
     Attributes:
         logits: The answer of the batch's head.
+        embeddings: The output of the embeddings.
+        hidden: Layers, counted from 0, whose output is wanted.
         projections: Layers, counted from 0, whose queries, keys and values are wanted.
     """
 
     logits: bool = False
+    embeddings: bool = False
+    hidden: frozenset[int] = frozenset()
     projections: frozenset[int] = frozenset()
+
+    def __or__(self, other: SignalRequest) -> SignalRequest:
+        return SignalRequest(
+            self.logits or other.logits,
+            self.embeddings or other.embeddings,
+            self.hidden | other.hidden,
+            self.projections | other.projections,
+        )
 
     @property
     def last_layer(self) -> int:
         """The highest layer that is tapped, -1 for none."""
-        return max(self.projections, default=-1)
+        return max(self.projections | self.hidden, default=-1)
 
 
 @dataclass
@@ -36,12 +48,16 @@ class Signals:
     Attributes:
         logits: [features, labels], [features, candidates], [features, 2, length] (start, end) or
             [masked, vocabulary]; padded candidates and positions stand at -10,000.
+        embeddings: [rows, length, hidden_size].
+        hidden: Layer to [rows, length, hidden_size], its output.
         queries, keys, values: Layer to [rows, length, hidden_size], heads side by side, before their split.
         attention_mask: int64 [rows, length], 1 for a token, 0 for padding.
     """
 
     attention_mask: Tensor
     logits: Optional[Tensor] = None
+    embeddings: Optional[Tensor] = None
+    hidden: dict[int, Tensor] = field(default_factory=dict)
     queries: dict[int, Tensor] = field(default_factory=dict)
     keys: dict[int, Tensor] = field(default_factory=dict)
     values: dict[int, Tensor] = field(default_factory=dict)
@@ -49,18 +65,22 @@ class Signals:
 
 @contextmanager
 def tap(encoder: nn.Layer, request: SignalRequest, signals: Signals) -> Iterator[None]:
-    """Fills `signals` with the requested projections of every forward pass inside the block."""
+    """Fills `signals` with the requested signals of every forward pass inside the block, all but the logits."""
     hooks: list[Any] = []
-    layers = encoder.encoder.layers
+
+    def keep(layer: nn.Layer, store: dict[int, Tensor], index: int) -> None:
+        hooks.append(layer.register_forward_post_hook(_storing_in(store, index)))
+
     try:
+        if request.embeddings:
+            hooks.append(encoder.embeddings.register_forward_post_hook(_storing_embeddings(signals)))
+        for index in sorted(request.hidden):
+            keep(encoder.encoder.layers[index], signals.hidden, index)
         for index in sorted(request.projections):
-            attention = layers[index].self_attn
-            for projection, store in (
-                (attention.q_proj, signals.queries),
-                (attention.k_proj, signals.keys),
-                (attention.v_proj, signals.values),
-            ):
-                hooks.append(projection.register_forward_post_hook(_storing_in(store, index)))
+            attention = encoder.encoder.layers[index].self_attn
+            keep(attention.q_proj, signals.queries, index)
+            keep(attention.k_proj, signals.keys, index)
+            keep(attention.v_proj, signals.values, index)
         yield
     finally:
         for hook in hooks:
@@ -68,8 +88,15 @@ def tap(encoder: nn.Layer, request: SignalRequest, signals: Signals) -> Iterator
 
 
 def _storing_in(store: dict[int, Tensor], index: int) -> Any:
+    def hook(_layer: nn.Layer, _inputs: Any, output: Any) -> None:
+        store[index] = output[0] if isinstance(output, tuple) else output
+
+    return hook
+
+
+def _storing_embeddings(signals: Signals) -> Any:
     def hook(_layer: nn.Layer, _inputs: Any, output: Tensor) -> None:
-        store[index] = output
+        signals.embeddings = output
 
     return hook
 
@@ -91,10 +118,13 @@ class ProjectionsOnly(nn.Layer):
 
 
 @contextmanager
-def stopping_after(encoder: nn.Layer, layer: int) -> Iterator[None]:
-    """Inside the block the encoder ends behind the projections of one layer: nothing above is computed."""
-    stack, layers = encoder.encoder, encoder.encoder.layers
-    stack.layers = nn.LayerList([*layers[:layer], ProjectionsOnly(layers[layer])])
+def stopping_after(encoder: nn.Layer, request: SignalRequest) -> Iterator[None]:
+    """Inside the block the encoder ends behind the last signal that is asked for: nothing above is computed."""
+    stack, layers, last = encoder.encoder, encoder.encoder.layers, request.last_layer
+    if last in request.hidden or last < 0:
+        stack.layers = nn.LayerList([*layers[: last + 1]])
+    else:
+        stack.layers = nn.LayerList([*layers[:last], ProjectionsOnly(layers[last])])
     try:
         yield
     finally:

@@ -394,3 +394,12 @@ def test_loading_does_not_import_paddle(base):
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+def test_a_task_may_have_settings_of_its_own(base):
+    stage = load_config(base, [f"stages.second.{item}" for item in (
+        "per_task=true", "task_settings.afqmc.learning_rate=0.5", "task_settings.afqmc.max_length=9",
+    )]).stage("second")
+    own = stage.of_task("afqmc")
+    assert (own.optim.learning_rate, own.data.max_length, own.optim.batch_size) == (0.5, 9, stage.optim.batch_size)
+    assert stage.of_task("tnews") == stage.of_task(None) == stage

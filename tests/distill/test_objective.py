@@ -9,11 +9,16 @@ import pytest
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import HardTerm, MlmTerm, ObjectiveConfig, RelationTerm
 from ernie_tiny.distill.losses import cross_entropy, relation_kl, span_cross_entropy
-from ernie_tiny.distill.objective import Objective, supervised_loss
+from ernie_tiny.distill.objective import Objective
+from ernie_tiny.distill.terms import Side, supervised_loss
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.signals import SignalRequest, Signals
 
 LENGTH = 5
+
+
+def side(layers: int, width: int = 12) -> Side:
+    return Side(layers, num_heads=2, width=width)
 
 
 def batch_of(labels=(1, 0), task: str = "toy", **more) -> Batch:
@@ -48,7 +53,7 @@ def relation(
 def test_one_term_alone_keeps_its_weight():
     student = student_of()
     hard = float(cross_entropy(student.logits, paddle.to_tensor([1, 0])))
-    total, terms = Objective(ObjectiveConfig(hard=HardTerm(0.25)), 2)(student, None, batch_of())
+    total, terms = Objective(ObjectiveConfig(hard=HardTerm(0.25)), side(2))(student, None, batch_of())
     assert list(terms) == ["hard"] and float(terms["hard"]) == pytest.approx(hard)
     assert float(total) == pytest.approx(0.25 * hard)
 
@@ -56,7 +61,7 @@ def test_one_term_alone_keeps_its_weight():
 def test_the_total_is_the_weighted_sum_and_the_terms_are_raw():
     config = ObjectiveConfig(hard=HardTerm(2.0), relation=RelationTerm(0.5, relation_heads=6))
     student, teacher = student_of(3), signals_of(24, (5,), 2)
-    total, terms = Objective(config, 4, 6)(student, teacher, batch_of())
+    total, terms = Objective(config, side(4), side(6, 24))(student, teacher, batch_of())
     hard = float(cross_entropy(student.logits, paddle.to_tensor([1, 0])))
     relations = relation(student, teacher, ("queries", "keys", "values"), (3, 5), 6)
     assert {name: float(value) for name, value in terms.items()} == pytest.approx(
@@ -71,7 +76,7 @@ def test_the_total_is_the_weighted_sum_and_the_terms_are_raw():
 def test_relations_are_those_that_are_named(pairs, names):
     student, teacher = student_of(1), signals_of(24, (1,), 2)
     config = ObjectiveConfig(relation=RelationTerm(pairs=pairs, relation_heads=3))
-    total, _ = Objective(config, 2, 2)(student, teacher, batch_of())
+    total, _ = Objective(config, side(2), side(2, 24))(student, teacher, batch_of())
     assert float(total) == pytest.approx(relation(student, teacher, names, (1, 1), 3))
 
 
@@ -85,23 +90,23 @@ def test_relations_are_those_that_are_named(pairs, names):
     ],
 )
 def test_layers_may_count_from_the_end(term, student_layers, student, teacher):
-    objective = Objective(ObjectiveConfig(relation=term), student_layers, 12)
+    objective = Objective(ObjectiveConfig(relation=term), side(student_layers), side(12))
     assert objective.student_request == SignalRequest(logits=False, projections=frozenset([student]))
     assert objective.teacher_request == SignalRequest(logits=False, projections=frozenset([teacher]))
 
 
-@pytest.mark.parametrize("side", ["student", "teacher"])
+@pytest.mark.parametrize("of", ["student", "teacher"])
 @pytest.mark.parametrize("layer", [4, -5])
-def test_a_layer_that_is_not_there_is_refused(side, layer):
-    term = RelationTerm(**{f"{side}_layer": layer})
+def test_a_layer_that_is_not_there_is_refused(of, layer):
+    term = RelationTerm(**{f"{of}_layer": layer})
     with pytest.raises(
-        InputError, match=f"relation.{side}_layer = {layer}: the {side} has the layers 0 to 3"
+        InputError, match=f"{of}_layer = {layer}: the {of} has the layers 0 to 3"
     ):
-        Objective(ObjectiveConfig(relation=term), 4, 4)
+        Objective(ObjectiveConfig(relation=term), side(4), side(4))
 
 
 def test_a_relation_without_a_teacher_is_no_term_left_out():
-    objective = Objective(ObjectiveConfig(hard=HardTerm(), relation=RelationTerm()), 2, 2)
+    objective = Objective(ObjectiveConfig(hard=HardTerm(), relation=RelationTerm()), side(2), side(2))
     with pytest.raises(ValueError, match="teacher"):
         objective(student_of(1), None, batch_of())
 
@@ -116,15 +121,15 @@ def test_a_relation_without_a_teacher_is_no_term_left_out():
     ],
 )
 def test_only_what_a_term_reads_is_asked_for(config, logits, projections, teacher):
-    objective = Objective(config, 2, 4)
-    assert objective.student_request == SignalRequest(logits, frozenset(projections))
-    assert objective.teacher_request == SignalRequest(False, frozenset(teacher))
+    objective = Objective(config, side(2), side(4))
+    assert objective.student_request == SignalRequest(logits, projections=frozenset(projections))
+    assert objective.teacher_request == SignalRequest(projections=frozenset(teacher))
 
 
 def test_the_term_of_masked_tokens_has_its_own_name_and_weight():
     student = student_of()
     batch = batch_of(labels=(2, 0), task="", masked_positions=np.array([1, 6]))
-    total, terms = Objective(ObjectiveConfig(mlm=MlmTerm(weight=3.0)), 2)(student, None, batch)
+    total, terms = Objective(ObjectiveConfig(mlm=MlmTerm(weight=3.0)), side(2))(student, None, batch)
     assert list(terms) == ["mlm"]
     assert float(total) == pytest.approx(3 * float(cross_entropy(student.logits, paddle.to_tensor([2, 0]))))
 
@@ -135,13 +140,31 @@ def test_gradients_are_weighted_too():
     for weight in (1.0, 4.0):
         student.queries[1] = paddle.to_tensor(student.queries[1].numpy(), stop_gradient=False)
         config = ObjectiveConfig(relation=RelationTerm(weight, relation_heads=3))
-        Objective(config, 2, 2)(student, teacher, batch_of())[0].backward()
+        Objective(config, side(2), side(2, 24))(student, teacher, batch_of())[0].backward()
         gradients.append(student.queries[1].grad.numpy())
     np.testing.assert_allclose(gradients[1], 4 * gradients[0], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("term", "progress", "expected"),
+    [
+        (HardTerm(2.0), 0.7, 2.0),
+        (HardTerm(2.0, final_weight=0.0), 0.25, 1.5),  # three quarters are left
+        (HardTerm(2.0, warm_in=0.5), 0.0, 0.0),
+        (HardTerm(2.0, warm_in=0.5), 0.25, 1.0),
+        (HardTerm(2.0, warm_in=0.5), 0.9, 2.0),
+        (HardTerm(2.0, final_weight=4.0, warm_in=0.5), 0.25, 0.5 * 2.5),
+    ],
+)
+def test_a_weight_follows_its_schedule(term, progress, expected):
+    objective = Objective(ObjectiveConfig(hard=term), side(2))
+    assert objective.weights(progress) == pytest.approx({"hard": expected})
+    total, terms = objective(student_of(), None, batch_of(), progress)
+    assert float(total) == pytest.approx(expected * float(terms["hard"]))
+
+
 def test_an_objective_without_projections_trains_nothing_of_its_own():
-    assert Objective(ObjectiveConfig(relation=RelationTerm()), 2, 2).parameters() == []
+    assert Objective(ObjectiveConfig(relation=RelationTerm()), side(2), side(2)).parameters() == []
 
 
 # ---- supervised losses

@@ -158,7 +158,7 @@ def test_nothing_is_left_behind_by_an_exception(model, logits):
 def test_blocks_end_even_when_their_body_fails(model):
     encoder = model.encoder
     layers, request = encoder.encoder.layers, SignalRequest(projections=frozenset([1]))
-    tapped, shortened = tap(encoder, request, Signals(paddle.ones([1, 1]))), stopping_after(encoder, 1)
+    tapped, shortened = tap(encoder, request, Signals(paddle.ones([1, 1]))), stopping_after(encoder, request)
     with pytest.raises(KeyboardInterrupt), tapped, shortened:
         assert hooks_of(encoder) == 3 and len(encoder.encoder.layers) == 2
         raise KeyboardInterrupt
@@ -206,4 +206,39 @@ def test_an_input_does_not_depend_on_its_neighbours_in_a_batch(model):
 
 def test_the_last_layer_of_a_request():
     assert SignalRequest(projections=frozenset([3, 1])).last_layer == 3
+    assert SignalRequest(hidden=frozenset([4]), projections=frozenset([3, 1])).last_layer == 4
     assert SignalRequest(logits=True).last_layer == -1
+
+
+@pytest.mark.parametrize("logits", [True, False])
+def test_hidden_states_and_embeddings_are_the_encoders_own(model, logits):
+    model.eval()
+    batch = batch_of()
+    ids, types, mask = map(paddle.to_tensor, (batch.input_ids, batch.token_type_ids, batch.attention_mask))
+    states = model.encoder(ids, types, attention_mask=mask, output_hidden_states=True, return_dict=True).hidden_states
+    signals = model(batch, SignalRequest(logits, embeddings=True, hidden=frozenset(range(LAYERS))))
+    np.testing.assert_allclose(signals.embeddings.numpy(), states[0].numpy(), atol=1e-6)
+    for layer in range(LAYERS):
+        np.testing.assert_allclose(signals.hidden[layer].numpy(), states[layer + 1].numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("request_", "run"),
+    [
+        (SignalRequest(embeddings=True), 0),
+        (SignalRequest(hidden=frozenset([0])), 1),
+        (SignalRequest(hidden=frozenset([0]), projections=frozenset([1])), 1),
+        (SignalRequest(hidden=frozenset([1]), projections=frozenset([1])), 2),
+    ],
+)
+def test_nothing_above_the_last_signal_is_computed(model, request_, run):
+    calls = []
+    for layer in model.encoder.encoder.layers:
+        layer.linear2.register_forward_post_hook(lambda *_: calls.append(1))
+    model(batch_of(), request_)
+    assert len(calls) == run
+
+
+def test_requests_join():
+    joined = SignalRequest(logits=True, hidden=frozenset([1])) | SignalRequest(embeddings=True, hidden=frozenset([2]))
+    assert joined == SignalRequest(True, True, frozenset([1, 2]), frozenset())

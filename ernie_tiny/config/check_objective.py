@@ -1,0 +1,151 @@
+"""What must hold between an objective, its student, its teacher and the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import gcd
+from typing import Callable
+
+from ernie_tiny.config.layer_map import layer_map
+from ernie_tiny.config.schema import AttentionTerm, RelationTerm, RunConfig, StageConfig, Term, split_reference
+from ernie_tiny.config.shapes import EncoderShape, shape_of
+from ernie_tiny.errors import InputError, offer
+
+Fault = Callable[[str, str], InputError]
+Sides = dict[str, tuple[EncoderShape, int]]  # "student" and "teacher" to shape and number of layers
+
+CHOICES = {
+    "runtime.precision": ("float32", "float16", "bfloat16"),
+    "family": ("ernie", "bert", "roberta", "bilstm"),
+    "sampling.strategy": ("proportional", "temperature", "uniform", "explicit"),
+    "pairs": ("qq", "kk", "vv"),
+    "form": ("mse", "kl"),
+    "cache.precision": ("float16", "float32"),
+}
+
+
+def check_choice(value: str, choices: str, key: str, fault: Fault) -> None:
+    """Raises an InputError unless the value is one of CHOICES[choices]."""
+    if value not in CHOICES[choices]:
+        raise fault(key, f"= {value!r}: {offer(value, CHOICES[choices])}")
+
+
+def divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def listed(numbers: Iterable[int]) -> str:
+    return ", ".join(str(number) for number in numbers)
+
+
+def check_objective(run: RunConfig, stage: StageConfig, fault: Fault) -> None:
+    """Raises an InputError for the first thing about a stage's objective that cannot work."""
+    objective, where = stage.objective, f"stages.{stage.name}.objective"
+    if not objective.terms():
+        raise fault(where, "is empty: name at least one term, as in {hard: {weight: 1.0}}.")
+    for name, term in objective.terms().items():
+        _check_schedule(term, f"{where}.{name}", fault)
+    if objective.needs_teacher and not stage.teachers:
+        raise fault(f"stages.{stage.name}.teacher", "is missing: the objective compares the student with a teacher.")
+    if stage.teachers and not objective.needs_teacher:
+        named = ", ".join(stage.teachers)
+        raise fault(f"stages.{stage.name}.teacher", f"= {named!r}, but no term of the objective uses a teacher.")
+    _check_terms_fit_data(stage, where, fault)
+    if objective.attention is not None:
+        check_choice(objective.attention.form, "form", f"{where}.attention.form", fault)
+    for student in stage.trained:
+        for teacher in stage.teachers:
+            _check_sides(stage, _shapes(run, stage, student, split_reference(teacher)[0]), where, fault)
+
+
+def _check_schedule(term: Term, key: str, fault: Fault) -> None:
+    if not 0 <= term.warm_in <= 1:
+        raise fault(f"{key}.warm_in", f"= {term.warm_in}: a part of the stage's steps, from 0 to 1.")
+    if term.final_weight is not None and term.final_weight < 0:
+        raise fault(f"{key}.final_weight", f"= {term.final_weight}: must not be below 0.")
+
+
+def _check_terms_fit_data(stage: StageConfig, where: str, fault: Fault) -> None:
+    objective = stage.objective
+    on_corpus = stage.data.corpus is not None
+    if objective.hard is not None and on_corpus:
+        raise fault(f"{where}.hard", "needs labels; a corpus has none. Use mlm, or a term with a teacher.")
+    for name in ("soft", "logit_mse"):
+        if getattr(objective, name) is not None and on_corpus:
+            raise fault(f"{where}.{name}", "reads the answers of a task's head; a corpus has no task.")
+    if objective.mlm is not None and not on_corpus:
+        raise fault(f"{where}.mlm", "is for general text; name a data.corpus.")
+    if objective.mlm is not None and objective.needs_teacher:
+        others = ", ".join(name for name in objective.terms() if name != "mlm")
+        raise fault(f"{where}.mlm", f"masks the input, so it cannot stand beside {others}, which reads it whole.")
+    unfit = [name for name in objective.terms() if name not in ("hard", "soft", "logit_mse")]
+    if len(stage.ensemble) > 1 and unfit:
+        raise fault(f"{where}.{unfit[0]}", "compares inner layers; an ensemble has none in common. Name one teacher.")
+    batch = stage.optim.batch_size
+    if objective.sample_relation is not None and batch is not None and batch < 2:
+        raise fault(f"stages.{stage.name}.optim.batch_size", f"= {batch}: sample_relation compares inputs of a batch.")
+
+
+def _check_sides(stage: StageConfig, sides: Sides, where: str, fault: Fault) -> None:
+    objective = stage.objective
+    for name in ("relation", "sample_relation"):
+        if getattr(objective, name) is not None:
+            _check_relation(getattr(objective, name), sides, f"{where}.{name}", fault)
+    if objective.attention is not None:
+        _check_heads(objective.attention, sides, f"{where}.attention.heads", fault)
+    for name in ("attention", "hidden"):
+        if getattr(objective, name) is not None and len(sides) == 2:
+            try:
+                layer_map(getattr(objective, name).layers, sides["student"][1], sides["teacher"][1])
+            except InputError as error:
+                raise fault(f"{where}.{name}", f"cannot map the layers: {error}") from None
+
+
+def _shapes(run: RunConfig, stage: StageConfig, student: str, teacher: str) -> Sides:
+    """Shape and number of layers of the student and the teacher, as far as the config tells them."""
+    found: Sides = {}
+    for side, name in (("teacher", teacher), ("student", student)):
+        shape = shape_of(run.models[name])
+        if isinstance(shape, EncoderShape):
+            found[side] = shape, shape.num_hidden_layers + (stage.auxiliary_layers if side == "student" else 0)
+    return found
+
+
+def _check_relation(term: RelationTerm, sides: Sides, key: str, fault: Fault) -> None:
+    if not term.pairs:
+        raise fault(f"{key}.pairs", f"is empty. Valid: {', '.join(CHOICES['pairs'])}.")
+    for pair in term.pairs:
+        check_choice(pair, "pairs", f"{key}.pairs", fault)
+    _check_split(term.relation_heads, sides, f"{key}.relation_heads", fault)
+    for side, (_, layers) in sides.items():
+        layer = term.teacher_layer if side == "teacher" else term.student_layer
+        if not -layers <= layer < layers:
+            raise fault(f"{key}.{side}_layer", f"= {layer}: the {side} has the layers 0 to {layers - 1}.")
+
+
+def _check_split(heads: int, sides: Sides, key: str, fault: Fault) -> None:
+    for side, (shape, _) in sides.items():
+        if shape.hidden_size % heads:
+            common = gcd(*(other.hidden_size for other, _ in sides.values()))
+            widths = " and ".join(str(other.hidden_size) for other, _ in sides.values())
+            raise fault(
+                key,
+                f"= {heads} does not divide the {side}'s hidden_size {shape.hidden_size}. "
+                f"Heads that divide {widths}: {listed(divisors(common))}.",
+            )
+
+
+def _check_heads(term: AttentionTerm, sides: Sides, key: str, fault: Fault) -> None:
+    """Attention is compared head by head, so both models need as many, or a number that splits both."""
+    if term.heads is not None:
+        _check_split(term.heads, sides, key, fault)
+        return
+    counts = {shape.num_attention_heads for shape, _ in sides.values()}
+    if len(counts) > 1:
+        common = gcd(*(shape.hidden_size for shape, _ in sides.values()))
+        raise fault(
+            key,
+            f"is missing: the teacher has {sides['teacher'][0].num_attention_heads} heads and the student "
+            f"{sides['student'][0].num_attention_heads}, which cannot be compared one by one. Give a number that "
+            f"splits both: {listed(divisors(common))}. Or use relation, which has no such need.",
+        )

@@ -1,0 +1,245 @@
+"""A teacher's signals on disk: computed once, read for every later batch that holds the same inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from ernie_tiny.batch import Batch
+from ernie_tiny.distill.teacher import Teacher
+from ernie_tiny.errors import InputError
+from ernie_tiny.models.heads import MASKED_LOGIT
+from ernie_tiny.models.signals import SignalRequest, Signals, to_tensor
+
+RECORD_FILE = "cache.json"
+INDEX_FILE = "index.npz"  # keys [inputs]; ends [inputs, 2] of their logits and of their tokens
+
+
+def write_cache(
+    folder: Path,
+    teacher: Teacher,
+    batches: Iterable[Batch],
+    request: SignalRequest,
+    precision: str,
+    identity: Mapping[str, str],
+) -> None:
+    """Writes the requested signals of every input of the batches into an empty folder, padding left out.
+
+    Args:
+        precision: "float16" or "float32", of what is stored.
+        identity: What the signals depend on, by name: fingerprints of the teacher's weights, tokenizer and data.
+            CachedTeacher compares it.
+    """
+    names = ["logits"] * request.logits + [_file_name(name, layer) for name, layer in _token_signals(request)]
+    files = {name: (folder / f"{name}.bin").open("wb") for name in names}
+    keys: list[int] = []
+    sizes: list[tuple[int, int]] = []  # logits and tokens of an input
+    dimensions = 0
+    try:
+        for batch in batches:
+            signals = teacher(batch)
+            lengths = _lengths(batch)
+            for number, key in enumerate(_keys(batch)):
+                own = lengths[number]
+                logits = _real_logits(signals, number, own, batch) if request.logits else np.zeros(0)
+                if request.logits:
+                    dimensions = signals.logits.ndim
+                    files["logits"].write(logits.astype(precision).tobytes())
+                for name, layer in _token_signals(request):
+                    values = _of_layer(signals, name, layer)
+                    rows = [values[row, :length].numpy() for row, length in own]
+                    files[_file_name(name, layer)].write(np.concatenate(rows).astype(precision).tobytes())
+                keys.append(key)
+                sizes.append((logits.size, sum(length for _, length in own)))
+    finally:
+        for file in files.values():
+            file.close()
+    np.savez(folder / INDEX_FILE, keys=np.array(keys, np.uint64), ends=np.cumsum(np.array(sizes, np.int64), axis=0))
+    record = {"identity": dict(identity), "precision": precision, "signals": sorted(names), "dimensions": dimensions}
+    (folder / RECORD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+class CachedTeacher:
+    """The signals of folders that write_cache wrote, for batches of the same inputs in any order and company.
+
+    Inputs are found by a 64-bit digest of their task and tokens, so that shuffling, accumulation and the number
+    of processes make no difference, and an input that changed is not found.
+
+    Args:
+        folders: Parts of one cache, one for each process that wrote it.
+    Raises:
+        InputError: a part was made from something else than `identity` says, or lacks a signal of the request.
+    """
+
+    def __init__(
+        self, folders: Sequence[Path], request: SignalRequest, precision: str, identity: Mapping[str, str]
+    ) -> None:
+        self.request = request
+        self.seconds = 0.0
+        self._parts = [_Part(folder, request, precision, identity) for folder in folders]
+        keys = np.concatenate([part.keys for part in self._parts])
+        order = np.argsort(keys, kind="stable")
+        self._keys = keys[order]
+        self._part = np.repeat(np.arange(len(folders)), [len(part.keys) for part in self._parts])[order]
+        self._number = np.concatenate([np.arange(len(part.keys)) for part in self._parts])[order]
+
+    def __call__(self, batch: Batch) -> Signals:
+        start = time.perf_counter()
+        found = [self._find(key, example) for key, example in zip(_keys(batch), batch.example_ids)]
+        signals = Signals(to_tensor(batch.attention_mask))
+        lengths = _lengths(batch)
+        if self.request.logits:
+            signals.logits = to_tensor(_padded_logits([part.logits(number) for part, number in found], lengths, batch))
+        for name, layer in _token_signals(self.request):
+            tokens = [part.tokens(_file_name(name, layer), number) for part, number in found]
+            padded = to_tensor(_padded_tokens(tokens, lengths, batch.input_ids.shape))
+            if layer is None:
+                signals.embeddings = padded
+            else:
+                getattr(signals, name)[layer] = padded
+        self.seconds += time.perf_counter() - start
+        return signals
+
+    def _find(self, key: int, example: str) -> tuple[_Part, int]:
+        place = int(np.searchsorted(self._keys, np.uint64(key)))
+        if place == len(self._keys) or int(self._keys[place]) != key:
+            raise InputError(
+                f"the teacher's cache holds nothing for example {example}: the data or its tokens changed since it was "
+                f"written. Remove {self._parts[0].folder.parent} to compute it anew."
+            )
+        return self._parts[self._part[place]], int(self._number[place])
+
+
+class _Part:
+    """One folder of a cache, memory-mapped."""
+
+    def __init__(self, folder: Path, request: SignalRequest, precision: str, identity: Mapping[str, str]) -> None:
+        self.folder = folder
+        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+        _check_record(folder, record, precision, identity)
+        with np.load(folder / INDEX_FILE) as index:
+            self.keys, self._ends = index["keys"], index["ends"]
+        self._dimensions = record["dimensions"]
+        names = ["logits"] * request.logits + [_file_name(name, layer) for name, layer in _token_signals(request)]
+        missing = [name for name in names if name not in record["signals"]]
+        if missing:
+            raise InputError(
+                f"{folder}: was written without {', '.join(missing)}, which the objective reads. Remove it to compute "
+                "it anew."
+            )
+        self._values = {name: _mapped(folder / f"{name}.bin", precision) for name in names}
+
+    def logits(self, number: int) -> np.ndarray:
+        """[labels], [candidates] or [2, length]."""
+        values = self._values["logits"][self._slice(number, 0)]
+        return values.reshape(2, -1) if self._dimensions == 3 else values
+
+    def tokens(self, name: str, number: int) -> np.ndarray:
+        """[tokens, width], the sequences of an input one after the other."""
+        total = int(self._ends[-1, 1])
+        return self._values[name].reshape(total, -1)[self._slice(number, 1)]
+
+    def _slice(self, number: int, column: int) -> slice:
+        return slice(int(self._ends[number - 1, column]) if number else 0, int(self._ends[number, column]))
+
+
+def fingerprint_of(models: Iterable[nn.Layer]) -> str:
+    """A digest of the weights of models, names and values."""
+    digest = hashlib.sha256()
+    for model in models:
+        for name, value in sorted(model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(value.numpy()).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _check_record(folder: Path, record: dict[str, Any], precision: str, identity: Mapping[str, str]) -> None:
+    stored = {**record["identity"], "precision": record["precision"]}
+    wanted = {**identity, "precision": precision}
+    changed = [
+        f"{name} ({stored.get(name)} there, {value} now)" for name, value in wanted.items() if stored.get(name) != value
+    ]
+    if changed:
+        raise InputError(
+            f"{folder}: the teacher's cache was made from something else; different: {'; '.join(changed)}. Undo the "
+            "change, or remove the folder to compute it anew."
+        )
+
+
+def _token_signals(request: SignalRequest) -> Iterator[tuple[str, Any]]:
+    """Names of the signals that have a vector a token, with their layer; None for the embeddings."""
+    if request.embeddings:
+        yield "embeddings", None
+    for layer in sorted(request.hidden):
+        yield "hidden", layer
+    for layer in sorted(request.projections):
+        yield from (("queries", layer), ("keys", layer), ("values", layer))
+
+
+def _file_name(name: str, layer: Any) -> str:
+    return name if layer is None else f"{name}-{layer}"
+
+
+def _of_layer(signals: Signals, name: str, layer: Any) -> paddle.Tensor:
+    return signals.embeddings if layer is None else getattr(signals, name)[layer]
+
+
+def _lengths(batch: Batch) -> list[list[tuple[int, int]]]:
+    """For each input its real sequences, as (row, tokens); rows that stand in for missing candidates are left out."""
+    lengths = batch.attention_mask.sum(axis=1).reshape(-1, batch.num_choices)
+    real = np.ones_like(lengths) if batch.choice_mask is None else batch.choice_mask
+    return [
+        [(feature * batch.num_choices + choice, int(lengths[feature, choice])) for choice in np.flatnonzero(mask)]
+        for feature, mask in enumerate(real)
+    ]
+
+
+def _keys(batch: Batch) -> Iterator[int]:
+    """The digest of each input: its task, its token ids and types, padding left out."""
+    for own in _lengths(batch):
+        digest = hashlib.blake2b(batch.task.encode(), digest_size=8)
+        for row, length in own:
+            digest.update(b"/")
+            digest.update(batch.input_ids[row, :length].tobytes())
+            digest.update(batch.token_type_ids[row, :length].tobytes())
+        yield int.from_bytes(digest.digest(), "little")
+
+
+def _real_logits(signals: Signals, number: int, own: list[tuple[int, int]], batch: Batch) -> np.ndarray:
+    values = signals.logits[number].numpy()
+    if values.ndim == 2:
+        return values[:, : own[0][1]]
+    return values if batch.choice_mask is None else values[: len(own)]
+
+
+def _padded_logits(found: list[np.ndarray], lengths: list[list[tuple[int, int]]], batch: Batch) -> np.ndarray:
+    if found[0].ndim == 2:
+        shape: tuple[int, ...] = (len(found), 2, batch.input_ids.shape[1])
+    else:
+        shape = (len(found), batch.num_choices if batch.choice_mask is not None else len(found[0]))
+    padded = np.full(shape, MASKED_LOGIT, np.float32)
+    for number, values in enumerate(found):
+        padded[number, ..., : values.shape[-1]] = values
+    return padded
+
+
+def _padded_tokens(found: list[np.ndarray], lengths: list[list[tuple[int, int]]], shape: tuple[int, int]) -> np.ndarray:
+    padded = np.zeros((*shape, found[0].shape[-1]), np.float32)
+    for values, own in zip(found, lengths):
+        start = 0
+        for row, length in own:
+            padded[row, :length] = values[start : start + length]
+            start += length
+    return padded
+
+
+def _mapped(file: Path, precision: str) -> np.ndarray:
+    return np.memmap(file, precision, "r") if file.stat().st_size else np.zeros(0, precision)

@@ -1,0 +1,142 @@
+"""A cached teacher gives what the live one gave, for the same inputs in any order and company, and for no others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ernie_tiny.batch import Batch, Feature
+from ernie_tiny.data.batching import collate
+from ernie_tiny.distill.cache import CachedTeacher, fingerprint_of, write_cache
+from ernie_tiny.distill.teacher import LiveTeacher
+from ernie_tiny.errors import InputError
+from ernie_tiny.models.backbone import build_encoder
+from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.models.signals import SignalRequest
+
+SHAPE = {
+    "num_hidden_layers": 2,
+    "hidden_size": 8,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "vocab_size": 40,
+    "max_position_embeddings": 24,
+    "type_vocab_size": 2,
+    "task_type_vocab_size": 0,
+}
+HEADS = [
+    HeadSpec("topic", "classification", ("a", "b", "c")),
+    HeadSpec("pick", "choice"),
+    HeadSpec("read", "span"),
+]
+EVERYTHING = SignalRequest(True, True, frozenset([0, 1]), frozenset([1]))
+IDENTITY = {"teacher": "one", "tokenizer": "two"}
+
+
+@pytest.fixture(scope="module")
+def model() -> MultiTaskModel:
+    return MultiTaskModel(build_encoder("ernie", SHAPE), HEADS)
+
+
+def features_of(task: str) -> list[Feature]:
+    """Six inputs of different lengths; choice inputs have one to three candidates."""
+    random = np.random.default_rng(1)
+
+    def sequence(length: int) -> tuple[np.ndarray, np.ndarray]:
+        return random.integers(5, 40, length).astype(np.int32), (np.arange(length) > 2).astype(np.int32)
+
+    found = []
+    for number in range(6):
+        candidates = 1 + number % 3 if task == "pick" else 1
+        found.append(Feature(f"{number}", tuple(sequence(4 + (number * 5 + n) % 7) for n in range(candidates)), (0,)))
+    return found
+
+
+def batches_of(task: str, *groups: tuple[int, ...]) -> list[Batch]:
+    features = features_of(task)
+    return [collate([features[number] for number in group], task, pad_id=0) for group in groups]
+
+
+@pytest.mark.parametrize("task", ["topic", "pick", "read"])
+def test_signals_are_those_of_the_live_teacher_in_other_company(model, task, tmp_path):
+    live = LiveTeacher(model, EVERYTHING)
+    write_cache(tmp_path, live, batches_of(task, (0, 1, 2), (3, 4, 5)), EVERYTHING, "float32", IDENTITY)
+    teacher = CachedTeacher([tmp_path], EVERYTHING, "float32", IDENTITY)
+    for batch in batches_of(task, (5, 0), (2,), (4, 1, 3)):
+        found, expected = teacher(batch), live(batch)
+        assert found.logits.shape == expected.logits.shape
+        np.testing.assert_allclose(found.logits.numpy(), expected.logits.numpy(), atol=1e-5)
+        real = batch.token_mask.astype(bool)
+        pairs = [(found.embeddings, expected.embeddings)]
+        for name in ("hidden", "queries", "keys", "values"):
+            own, other = getattr(found, name), getattr(expected, name)
+            assert own.keys() == other.keys()
+            pairs += [(own[layer], other[layer]) for layer in own]
+        for own, other in pairs:
+            assert own.shape == other.shape
+            np.testing.assert_allclose(own.numpy()[real], other.numpy()[real], atol=1e-5)
+            assert not own.numpy()[~real].any()
+
+
+def test_parts_of_several_processes_are_one_cache(model, tmp_path):
+    live = LiveTeacher(model, EVERYTHING)
+    parts = [tmp_path / "part-0", tmp_path / "part-1"]
+    for part, groups in zip(parts, (((0, 3),), ((1, 2), (4, 5)))):
+        part.mkdir()
+        write_cache(part, live, batches_of("topic", *groups), EVERYTHING, "float32", IDENTITY)
+    teacher = CachedTeacher(parts, EVERYTHING, "float32", IDENTITY)
+    (batch,) = batches_of("topic", (4, 3, 2, 0))
+    np.testing.assert_allclose(teacher(batch).logits.numpy(), live(batch).logits.numpy(), atol=1e-5)
+
+
+def test_float16_is_near(model, tmp_path):
+    request = SignalRequest(logits=True, hidden=frozenset([1]))
+    live = LiveTeacher(model, request)
+    (batch,) = batches_of("topic", (0, 1, 2))
+    write_cache(tmp_path, live, [batch], request, "float16", IDENTITY)
+    found = CachedTeacher([tmp_path], request, "float16", IDENTITY)(batch)
+    np.testing.assert_allclose(found.logits.numpy(), live(batch).logits.numpy(), atol=1e-3)
+    assert (tmp_path / "logits.bin").stat().st_size == 3 * 3 * 2
+
+
+def test_an_input_that_was_not_cached_is_named(model, tmp_path):
+    request = SignalRequest(logits=True)
+    write_cache(tmp_path, LiveTeacher(model, request), batches_of("topic", (0, 1)), request, "float32", IDENTITY)
+    teacher = CachedTeacher([tmp_path], request, "float32", IDENTITY)
+    with pytest.raises(InputError, match="nothing for example 2: the data or its tokens changed"):
+        teacher(*batches_of("topic", (1, 2)))
+    with pytest.raises(InputError, match="nothing for example 0"):
+        teacher(*batches_of("read", (0,)))  # the same tokens of another task
+
+
+@pytest.mark.parametrize(
+    ("precision", "identity", "said"),
+    [
+        ("float32", {"teacher": "other", "tokenizer": "two"}, r"different: teacher \(one there, other now\)"),
+        ("float32", {"teacher": "one", "tokenizer": "new"}, r"different: tokenizer \(two there, new now\)"),
+        ("float16", IDENTITY, r"different: precision \(float32 there, float16 now\)"),
+    ],
+)
+def test_what_changed_is_said(model, tmp_path, precision, identity, said):
+    request = SignalRequest(logits=True)
+    write_cache(tmp_path, LiveTeacher(model, request), batches_of("topic", (0, 1)), request, "float32", IDENTITY)
+    with pytest.raises(InputError, match=said):
+        CachedTeacher([tmp_path], request, precision, identity)
+
+
+def test_a_signal_that_was_not_cached_is_named(model, tmp_path):
+    request = SignalRequest(logits=True)
+    write_cache(tmp_path, LiveTeacher(model, request), batches_of("topic", (0, 1)), request, "float32", IDENTITY)
+    with pytest.raises(InputError, match="without hidden-1"):
+        CachedTeacher([tmp_path], SignalRequest(logits=True, hidden=frozenset([1])), "float32", IDENTITY)
+
+
+def test_the_fingerprint_is_of_the_weights(model):
+    before = fingerprint_of([model])
+    assert fingerprint_of([model]) == before
+    weight = model.heads["topic"].dense.weight
+    kept = weight.numpy()
+    weight.set_value(kept + 1e-3)
+    assert fingerprint_of([model]) != before
+    weight.set_value(kept)
+    assert fingerprint_of([model]) == before
