@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from paddle import nn
 from paddlenlp import transformers
-from safetensors import safe_open
+from paddlenlp.utils.download import resolve_file_path
 
 from ernie_tiny.errors import InputError
+from ernie_tiny.models.bilstm import BiLstmConfig, BiLstmModel
+from ernie_tiny.models.weights import WEIGHTS_FILES, read_weights
 
 FAMILIES = {"ernie": "Ernie", "bert": "Bert", "roberta": "Roberta"}
 INITIALIZER_RANGE = 0.02
+NAMES_SHOWN = 3
 LOADING_ERRORS = (  # what PaddleNLP lets through of a missing network, a damaged file or a wrong config
     *(OSError, EOFError, RuntimeError, AssertionError),
     *(ValueError, TypeError, AttributeError, KeyError),
@@ -25,10 +29,12 @@ def build_encoder(family: str, shape: Mapping[str, Any]) -> nn.Layer:
     """An encoder with random weights, drawn from paddle's global generator.
 
     Args:
-        family: A key of FAMILIES.
+        family: A key of FAMILIES, or "bilstm".
         shape: Keyword arguments of PaddleNLP's configuration: num_hidden_layers, hidden_size, vocab_size, ...
-            A task_type_vocab_size of 0 leaves the task-type embedding out.
+            A task_type_vocab_size of 0 leaves the task-type embedding out. For a BiLSTM those of BiLstmConfig.
     """
+    if family == BiLstmConfig.model_type:
+        return BiLstmModel(BiLstmConfig(**shape, initializer_range=INITIALIZER_RANGE))
     prefix = FAMILIES[family]
     arguments = dict(shape)
     if family == "ernie":
@@ -47,26 +53,51 @@ def load_encoder(pretrained: str, **changes: float) -> nn.Layer:
     Raises:
         InputError: nothing of that name can be had, or the weights do not fit the folder's config.json.
     """
-    folder = Path(pretrained)
-    if folder.is_dir():
-        _check_folder(folder)
     try:
-        encoder = transformers.AutoModel.from_pretrained(pretrained, **changes)
+        file = _weights_file(pretrained)
+        weights = read_weights(file)
+        # With the arrays given, PaddleNLP opens no file of weights, which it would unpickle; a shape that differs is
+        # left to the check below, which says more.
+        encoder = _reader(pretrained).from_pretrained(
+            pretrained, state_dict=dict(weights), ignore_mismatched_sizes=True, **changes
+        )
     except LOADING_ERRORS as error:
         raise InputError(
             f"{pretrained}: cannot be loaded as a pretrained model ({_first_line(error)}). Give the name of a "
             "PaddleNLP model, with a network the first time, or a folder with config.json and "
-            "model_state.pdparams or model.safetensors; a downloaded folder can be copied to a machine "
-            "without a network."
+            f"{' or '.join(WEIGHTS_FILES)}; a downloaded folder can be copied to a machine without a network."
         ) from error
     if not hasattr(getattr(encoder, "encoder", None), "layers"):
         raise InputError(
             f"{pretrained}: {type(encoder).__name__} is not built on paddle.nn.TransformerEncoder, so its "
             f"signals cannot be read. Families that can: {', '.join(FAMILIES)}."
         )
-    if folder.is_dir():
-        _check_complete(encoder, folder / "model.safetensors")
+    _check_weights(encoder, weights, file)
     return encoder
+
+
+def _weights_file(pretrained: str) -> Path:
+    """The file with a model's weights: in its folder, or in PaddleNLP's cache, where it is fetched by name."""
+    folder = Path(pretrained)
+    if folder.is_dir():
+        _check_folder(folder)
+        return next(folder / name for name in WEIGHTS_FILES if (folder / name).is_file())
+    published = (
+        getattr(transformers, f"{prefix}PretrainedModel").pretrained_resource_files_map["model_state"]
+        for prefix in FAMILIES.values()
+    )
+    addresses = [files[pretrained] for files in published if pretrained in files]
+    found = resolve_file_path(pretrained, addresses or list(WEIGHTS_FILES))
+    if found is None:
+        raise OSError(f"no {' or '.join(WEIGHTS_FILES)} of that name is published")
+    return Path(found)
+
+
+def _reader(pretrained: str) -> Any:
+    """The class that reads a model: this project's for a folder with a BiLSTM, PaddleNLP's for all else."""
+    config_file = Path(pretrained) / "config.json"
+    config = json.loads(config_file.read_text(encoding="utf-8")) if config_file.is_file() else {}
+    return BiLstmModel if config.get("model_type") == BiLstmConfig.model_type else transformers.AutoModel
 
 
 def _check_folder(folder: Path) -> None:
@@ -79,27 +110,40 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{config_file}: not valid JSON: {error}") from None
     if not isinstance(config, dict):
         raise InputError(f"{config_file}: holds no mapping of names to values.")
-    weights = ("model_state.pdparams", "model.safetensors")
-    if not any((folder / name).is_file() for name in weights):
-        raise InputError(f"{folder}: holds neither {' nor '.join(weights)}.")
+    if not any((folder / name).is_file() for name in WEIGHTS_FILES):
+        raise InputError(f"{folder}: holds neither {' nor '.join(WEIGHTS_FILES)}. Copy one of them from where "
+                         "config.json is from.")
 
 
-def _check_complete(encoder: nn.Layer, weights: Path) -> None:
-    """PaddleNLP gives random weights to layers that a file lacks, and only warns."""
-    if not weights.is_file():
-        return
-    with safe_open(str(weights), framework="np") as file:
-        if (file.metadata() or {}).get("format") == "pt":  # PyTorch's names, which PaddleNLP translates
-            return
-        stored = list(file.keys())
+def _check_weights(encoder: nn.Layer, weights: Mapping[str, np.ndarray], file: Path) -> None:
+    """PaddleNLP gives random weights to what a file lacks, and only warns. A pooler may be lacking."""
     prefix = f"{encoder.base_model_prefix}."  # of an encoder that was saved under a head
-    known = {name[len(prefix) :] if name.startswith(prefix) else name for name in stored}
-    missing = [name for name in encoder.encoder.state_dict() if f"encoder.{name}" not in known]
+    found = {name[len(prefix) :] if name.startswith(prefix) else name: value for name, value in weights.items()}
+    expected = {name: list(value.shape) for name, value in encoder.state_dict().items()}
+    missing = [name for name in expected if name not in found and not name.startswith("pooler.")]
+    if len(missing) > len(expected) // 2:
+        raise InputError(
+            f"{file}: holds weights of another architecture: {_listed(found)}; config.json asks for "
+            f"{type(encoder).__name__}: {_listed(missing)}. Copy both files from one model."
+        )
     if missing:
         raise InputError(
-            f"{weights}: holds no encoder.{missing[0]}, which config.json asks for (num_hidden_layers = "
+            f"{file}: holds no {_listed(missing)}, which config.json asks for (num_hidden_layers = "
             f"{encoder.config.num_hidden_layers}). Copy both files from one model."
         )
+    for name, shape in expected.items():
+        if name in found and list(found[name].shape) != shape:
+            raise InputError(
+                f"{file}: {name} is {list(found[name].shape)} there, and {shape} by config.json (hidden_size, "
+                "intermediate_size, vocab_size, ...). Copy both files from one model."
+            )
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    listed = list(names)
+    rest = f" and {len(listed) - NAMES_SHOWN} more" if len(listed) > NAMES_SHOWN else ""
+    return ", ".join(listed[:NAMES_SHOWN]) + rest
 
 
 def _first_line(error: BaseException) -> str:
@@ -157,6 +201,22 @@ def copy_layers(source: nn.Layer, target: nn.Layer, layers: Sequence[int]) -> No
         _copy_weights(others[index], own[position], f"layer {index}")
     if hasattr(source, "pooler") and hasattr(target, "pooler"):
         _copy_weights(source.pooler, target.pooler, "pooler")
+
+
+def copy_word_embeddings(source: nn.Layer, target: nn.Layer) -> None:
+    """Gives the target the source's word embeddings; the two may be of different families.
+
+    Raises:
+        InputError: the widths or the numbers of tokens differ.
+    """
+    theirs, own = source.embeddings.word_embeddings.weight, target.embeddings.word_embeddings.weight
+    if theirs.shape != own.shape:
+        raise InputError(
+            f"init_from: the word embeddings there are of {theirs.shape[0]} tokens and width {theirs.shape[1]}, here "
+            f"of {own.shape[0]} tokens and width {own.shape[1]}. Set embedding_size to {theirs.shape[1]} and give "
+            "both models one vocabulary."
+        )
+    own.set_value(theirs)
 
 
 def _copy_weights(source: nn.Layer, target: nn.Layer, what: str) -> None:

@@ -11,7 +11,7 @@ MASKED_LOGIT = -1.0e4  # low enough to be 0 after a softmax, in range of float16
 
 
 class ClassificationHead(nn.Layer):
-    """Logits over classes from the pooled output."""
+    """Logits over classes from the pooled output; with one label the number that regression gives."""
 
     def __init__(self, hidden_size: int, num_labels: int, dropout: float) -> None:
         super().__init__()

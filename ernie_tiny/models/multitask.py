@@ -19,8 +19,8 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import load_encoder
 from ernie_tiny.models.heads import ChoiceHead, ClassificationHead, MaskedTokenHead, SpanHead
 from ernie_tiny.models.signals import SignalRequest, Signals, stopping_after, tap, to_tensor
+from ernie_tiny.models.weights import HEADS_FILE
 
-HEADS_FILE = "heads.json"
 HEAD_WEIGHTS_FILE = "heads.safetensors"
 
 
@@ -30,8 +30,8 @@ class HeadSpec:
 
     Attributes:
         task: The task that it answers.
-        kind: "classification", "choice" or "span".
-        labels: Label names in the order of the logits; empty for choice and span.
+        kind: "classification", "regression", "choice" or "span".
+        labels: Label names in the order of the logits; empty for the other kinds.
     """
 
     task: str
@@ -63,7 +63,7 @@ class MultiTaskModel(nn.Layer):
         """Adds a head with random weights; one of the same labels that is there already is kept.
 
         Raises:
-            InputError: a head of that name with other labels is there.
+            InputError: a head of that name with other labels is there, or the encoder cannot answer that kind.
         """
         present = self.head_specs.get(spec.task)
         if present is not None:
@@ -73,9 +73,16 @@ class MultiTaskModel(nn.Layer):
                     f"data {list(spec.labels)} ({spec.kind}). Labels and their order must be equal."
                 )
             return
+        if spec.kind not in getattr(self.encoder, "answerable", (spec.kind,)):
+            raise InputError(
+                f"task {spec.task}: a BiLSTM cannot mark answer spans: its tokens are not compared with the question. "
+                "Train a Transformer on it."
+            )
         config = self.encoder.config
         if spec.kind == "classification":
             head: nn.Layer = ClassificationHead(config.hidden_size, len(spec.labels), config.hidden_dropout_prob)
+        elif spec.kind == "regression":
+            head = ClassificationHead(config.hidden_size, 1, config.hidden_dropout_prob)
         elif spec.kind == "choice":
             head = ChoiceHead(config.hidden_size, config.hidden_dropout_prob)
         else:
@@ -87,11 +94,11 @@ class MultiTaskModel(nn.Layer):
         """The requested signals of one batch."""
         attention_mask = to_tensor(batch.attention_mask)
         signals = Signals(attention_mask)
-        shortened = nullcontext() if request.logits else stopping_after(self.encoder, request.last_layer)
+        shortened = nullcontext() if request.logits else stopping_after(self.encoder, request)
         with tap(self.encoder, request, signals), shortened:
             sequence, pooled = self.encoder(
                 to_tensor(batch.input_ids),
-                token_type_ids=to_tensor(batch.token_type_ids),
+                token_type_ids=_known_types(self.encoder, to_tensor(batch.token_type_ids)),
                 attention_mask=attention_mask,
             )[:2]
         if request.logits:
@@ -125,10 +132,16 @@ class SingleTaskModel(nn.Layer):
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """int64 [rows, length] three times to [rows, labels], [rows, 1] or [rows, 2, length]."""
-        sequence, pooled = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)[:2]
+        types = _known_types(self.encoder, token_type_ids)
+        sequence, pooled = self.encoder(input_ids, token_type_ids=types, attention_mask=attention_mask)[:2]
         if self.kind == "span":
             return self.head(sequence, attention_mask)
         return self.head.dense(self.head.dropout(pooled))
+
+
+def _known_types(encoder: nn.Layer, token_type_ids: Tensor) -> Tensor:
+    """The token types, all 0 for an encoder that knows only one (RoBERTa, ernie-3.0-tiny-mini-v2-en)."""
+    return token_type_ids * 0 if encoder.config.type_vocab_size == 1 else token_type_ids
 
 
 def save_model(model: MultiTaskModel, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -69,6 +70,24 @@ def test_each_task_is_answered_by_its_head(model):
         [4, 2, 6],
         [3, VOCABULARY],
     ]
+
+
+def test_regression_gives_one_number(model):
+    model.add_head(HeadSpec("similarity", "regression"))
+    assert model(batch_of("similarity"), LOGITS).logits.shape == [4, 1]
+
+
+@pytest.mark.parametrize("family", ["ernie", "roberta"])
+def test_an_encoder_of_one_token_type_reads_both_texts_as_that(family):
+    paddle.seed(2)
+    model = MultiTaskModel(build_encoder(family, {**SHAPE, "type_vocab_size": 1}), HEADS)
+    model.eval()
+    batch = batch_of("topic")
+    pairs = dataclasses.replace(batch, token_type_ids=np.ones_like(batch.input_ids))
+    expected = model(batch, LOGITS).logits.numpy()
+    assert np.array_equal(model(pairs, LOGITS).logits.numpy(), expected)
+    arrays = map(paddle.to_tensor, (pairs.input_ids, pairs.token_type_ids, pairs.attention_mask))
+    assert np.array_equal(SingleTaskModel(model, "topic")(*arrays).numpy(), expected)
 
 
 def test_padded_candidates_and_positions_cannot_be_chosen(model):

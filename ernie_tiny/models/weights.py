@@ -1,0 +1,161 @@
+"""Weights from files, as NumPy arrays: safetensors, or Paddle's .pdparams without running what stands in it.
+
+A .pdparams file is a pickle: a list of instructions that may name any function of any module and call it, which
+`pickle.load`, and so `paddle.load`, does. Here the few names that paddle.save writes stand for classes of this file
+that can hold numbers and do nothing else, and any other name ends the reading.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Union
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from ernie_tiny.errors import InputError
+
+HEADS_FILE = "heads.json"  # beside the weights of a model that this project saved: its heads and their labels
+WEIGHTS_FILES = ("model.safetensors", "model_state.pdparams")  # the first of them that a folder holds is read
+NUMBER_TYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "b1")
+PARAMETER_NAMES = "StructuredToParameterName@@"  # a table of names that paddle.save puts beside a layer's weights
+SLICES = "UnpackBigParamInfor@@"  # protocols 2 and 3 hold at most 4 GB in a piece: paddle.save cuts up larger arrays
+BROKEN_PICKLE = (
+    *(pickle.UnpicklingError, EOFError, AttributeError, ImportError, LookupError, TypeError, ValueError),
+    *(OverflowError, MemoryError, RecursionError),
+)
+
+
+def read_weights(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a model.safetensors or a .pdparams file by name.
+
+    Raises:
+        InputError: the file is cut off, of another format, or holds or would run anything but arrays.
+    """
+    return _read_safetensors(file) if file.suffix == ".safetensors" else _read_pdparams(file)
+
+
+def _read_safetensors(file: Path) -> dict[str, np.ndarray]:
+    try:
+        with safe_open(str(file), framework="np") as stored:
+            if (stored.metadata() or {}).get("format") == "pt":
+                raise InputError(
+                    f"{file}: holds PyTorch's weights, whose names and layout differ. Convert the folder: "
+                    "paddlenlp.transformers.AutoModel.from_pretrained(FOLDER, convert_from_torch=True).save_pretrained"
+                    "(OTHER, safe_serialization=True)."
+                )
+            return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118, no mapping
+    except (SafetensorError, OSError, TypeError, LookupError) as error:
+        with file.open("rb") as stream:
+            pickled = stream.read(1) == pickle.PROTO
+        reason = "it is a pickle under another name" if pickled else str(error)
+        raise InputError(
+            f"{file}: is cut off or no safetensors file ({reason}; {file.stat().st_size:,} bytes). Copy or fetch it "
+            "again and compare the size with the source's."
+        ) from error
+
+
+def _read_pdparams(file: Path) -> dict[str, np.ndarray]:
+    try:
+        with file.open("rb") as stream:
+            content = _ArrayUnpickler(stream, str(file)).load()
+    except BROKEN_PICKLE as error:
+        raise InputError(
+            f"{file}: is cut off or no .pdparams file ({type(error).__name__}: {error}; {file.stat().st_size:,} "
+            "bytes). Copy or fetch it again and compare the size with the source's."
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: holds {_shown(content)} where a table of names and arrays was due. "
+                         "Save a model's state_dict().")
+    content.pop(PARAMETER_NAMES, None)
+    cut = content.pop(SLICES, {})
+    arrays = {name: _array(value, f"{file}: {name!r}") for name, value in content.items()}
+    try:
+        for name, parts in cut.items():
+            joined = np.concatenate([arrays.pop(part) for part in parts["slices"]])
+            arrays[name] = joined.reshape(parts["OriginShape"])
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{file}: the parts of a large array do not fit ({error}). Fetch the file again.") from error
+    return arrays
+
+
+def _array(value: Any, place: str) -> np.ndarray:
+    if isinstance(value, tuple) and len(value) == 2:  # (name, array): a tensor that was saved outside a state_dict
+        value = value[1]
+    if not isinstance(value, _Array) or value.numbers is None:
+        raise InputError(f"{place} is {_shown(value)} where an array was due. Save a model's state_dict(), and nothing "
+                         "around it.")
+    return value.numbers
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (dict, list, tuple)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "an array" if isinstance(value, _Array) else repr(value)[:80]
+
+
+class _NumberType:
+    """Stands for numpy.dtype: a code such as "f4" and the order of its bytes."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        self.code, self.order = code, "|"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
+
+    def dtype(self) -> np.dtype:
+        if self.code not in NUMBER_TYPES or self.order not in ("<", ">", "|"):
+            raise ValueError(f"numbers of type {self.order}{self.code}")
+        return np.dtype(self.order + self.code)
+
+
+class _Array:
+    """Stands for numpy.ndarray; `numbers` are checked to be as many as the shape says."""
+
+    numbers: Any = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, by_columns, data = state
+        flat = np.frombuffer(_bytes(data, "latin1"), kind.dtype())
+        self.numbers = flat.reshape(shape, order="F" if by_columns else "C")
+
+
+def _new_array(*_: Any) -> _Array:
+    return _Array()
+
+
+def _bytes(data: Union[str, bytes], encoding: str) -> bytes:
+    """Protocol 2 has no bytes: it writes them as text of Latin-1."""
+    if encoding != "latin1":
+        raise ValueError(f"bytes in the encoding {encoding!r}")
+    return data.encode("latin1") if isinstance(data, str) else data
+
+
+STAND_INS: Mapping[tuple[str, str], Any] = MappingProxyType({
+    ("numpy.core.multiarray", "_reconstruct"): _new_array,
+    ("numpy._core.multiarray", "_reconstruct"): _new_array,  # NumPy 2
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _NumberType,
+    ("_codecs", "encode"): _bytes,
+    ("collections", "OrderedDict"): dict,
+    ("builtins", "tuple"): tuple,
+    ("__builtin__", "tuple"): tuple,  # protocol 2
+})
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def __init__(self, stream: Any, place: str) -> None:
+        super().__init__(stream, encoding="latin1")
+        self._place = place
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in STAND_INS:
+            raise InputError(
+                f"{self._place}: is a pickle that asks for {module}.{name}, which no array needs. Loading it could run "
+                "a stranger's code, so it was not loaded. Take the weights as model.safetensors, or save the "
+                "state_dict() of the model alone with paddle.save."
+            )
+        return STAND_INS[module, name]
