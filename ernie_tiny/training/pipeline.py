@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ernie_tiny import processes
 from ernie_tiny.config.load import to_yaml
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.sample import write_sample
@@ -19,6 +20,7 @@ from ernie_tiny.training.callbacks import read_events
 from ernie_tiny.training.checkpoint import write_text
 from ernie_tiny.training.conclude import conclude
 from ernie_tiny.training.plan import check_data
+from ernie_tiny.training.preflight import check_run
 from ernie_tiny.training.stage import run_stage
 from ernie_tiny.training.workspace import Workspace
 
@@ -28,22 +30,40 @@ logger = logging.getLogger(__name__)
 
 
 def run_pipeline(run: RunConfig) -> None:
-    """Runs every stage that is not finished, then scores, exports and reports. Safe to repeat after a crash."""
+    """Runs every stage that is not finished, then scores, exports and reports. Safe to repeat after a crash.
+
+    Every process of a launch calls it: they train and score together, and the main process alone reads and writes
+    what the others wait for.
+    """
     folder = Path(run.folder)
+    with processes.Connection():
+        if not processes.from_main(lambda: _begin(run, folder)):
+            return
+        workspace = Workspace(run)
+        check_run(run, workspace.examples, lambda: workspace.tokenizer)
+        workspace.prepare()
+        stages: list[dict[str, Any]] = []
+        for stage in run.stages:
+            for task in stage.data.tasks if stage.per_task else (None,):
+                stages.append(run_stage(workspace, stage, task))
+        results = conclude(workspace, stages)
+        processes.from_main(lambda: _end(folder, results))
+
+
+def _begin(run: RunConfig, folder: Path) -> bool:
+    """Whether there is something to do."""
     record_run(run, folder)
     if (folder / RESULTS_FILE).is_file():
         print(text_table(json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))))
         print(f"All stages of {run.name} are done; results in {folder}. Remove the folder to run it again.")
-        return
+        return False
     if run.data.sample:
         write_sample(Path(run.data.root))
     check_data(run)
-    workspace = Workspace(run)
-    stages: list[dict[str, Any]] = []
-    for stage in run.stages:
-        for task in stage.data.tasks if stage.per_task else (None,):
-            stages.append(run_stage(workspace, stage, task))
-    results = conclude(workspace, stages)
+    return True
+
+
+def _end(folder: Path, results: dict[str, Any]) -> None:
     write_text(folder / REPORT_FILE, html_page(results, read_events(folder)))
     write_text(folder / RESULTS_FILE, json.dumps(results, ensure_ascii=False, indent=1))
     if results["models"]:

@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 from typing import Optional
 
-from ernie_tiny.config.schema import CORPUS_LENGTH, RunConfig, StageConfig, split_reference
-from ernie_tiny.config.shapes import EncoderShape, shape_of
+from ernie_tiny.config.schema import CORPUS_LENGTH, LABEL_TERMS, RunConfig, StageConfig, split_reference
+from ernie_tiny.config.shapes import Shape, shape_of
+from ernie_tiny.data.corpus import corpus_files
 from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
@@ -40,13 +41,13 @@ def plan(run: RunConfig) -> str:
 def _count(spec: TaskSpec, run: RunConfig) -> Optional[tuple[int, int]]:
     """Training and dev examples, or None when the data is not there."""
     root = Path(run.data.root)
-    files = [root / file for split in ("train", "dev") for file in spec.files.get(split, ())]
+    files = [root / file for split in ("train", "dev") for file in spec.files_of(split)]
     if not files or not all(file.is_file() for file in files):
         return None
     return len(read_split(spec, root, "train").examples), len(read_split(spec, root, "dev").examples)
 
 
-def _shape(run: RunConfig, name: str) -> Optional[EncoderShape]:
+def _shape(run: RunConfig, name: str) -> Optional[Shape]:
     built = run.tokenizer.vocab_size if run.tokenizer.build_from is not None else None
     return shape_of(run.models[name], built)
 
@@ -57,10 +58,10 @@ def _model_line(run: RunConfig, name: str) -> str:
         return f"  {name:<10} {model.pretrained}: shape known once it is downloaded"
     origin = f", pretrained {model.pretrained}" if model.pretrained else ""
     if model.init_from:
-        origin = f", layers {list(model.init_layers)} of {model.init_from}"
+        taken = f"layers {list(model.init_layers)}" if model.init_layers else "word embeddings"
+        origin = f", {taken} of {model.init_from}"
     return (
-        f"  {name:<10} {shape.num_hidden_layers}L{shape.hidden_size}H, {shape.num_attention_heads} heads, "
-        f"{shape.parameters / 1e6:.2f} M parameters "
+        f"  {name:<10} {shape.outline}, {shape.parameters / 1e6:.2f} M parameters "
         f"({shape.embedding_parameters / 1e6:.2f} M embeddings, {shape.encoder_parameters / 1e6:.2f} M layers){origin}"
     )
 
@@ -72,22 +73,24 @@ def _task_line(spec: TaskSpec, count: Optional[tuple[int, int]]) -> str:
 
 
 def _corpus_line(run: RunConfig, name: str) -> str:
-    root = Path(run.data.root)
-    files = [file for pattern in run.data.corpora[name].files for file in root.glob(pattern)]
+    try:
+        files = corpus_files(Path(run.data.root), run.data.corpora[name].files, name)
+    except InputError:
+        return f"  {name:<12} general text: no data below data.root"
     size = sum(file.stat().st_size for file in files) / 1e6
-    found = f"{len(files)} files, {size:.1f} MB" if files else "no data below data.root"
-    return f"  {name:<12} general text: {found}"
+    return f"  {name:<12} general text: {len(files)} files, {size:.1f} MB"
 
 
 def _stage_lines(
     run: RunConfig, stage: StageConfig, specs: dict[str, TaskSpec], counts: dict[str, Optional[tuple[int, int]]]
 ) -> list[str]:
-    teacher = f" from {stage.teacher}" if stage.teacher else ""
-    terms = " + ".join(f"{term.weight:g} {name}" for name, term in stage.objective.terms().items())  # type: ignore[attr-defined]
-    head = f"  {stage.name}: trains {stage.train}{teacher}, {terms}"
+    teacher = f" from {', '.join(stage.teachers)}" if stage.teachers else ""
+    terms = " + ".join(f"{term.weight:g} {name}" for name, term in stage.objective.terms().items())
+    head = f"  {stage.name}: trains {', '.join(stage.trained.values())}{teacher}, {terms}"
     groups = [(task,) for task in stage.data.tasks] if stage.per_task else [stage.data.tasks]
     lines = [head + (", once a task" if stage.per_task else "")]
     for group in groups:
+        stage = stage.of_task(group[0]) if stage.per_task else stage
         source = ", ".join(group) if stage.data.corpus is None else f"{stage.data.corpus} text"
         steps = _steps(stage, [counts[task] for task in group])
         length = stage.data.max_length or max((specs[task].max_length for task in group), default=CORPUS_LENGTH)
@@ -112,20 +115,28 @@ def _steps(stage: StageConfig, counts: list[Optional[tuple[int, int]]]) -> Optio
 
 
 def _flops(run: RunConfig, stage: StageConfig, length: int) -> Optional[float]:
-    """Of one optimizer step: forward and backward of the trained model, forward of the teacher."""
-    shape = _shape(run, split_reference(stage.train)[0])
-    if shape is None:
-        return None
-    layers = shape.num_hidden_layers + stage.auxiliary_layers
-    per_token = (1 + BACKWARD) * shape.forward_flops(length, layers)
-    if stage.teacher is not None:
-        teacher = _shape(run, split_reference(stage.teacher)[0])
+    """Of one optimizer step: forward and backward of the trained models, forward of the teachers."""
+    per_token = 0
+    for name in stage.trained:
+        shape = _shape(run, name)
+        if shape is None:
+            return None
+        per_token += (1 + BACKWARD) * shape.forward_flops(length, shape.num_hidden_layers + stage.auxiliary_layers)
+    for reference in stage.teachers:
+        teacher = _shape(run, split_reference(reference)[0])
         if teacher is None:
             return None
-        tapped = stage.objective.relation.teacher_layer % teacher.num_hidden_layers if stage.objective.relation else 0
-        per_token += teacher.forward_flops(length, tapped + 1)
+        per_token += teacher.forward_flops(length, _taught_layers(stage, teacher))
     tokens = stage.optim.max_tokens or (stage.optim.batch_size or 0) * length
     return float(per_token * tokens * stage.optim.accumulate)
+
+
+def _taught_layers(stage: StageConfig, teacher: Shape) -> int:
+    """How many of a teacher's layers run: up to the relations' layer where they are all that is read of it."""
+    if [name for name in stage.objective.terms() if name not in LABEL_TERMS] != ["relation"]:
+        return teacher.num_hidden_layers
+    assert stage.objective.relation is not None
+    return stage.objective.relation.teacher_layer % teacher.num_hidden_layers + 1
 
 
 def check_data(run: RunConfig) -> None:
@@ -133,13 +144,11 @@ def check_data(run: RunConfig) -> None:
     root = Path(run.data.root)
     for spec in run_tasks(run).values():
         for split in ("train", "dev"):
-            for file in spec.files.get(split, ()):
+            for file in spec.files_of(split):
                 if not (root / file).is_file():
                     raise InputError(
                         f"data.root = {root}: {file} of task {spec.name} is not there. Point data.root at the folder "
                         "that holds clue/, or fetch it: python tools/download_clue.py --root DIR."
                     )
     for name, corpus in run.data.corpora.items():
-        for pattern in corpus.files:
-            if not any(root.glob(pattern)):
-                raise InputError(f"data.corpora.{name}.files: no file {pattern!r} below data.root = {root}.")
+        corpus_files(root, corpus.files, f"data.corpora.{name}.files")

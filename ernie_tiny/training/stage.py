@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import shutil
 import zlib
 from dataclasses import asdict
 from pathlib import Path
@@ -12,26 +13,31 @@ from typing import Any, Optional
 
 import paddle
 from paddlenlp.trainer import TrainingArguments
+from safetensors.numpy import load_file, save_file
 
+from ernie_tiny import processes
 from ernie_tiny.config.schema import RuntimeConfig, StageConfig, split_reference
 from ernie_tiny.data.sampling import TaskStream
-from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.distill.objective import Objective
-from ernie_tiny.distill.teacher import LiveTeacher
+from ernie_tiny.distill.terms import Side, side_of
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.metrics import score
 from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.models.backbone import append_layers, count_parameters, drop_layers
 from ernie_tiny.models.heads import MaskedTokenHead
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel, save_model
+from ernie_tiny.models.multitask import MultiTaskModel, save_model
 from ernie_tiny.training.callbacks import StageLog
 from ernie_tiny.training.checkpoint import latest_checkpoint, prune_checkpoints, whole_folder, write_text
 from ernie_tiny.training.held_out import masked_token_quality
+from ernie_tiny.training.network import StageNetwork
 from ernie_tiny.training.streams import corpus_stream, task_stream
-from ernie_tiny.training.trainer import StageNetwork, StageTrainer
-from ernie_tiny.training.workspace import MODEL_FOLDER, Workspace
+from ernie_tiny.training.teachers import connect_teacher, head_of, load_teachers
+from ernie_tiny.training.trainer import StageTrainer
+from ernie_tiny.training.workspace import Workspace
 
 RESULT_FILE = "result.json"
+CACHE_FOLDER = "teacher_cache"
+PROJECTIONS_FILE = "projections.safetensors"  # beside the model, for a stage that goes on from it
 logger = logging.getLogger(__name__)
 
 
@@ -40,28 +46,46 @@ def run_stage(workspace: Workspace, stage: StageConfig, task: Optional[str] = No
 
     A finished stage is not run again; an unfinished one goes on from its last whole checkpoint.
     """
-    folder = workspace.stage_folder(stage, task)
-    if (folder / RESULT_FILE).is_file():
-        return json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    folder, stage = workspace.stage_folder(stage, task), stage.of_task(task)
+    finished = processes.from_main(lambda: _read_result(folder))
+    if finished is not None:
+        return finished
+    if stage.taken_from is not None:
+        raise InputError(f"base_run = {stage.taken_from}: its stage {stage.name} is not finished ({folder}).")
     # Optimizer state is keyed by names that Paddle numbers; under a guard they are the same in every process.
     with paddle.utils.unique_name.guard():
         return _train(workspace, stage, task, folder)
+
+
+def _read_result(folder: Path) -> Optional[dict[str, Any]]:
+    file = folder / RESULT_FILE
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def _train(workspace: Workspace, stage: StageConfig, task: Optional[str], folder: Path) -> dict[str, Any]:
     tasks = (task,) if task is not None else stage.data.tasks
     title = f"{stage.name}/{task}" if task is not None else stage.name
     seed = _stage_seed(stage.seed if stage.seed is not None else workspace.run.seed, title)
-    network = _build_network(workspace, stage, tasks, task, seed)
-    teacher = _build_teacher(workspace, stage, network.objective, task)
+    teachers = load_teachers(workspace, stage, tasks, task)
+    side = next((side_of(model) for by_task in teachers.values() for model in by_task.values()), None)
+    network = _build_network(workspace, stage, tasks, task, seed, side)
     on_tasks = stage.data.corpus is None
     stream = task_stream(workspace, stage, tasks, seed) if on_tasks else corpus_stream(workspace, stage, seed)
     steps = stage.optim.max_steps
     if steps is None:
         assert isinstance(stream, TaskStream) and stage.optim.epochs is not None
         steps = max(1, math.ceil(stage.optim.epochs * stream.batches_per_epoch / stage.optim.accumulate))
+    teacher = connect_teacher(
+        workspace,
+        stage,
+        teachers,
+        network.teacher_request,
+        stream,
+        steps * stage.optim.accumulate,
+        _cache_folder(stage, folder, title),
+    )
     log = None
-    if paddle.distributed.get_rank() == 0:
+    if processes.is_main():
         curves = workspace.folder / "visualdl" if workspace.run.runtime.visualdl else None
         log = StageLog(title, workspace.events, curves)
     trainer = StageTrainer(
@@ -69,18 +93,30 @@ def _train(workspace: Workspace, stage: StageConfig, task: Optional[str], folder
         stream,
         teacher,
         _arguments(stage, workspace.run.runtime, folder, steps, seed),
-        lambda: _score_tasks(workspace, stage, network.model, tasks),
+        lambda: _score_models(workspace, stage, network, tasks),
         log,
         keep=workspace.run.runtime.keep_checkpoints,
     )
-    resumed = latest_checkpoint(folder)
+    resumed = processes.from_main(lambda: _latest_checkpoint(folder))
     if resumed is not None:
         logger.info("%s: continues from %s", title, resumed)
-    trainer.train(resume_from_checkpoint=str(resumed) if resumed is not None else None)
+    processes.wait_for_all()
+    trainer.train(resume_from_checkpoint=resumed)
     result = _finish(workspace, stage, trainer, tasks, folder, title)
     if log is not None:
         log.close()
     return result
+
+
+def _latest_checkpoint(folder: Path) -> Optional[str]:
+    found = latest_checkpoint(folder)
+    return None if found is None else str(found)
+
+
+def _cache_folder(stage: StageConfig, folder: Path, title: str) -> Path:
+    if stage.cache is not None and stage.cache.folder is not None:
+        return Path(stage.cache.folder) / title
+    return folder / CACHE_FOLDER
 
 
 def _stage_seed(seed: int, title: str) -> int:
@@ -88,57 +124,54 @@ def _stage_seed(seed: int, title: str) -> int:
 
 
 def _build_network(
-    workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...], task: Optional[str], seed: int
+    workspace: Workspace,
+    stage: StageConfig,
+    tasks: tuple[str, ...],
+    task: Optional[str],
+    seed: int,
+    teacher: Optional[Side],
 ) -> StageNetwork:
-    model = workspace.model(stage.train, task, stage.seed)
-    paddle.seed(seed)  # what is added below must not depend on what was drawn before
-    _check_lengths(workspace, stage, model)
-    if stage.auxiliary_layers:
-        append_layers(model.encoder, stage.auxiliary_layers)
-    if stage.objective.hard is not None:
-        for name in tasks:
-            model.add_head(head_of(workspace.task(name)))
-    if stage.objective.mlm is not None and model.masked_token_head is None:
-        model.masked_token_head = MaskedTokenHead(model.encoder.embeddings.word_embeddings.weight)
-    teacher_layers = 0
-    if stage.teacher is not None:
-        teacher_layers = _num_layers(workspace, stage.teacher, task)
-    return StageNetwork(model, Objective(stage.objective, model.num_layers, teacher_layers))
+    models: dict[str, MultiTaskModel] = {}
+    objectives: dict[str, Objective] = {}
+    for name, reference in stage.trained.items():
+        model = models[name] = workspace.model(reference, task, stage.seed)
+        paddle.seed(seed)  # what is added below must not depend on what was drawn before
+        _check_lengths(workspace, stage, name, model)
+        if stage.auxiliary_layers:
+            append_layers(model.encoder, stage.auxiliary_layers)
+        if stage.objective.reads_answers:
+            for answered in tasks:
+                model.add_head(head_of(workspace.task(answered)))
+        if stage.objective.mlm is not None and model.masked_token_head is None:
+            model.masked_token_head = MaskedTokenHead(model.encoder.embeddings.word_embeddings.weight)
+        objectives[name] = Objective(stage.objective, side_of(model), teacher)
+        if split_reference(reference)[1] is not None:
+            _take_over_projections(objectives[name], workspace.model_folder(reference, task) / PROJECTIONS_FILE)
+    return StageNetwork(models, objectives)
 
 
-def head_of(spec: TaskSpec) -> HeadSpec:
-    """The head that answers a task."""
-    return HeadSpec(spec.name, spec.head, spec.labels)
+def _take_over_projections(objective: Objective, file: Path) -> None:
+    """Starts from the projections of the stage before, where both have the same.
+
+    Anew they would be random, and their first gradients would undo some of what the student has learned.
+    """
+    own = objective.state_dict()
+    if not own or not file.is_file():
+        return
+    stored = load_file(file)
+    if {name: list(value.shape) for name, value in own.items()} == {n: list(v.shape) for n, v in stored.items()}:
+        objective.set_state_dict({name: paddle.to_tensor(value) for name, value in stored.items()})
 
 
-def _num_layers(workspace: Workspace, reference: str, task: Optional[str]) -> int:
-    """A teacher's depth, read from its weights' folder: the student is to be built before the teacher."""
-    if split_reference(reference)[1] is None:
-        with paddle.utils.unique_name.guard("depth_"):
-            return workspace.model(reference, task).num_layers
-    config = workspace.model_folder(reference, task) / "config.json"
-    return int(json.loads(config.read_text(encoding="utf-8"))["num_hidden_layers"])
-
-
-def _build_teacher(
-    workspace: Workspace, stage: StageConfig, objective: Objective, task: Optional[str]
-) -> Optional[LiveTeacher]:
-    if stage.teacher is None:
-        return None
-    with paddle.utils.unique_name.guard("teacher_"):
-        teacher = workspace.model(stage.teacher, task)
-    return LiveTeacher(teacher, objective.teacher_request)
-
-
-def _check_lengths(workspace: Workspace, stage: StageConfig, model: MultiTaskModel) -> None:
-    room = model.encoder.config.max_position_embeddings
+def _check_lengths(workspace: Workspace, stage: StageConfig, name: str, model: MultiTaskModel) -> None:
+    room = model.encoder.config.max_position_embeddings  # None: any length
     wanted = [stage.data.max_length or workspace.task(task).max_length for task in stage.data.tasks]
     if stage.data.max_length is not None:
         wanted.append(stage.data.max_length)
-    if wanted and max(wanted) > room:
+    if room is not None and wanted and max(wanted) > room:
         raise InputError(
             f"stages.{stage.name}.data.max_length: inputs of {max(wanted)} tokens do not fit the {room} positions of "
-            f"{split_reference(stage.train)[0]}. Lower data.max_length or raise max_position_embeddings."
+            f"{name}. Lower data.max_length or raise max_position_embeddings."
         )
 
 
@@ -173,21 +206,23 @@ def _arguments(
         report_to=[],
         remove_unused_columns=False,
         ignore_data_skip=True,  # the stream is put back to its place by the checkpoint
-        ddp_find_unused_parameters=True,  # a batch uses one head
+        # A batch uses one head of several. What no batch of a stage uses, Paddle finds at the first one by itself.
+        ddp_find_unused_parameters=not stage.per_task and len(stage.data.tasks) > 1 and stage.objective.reads_answers,
     )
 
 
-def _score_tasks(
-    workspace: Workspace, stage: StageConfig, model: MultiTaskModel, tasks: tuple[str, ...]
+def _score_models(
+    workspace: Workspace, stage: StageConfig, network: StageNetwork, tasks: tuple[str, ...]
 ) -> dict[str, float]:
-    """Each task's main metric on dev, in percent."""
+    """Each task's main metric on dev, in percent; of each model where several are trained."""
     scores = {}
-    for name in tasks:
-        spec = workspace.task(name)
-        examples = workspace.examples(name, "dev", stage.select.examples)
-        features = workspace.features(name, "dev", stage.data.max_length, stage.select.examples)
-        predictions = predict(model, spec, examples, features, workspace.tokenizer.pad_id)
-        scores[name] = score(spec, examples, predictions)[spec.metric]
+    for task in tasks:
+        spec = workspace.task(task)
+        examples = workspace.examples(task, "dev", stage.select.examples)
+        features = workspace.features(task, "dev", stage.data.max_length, stage.select.examples)
+        for name, model in network.models.items():
+            predictions = predict(model, spec, examples, features, workspace.tokenizer.pad_id)
+            scores[network.title(name, task)] = score(spec, examples, predictions)[spec.metric]
     return scores
 
 
@@ -204,28 +239,44 @@ def _finish(
         if trainer.state.global_step % stage.select.every:
             trainer.evaluate()
         trainer.load_best()
-    model = trainer.network.model
-    if stage.auxiliary_layers:
-        drop_layers(model.encoder, stage.auxiliary_layers)
+    network = trainer.network
+    for model in network.models.values():
+        if stage.auxiliary_layers:
+            drop_layers(model.encoder, stage.auxiliary_layers)
+    masking = stage.objective.mlm is not None
     result = {
         "stage": stage.name,
         "task": title.partition("/")[2] or None,
-        "trained": split_reference(stage.train)[0],
+        "trained": ", ".join(network.models),
         "steps": trainer.state.global_step,
         "tokens": trainer.tokens,
         "seconds": round(trainer.seconds, 1),
-        "parameters": count_parameters(model.encoder),
+        "parameters": count_parameters(network.model.encoder),
         "best_dev": trainer.state.best_metric,
-        "held_out": masked_token_quality(workspace, stage, model) if stage.objective.mlm is not None else None,
-        "objective": {name: asdict(term) for name, term in stage.objective.terms().items()},  # type: ignore[call-overload]
+        "held_out": masked_token_quality(workspace, stage, network.model) if masking else None,
+        "objective": {name: asdict(term) for name, term in stage.objective.terms().items()},
     }
-    if trainer.args.should_save:
-        with whole_folder(folder / MODEL_FOLDER) as target:
-            save_model(model, target)
-            workspace.tokenizer.save(target)
-        write_text(folder / RESULT_FILE, json.dumps(result, ensure_ascii=False, indent=1))
-        prune_checkpoints(folder, keep=0)
-        workspace.events.write("stage_end", **result)
-        if result["held_out"]:
-            logger.info("%s, held-out text: %s", title, result["held_out"])
+    processes.from_main(lambda: _write_stage(workspace, stage, network, folder, result))
+    if result["held_out"]:
+        logger.info("%s, held-out text: %s", title, result["held_out"])
     return result
+
+
+def _write_stage(
+    workspace: Workspace, stage: StageConfig, network: StageNetwork, folder: Path, result: dict[str, Any]
+) -> None:
+    for name, model in network.models.items():
+        with whole_folder(workspace.model_folder(f"{name}@{stage.name}", result["task"])) as target:
+            _write_model(workspace, model, network.objectives[name], target)
+    write_text(folder / RESULT_FILE, json.dumps(result, ensure_ascii=False, indent=1))
+    prune_checkpoints(folder, keep=0)
+    shutil.rmtree(folder / CACHE_FOLDER, ignore_errors=True)
+    workspace.events.write("stage_end", **result)
+
+
+def _write_model(workspace: Workspace, model: MultiTaskModel, objective: Objective, folder: Path) -> None:
+    save_model(model, folder)
+    workspace.tokenizer.save(folder)
+    projections = {name: value.numpy() for name, value in objective.state_dict().items()}
+    if projections:
+        save_file(projections, folder / PROJECTIONS_FILE)

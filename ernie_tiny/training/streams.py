@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from collections.abc import Iterator
+from typing import Any, Optional, Protocol
 
-import paddle
-
+from ernie_tiny import processes
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import CORPUS_LENGTH, MlmTerm, StageConfig
 from ernie_tiny.data.corpus import CorpusStream
@@ -13,6 +13,18 @@ from ernie_tiny.data.masking import mask_tokens
 from ernie_tiny.data.sampling import TaskStream, sampling_weights
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.training.workspace import Workspace
+
+
+class BatchStream(Protocol):
+    """An endless, deterministic sequence of batches with a small position."""
+
+    def next_batch(self) -> Batch: ...
+
+    def all_inputs(self, batches: int) -> Iterator[Batch]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 def task_stream(workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...], seed: int) -> TaskStream:
@@ -28,8 +40,8 @@ def task_stream(workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...]
         batch_size=optim.batch_size,
         max_tokens=optim.max_tokens,
         pad_id=workspace.tokenizer.pad_id,
-        rank=paddle.distributed.get_rank(),
-        world_size=paddle.distributed.get_world_size(),
+        rank=processes.rank(),
+        world_size=processes.world_size(),
     )
 
 
@@ -45,8 +57,8 @@ def corpus_stream(workspace: Workspace, stage: StageConfig, seed: int) -> TextSt
         max_length=length,
         cls_id=tokenizer.cls_id,
         sep_id=tokenizer.sep_id,
-        rank=paddle.distributed.get_rank(),
-        world_size=paddle.distributed.get_world_size(),
+        rank=processes.rank(),
+        world_size=processes.world_size(),
     )
     return TextStream(stream, tokenizer, stage.objective.mlm, seed)
 
@@ -57,6 +69,7 @@ class TextStream:
     def __init__(self, stream: CorpusStream, tokenizer: Tokenizer, masking: Optional[MlmTerm], seed: int) -> None:
         self._stream, self._tokenizer, self._masking, self._seed = stream, tokenizer, masking, seed
         self._position = 0
+        self._beginning = self.state_dict()
 
     def next_batch(self) -> Batch:
         batch, position = self._stream.next_batch(), self._position
@@ -65,6 +78,14 @@ class TextStream:
             return batch
         term = self._masking
         return mask_tokens(batch, self._tokenizer, self._seed, position, term.probability, term.whole_words)
+
+    def all_inputs(self, batches: int) -> Iterator[Batch]:
+        """This process's share of the first batches of the stream; the position stays."""
+        before = self.state_dict()
+        self.load_state_dict(self._beginning)
+        for _ in range(batches):
+            yield self.next_batch()
+        self.load_state_dict(before)
 
     def state_dict(self) -> dict[str, Any]:
         return {"position": self._position, "corpus": self._stream.state_dict()}

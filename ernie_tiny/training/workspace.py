@@ -11,17 +11,18 @@ from typing import Optional
 
 import paddle
 
+from ernie_tiny import processes
 from ernie_tiny.batch import Feature
 from ernie_tiny.config.schema import DROPOUTS, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.data.clue import find_task
-from ernie_tiny.data.corpus import build_corpus
+from ernie_tiny.data.corpus import build_corpus, corpus_files
 from ernie_tiny.data.features import featurise
-from ernie_tiny.data.reader import read_split
+from ernie_tiny.data.reader import read_split, text_lines
 from ernie_tiny.data.task import Example, TaskSpec
-from ernie_tiny.data.tokenizer import Tokenizer, build_vocabulary, load_tokenizer
+from ernie_tiny.data.tokenizer import VOCABULARY_FILES, Tokenizer, build_vocabulary, load_tokenizer
 from ernie_tiny.errors import InputError
-from ernie_tiny.models.backbone import build_encoder, copy_layers
+from ernie_tiny.models.backbone import build_encoder, copy_layers, copy_word_embeddings
 from ernie_tiny.models.multitask import MultiTaskModel, load_model
 from ernie_tiny.training.callbacks import EventLog
 from ernie_tiny.training.tasks import custom_tasks
@@ -58,16 +59,27 @@ class Workspace:
 
     # ---- tokenizer and general text
 
+    def prepare(self) -> None:
+        """Builds the tokenizer and the general text that the stages train on, where they are not there."""
+        logger.info("vocabulary: %d tokens", self.tokenizer.vocab_size)
+        for name in dict.fromkeys(stage.data.corpus for stage in self.run.stages if stage.data.corpus is not None):
+            self.corpus(name)
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The run's one tokenizer, kept in the run folder."""
         folder = self.folder / "tokenizer"
-        if not (folder / "vocab.txt").is_file():
-            self._make_tokenizer().save(folder)
+        processes.from_main(lambda: self._write_tokenizer(folder))
         return load_tokenizer(folder)
+
+    def _write_tokenizer(self, folder: Path) -> None:
+        if not any((folder / name).is_file() for name in VOCABULARY_FILES):
+            self._make_tokenizer().save(folder)
 
     def _make_tokenizer(self) -> Tokenizer:
         config = self.run.tokenizer
+        if self.run.base_run is not None:
+            return load_tokenizer(Path(self.run.base_run) / "tokenizer")
         if config.build_from is not None:
             return Tokenizer(build_vocabulary(self._lines(config.build_from), config.vocab_size))
         source = config.vocab or next((m.pretrained for m in self.run.models.values() if m.pretrained), None)
@@ -82,46 +94,35 @@ class Workspace:
 
     def _lines(self, corpus: str) -> Iterator[str]:
         for file in self.corpus_files(corpus):
-            with file.open(encoding="utf-8") as stream:
-                yield from stream
+            yield from text_lines(file)
 
     def corpus_files(self, corpus: str) -> list[Path]:
         """The files of a corpus, its patterns resolved."""
-        found: list[Path] = []
-        for pattern in self.run.data.corpora[corpus].files:
-            matches = sorted(self.root.glob(pattern))
-            if not matches:
-                raise InputError(
-                    f"data.corpora.{corpus}.files: no file {pattern!r} below data.root = {self.root}. A corpus is "
-                    "text with a paragraph a line and a blank line between documents."
-                )
-            found.extend(matches)
-        return found
+        return corpus_files(self.root, self.run.data.corpora[corpus].files, f"data.corpora.{corpus}.files")
 
     def corpus(self, name: str) -> Path:
         """The folder of a corpus's token shards, built when it is not there."""
-        folder = self.folder / "corpora" / name
-        if paddle.distributed.get_rank() == 0:
-            build_corpus(self.corpus_files(name), self.tokenizer, folder)
-        if paddle.distributed.get_world_size() > 1:
-            paddle.distributed.barrier()
+        folder, tokenizer = self.folder / "corpora" / name, self.tokenizer
+        processes.from_main(lambda: build_corpus(self.corpus_files(name), tokenizer, folder))
         return folder
 
     # ---- models
 
     def stage_folder(self, stage: StageConfig, task: Optional[str]) -> Path:
-        folder = self.folder / "stages" / stage.name
+        folder = Path(stage.taken_from or self.folder) / "stages" / stage.name
         return folder / task if stage.per_task and task is not None else folder
 
-    def stage_of(self, reference: str) -> StageConfig:
-        """The stage of model@stage."""
+    def stage_of(self, reference: str, task: Optional[str] = None) -> StageConfig:
+        """The stage of model@stage, with the settings of a task."""
         stage_name = split_reference(reference)[1]
         assert stage_name is not None
-        return self.run.stage(stage_name)
+        return self.run.stage(stage_name).of_task(task)
 
     def model_folder(self, reference: str, task: Optional[str] = None) -> Path:
         """Where the weights of model@stage lie; `task` picks those of one task of a stage that runs per task."""
-        return self.stage_folder(self.stage_of(reference), task) / MODEL_FOLDER
+        stage, model = self.stage_of(reference), split_reference(reference)[0]
+        folder = MODEL_FOLDER if model == split_reference(stage.train)[0] else f"{MODEL_FOLDER}-{model}"
+        return self.stage_folder(stage, task) / folder
 
     def model(self, reference: str, task: Optional[str] = None, seed: Optional[int] = None) -> MultiTaskModel:
         """The weights of model@stage, or a model as configured with its initial weights.
@@ -141,9 +142,14 @@ class Workspace:
         else:
             shape = shape_of(config, self.tokenizer.vocab_size)
             assert shape is not None
-            model = MultiTaskModel(build_encoder(config.family, dataclasses.asdict(shape)))
+            arguments = {**dataclasses.asdict(shape), "pad_token_id": self.tokenizer.pad_id}  # its embedding is 0
+            model = MultiTaskModel(build_encoder(config.family, arguments))
         if config.init_from is not None:
-            copy_layers(self.model(config.init_from, task).encoder, model.encoder, config.init_layers)
+            source = self.model(config.init_from, task).encoder
+            if config.init_layers:
+                copy_layers(source, model.encoder, config.init_layers)
+            else:
+                copy_word_embeddings(source, model.encoder)
         return model
 
     def _check_vocabulary(self, pretrained: str, model: MultiTaskModel) -> None:

@@ -13,11 +13,13 @@ from paddlenlp.trainer import TrainingArguments
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import HardTerm, ObjectiveConfig
 from ernie_tiny.distill.objective import Objective
+from ernie_tiny.distill.terms import side_of
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
 from ernie_tiny.training.callbacks import EventLog, StageLog, read_events
 from ernie_tiny.training.checkpoint import latest_checkpoint
-from ernie_tiny.training.trainer import StageNetwork, StageTrainer
+from ernie_tiny.training.network import StageNetwork
+from ernie_tiny.training.trainer import StageTrainer
 
 VOCABULARY = 40
 
@@ -72,7 +74,8 @@ def build(folder: Path, stream: Stream, score: Callable[[], dict[str, float]] = 
         "attention_probs_dropout_prob": 0.1,
     }
     model = MultiTaskModel(build_encoder("ernie", shape), [HeadSpec("topic", "classification", ("a", "b", "c"))])
-    network = StageNetwork(model, Objective(ObjectiveConfig(hard=HardTerm(0.5)), 2))
+    objective = Objective(ObjectiveConfig(hard=HardTerm(0.5)), side_of(model))
+    network = StageNetwork({"student": model}, {"student": objective})
     settings: dict[str, Any] = {
         "output_dir": str(folder),
         "max_steps": 6,
@@ -145,7 +148,7 @@ def test_the_best_weights_are_put_back(tmp_path: Path) -> None:
         trainer = build(tmp_path, Stream(), score, evaluation_strategy="steps", eval_steps=2)
         trainer.train()
     assert trainer.state.best_metric == 30.0
-    assert (weights(trainer)["model.heads.topic.dense.weight"] != seen[1]["model.heads.topic.dense.weight"]).any()
+    assert (weights(trainer)["models.student.heads.topic.dense.weight"] != seen[1]["models.student.heads.topic.dense.weight"]).any()
     trainer.load_best()
     assert_equal(seen[1], weights(trainer))
     assert [event["topic"] for event in read_events(tmp_path) if event["event"] == "scores"] == [10.0, 30.0, 20.0]

@@ -1,0 +1,112 @@
+"""Builds the source of a stage's teacher signals from its config."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Optional
+
+import paddle
+
+from ernie_tiny import processes
+from ernie_tiny.config.schema import StageConfig, split_reference
+from ernie_tiny.data.task import TaskSpec
+from ernie_tiny.distill.cache import CachedTeacher, fingerprint_of, write_cache
+from ernie_tiny.distill.teacher import EnsembleTeacher, LiveTeacher, PerTaskTeacher, Teacher
+from ernie_tiny.errors import InputError, offer
+from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.models.signals import SignalRequest
+from ernie_tiny.training.checkpoint import whole_folder, write_text
+from ernie_tiny.training.streams import BatchStream
+from ernie_tiny.training.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+ByTask = dict[str, MultiTaskModel]  # with the key "" for a model that answers every batch
+
+
+def load_teachers(
+    workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...], task: Optional[str]
+) -> dict[str, ByTask]:
+    """The models that teach a stage, by reference.
+
+    Raises:
+        InputError: the objective reads a teacher's answers, and a head is missing or has other labels than the data.
+    """
+    found: dict[str, ByTask] = {}
+    for reference in stage.teachers:
+        with paddle.utils.unique_name.guard("teacher_"):  # names of the trained model's weights must not shift
+            if task is None and _is_per_task(workspace, reference):
+                found[reference] = {name: workspace.model(reference, name) for name in tasks}
+            else:
+                found[reference] = {"": workspace.model(reference, task)}
+        if stage.objective.soft is not None or stage.objective.logit_mse is not None:
+            for name in tasks:
+                model = found[reference].get(name) or found[reference][""]
+                check_head(model, head_of(workspace.task(name)), f"stages.{stage.name}: teacher {reference}")
+    return found
+
+
+def connect_teacher(
+    workspace: Workspace,
+    stage: StageConfig,
+    models: dict[str, ByTask],
+    request: SignalRequest,
+    stream: BatchStream,
+    batches: int,
+    folder: Path,
+) -> Optional[Teacher]:
+    """The stage's one source of signals, or None without a teacher.
+
+    Args:
+        stream, batches: What the stage will train on, to fill a cache with.
+        folder: Of a cache.
+    """
+    sources = [(_source(by_task, request), stage.teachers[reference]) for reference, by_task in models.items()]
+    if not sources:
+        return None
+    teacher = EnsembleTeacher(sources) if len(sources) > 1 else sources[0][0]
+    if stage.cache is None:
+        return teacher
+    identity = {
+        "teacher": fingerprint_of(model for by_task in models.values() for model in by_task.values()),
+        "weights": ", ".join(f"{weight:g}" for weight in stage.teachers.values()),
+        "tokenizer": workspace.tokenizer.fingerprint,
+    }
+    complete = folder / "parts.txt"
+    if not complete.is_file():
+        logger.info("%s: writes the teacher's signals to %s", stage.name, folder)
+        with whole_folder(folder / f"part-{processes.rank()}") as part:
+            write_cache(part, teacher, stream.all_inputs(batches), request, stage.cache.precision, identity)
+        processes.wait_for_all()
+        processes.from_main(lambda: write_text(complete, str(processes.world_size())))
+    parts = [folder / f"part-{number}" for number in range(int(complete.read_text(encoding="utf-8")))]
+    return CachedTeacher(parts, request, stage.cache.precision, identity)
+
+
+def _source(by_task: ByTask, request: SignalRequest) -> Teacher:
+    live = {name: LiveTeacher(model, request) for name, model in by_task.items()}
+    return live[""] if "" in live else PerTaskTeacher(live)
+
+
+def _is_per_task(workspace: Workspace, reference: str) -> bool:
+    return split_reference(reference)[1] is not None and workspace.stage_of(reference).per_task
+
+
+def head_of(spec: TaskSpec) -> HeadSpec:
+    """The head that answers a task."""
+    return HeadSpec(spec.name, spec.head, spec.labels)
+
+
+def check_head(model: MultiTaskModel, wanted: HeadSpec, owner: str) -> None:
+    """Raises an InputError unless the model has a head for the task, with the data's labels in the data's order."""
+    present = model.head_specs.get(wanted.task)
+    if present is None:
+        raise InputError(
+            f"{owner} has no head for {wanted.task}. {offer(wanted.task, model.head_specs)} Fine-tune the teacher on "
+            f"{wanted.task} in a stage before, and name that stage."
+        )
+    if present != wanted:
+        raise InputError(
+            f"{owner} answers {wanted.task} with the labels {list(present.labels)} ({present.kind}), the data has "
+            f"{list(wanted.labels)} ({wanted.kind}). Labels and their order must be equal."
+        )

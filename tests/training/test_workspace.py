@@ -1,0 +1,70 @@
+"""The models that a workspace builds from a config: a BiLSTM beside the Transformer that it starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ernie_tiny.config.load import load_config
+from ernie_tiny.config.shapes import shape_of
+from ernie_tiny.errors import InputError
+from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters
+from ernie_tiny.training.plan import plan
+from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.training.workspace import Workspace
+
+CONFIG = """
+name: toy
+tokenizer: {build_from: general, vocab_size: 40}
+data: {corpora: {general: {files: [general.txt]}}}
+models:
+  teacher: {num_hidden_layers: 1, hidden_size: 8, num_attention_heads: 2, max_position_embeddings: 64}
+  student: {family: bilstm, num_hidden_layers: 2, hidden_size: 12, embedding_size: 8, init_from: teacher}
+stages:
+  - name: distil
+    train: student
+    teacher: teacher
+    data: {tasks: [tnews], max_length: 500}
+    objective: {logit_mse: {}}
+    optim: {max_steps: 3, batch_size: 4}
+"""
+
+
+def load(folder: Path, *overrides: str):
+    folder.joinpath("toy.yaml").write_text(CONFIG, encoding="utf-8")
+    folder.joinpath("general.txt").write_text("今天北京的天气很好我们去公园看花\n" * 3, encoding="utf-8")
+    return load_config(folder / "toy.yaml", [f"data.root={folder}", f"output_dir={folder}/run", *overrides])
+
+
+def test_a_bilstm_has_the_planned_size_and_starts_with_the_word_embeddings(tmp_path):
+    run = load(tmp_path)
+    workspace = Workspace(run)
+    student, teacher = workspace.model("student").encoder, workspace.model("teacher").encoder
+    shape = shape_of(run.models["student"], workspace.tokenizer.vocab_size)
+    assert count_parameters(student) == shape.parameters
+    assert count_parameters(student.encoder) == shape.encoder_parameters
+    assert count_embedding_parameters(student) == shape.embedding_parameters
+    own, theirs = student.embeddings.word_embeddings.weight, teacher.embeddings.word_embeddings.weight
+    assert np.array_equal(own.numpy(), theirs.numpy())
+    alone = Workspace(load(tmp_path, "models.student.init_from=null")).model("student").encoder
+    differing = [name for name, value in alone.state_dict().items()
+                 if not np.array_equal(value.numpy(), student.state_dict()[name].numpy())]
+    assert differing == ["embeddings.word_embeddings.weight"]
+
+
+def test_the_plan_counts_a_bilstm(tmp_path):
+    text = plan(load(tmp_path, "models.student.hidden_size=4"))
+    # LSTMs: 2 directions x 4 gates x 2 units x (8 + 2 + 2) and (4 + 2 + 2) weights; pooling: 4 x 4 + 8, 4 x 16 + 4.
+    assert "student    BiLSTM 2L4H on embeddings of 8, 0.00 M parameters" in text
+    assert "word embeddings of teacher" in text
+    shape = shape_of(load(tmp_path, "models.student.hidden_size=4").models["student"], 40)
+    assert shape.encoder_parameters == 16 * 12 + 16 * 8 and shape.embedding_parameters == 44 * 8
+    assert shape.parameters == 44 * 8 + 320 + 24 + 68
+    assert shape.forward_flops(100) == shape.forward_flops(7) == 2 * (320 + 16)
+
+
+def test_a_bilstm_is_not_trained_on_spans(tmp_path):
+    with pytest.raises(InputError, match=r"stages\.distil\.data\.tasks: cmrc2018 asks for spans, and student is a"):
+        run_tasks(load(tmp_path, "stages.distil.data.tasks=[tnews, cmrc2018]"))
