@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Callable
 
 import numpy as np
@@ -12,6 +12,8 @@ from ernie_tiny.data.batching import collate, plan_batches
 from ernie_tiny.data.decode import decode
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 
+Logits = dict[int, np.ndarray]  # number of a feature to its logits
+
 
 def answer(
     spec: TaskSpec,
@@ -20,6 +22,9 @@ def answer(
     pad_id: int,
     batch_tokens: int,
     network: Callable[[Batch], np.ndarray],
+    rank: int = 0,
+    world_size: int = 1,
+    gather: Callable[[Logits], Iterable[Logits]] = lambda own: [own],
 ) -> list[Prediction]:
     """Predictions in the order of the examples, each example exactly once.
 
@@ -27,15 +32,19 @@ def answer(
         features: The examples' features, windows of a long example next to each other.
         batch_tokens: Padded tokens of a batch. It changes speed and memory, not the answers.
         network: Gives a batch's logits: [features, labels], [features, choices] or [features, 2, length].
+        rank, world_size: This process answers the batches rank::world_size, which are those of one process.
+        gather: Gives the logits of all processes, by number of the feature.
     """
     widest = max((len(feature.sequences) for feature in features), default=1)  # collate pads the candidates too
     lengths = np.array([widest * max(len(ids) for ids, _ in feature.sequences) for feature in features])
     budget = max(batch_tokens, int(lengths.max(initial=1)))
-    logits: dict[int, np.ndarray] = {}
-    for indices in plan_batches(lengths, seed=0, epoch=0, batch_size=None, max_tokens=budget, shuffle=False):
+    plan = plan_batches(lengths, seed=0, epoch=0, batch_size=None, max_tokens=budget, shuffle=False)
+    own: Logits = {}
+    for indices in plan[rank::world_size]:
         batch = collate([features[index] for index in indices], spec.name, pad_id)
         for index, values in zip(indices, network(batch)):
-            logits[int(index)] = _without_padding(values, features[index], batch)
+            own[int(index)] = _without_padding(values, features[index], batch)
+    logits = {index: values for part in gather(own) for index, values in part.items()}
     return decode(spec, examples, features, [logits[index] for index in range(len(features))])
 
 

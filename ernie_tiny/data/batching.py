@@ -37,7 +37,8 @@ def collate(features: Sequence[Feature], task: str, pad_id: int) -> Batch:
             attention_mask[row, choice, : len(ids)] = 1
     labels = None
     if all(feature.label for feature in features):
-        labels = np.array([feature.label for feature in features], np.int64)
+        labels = np.array([feature.label for feature in features])
+        labels = labels.astype(np.float32 if labels.dtype.kind == "f" else np.int64)
         labels = labels[:, 0] if labels.shape[1] == 1 else labels
     return Batch(
         task=task,

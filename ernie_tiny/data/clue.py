@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ernie_tiny.data.fewclue import FEWCLUE
+from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError, offer
 
@@ -99,12 +100,12 @@ CLUE: Mapping[str, TaskSpec] = MappingProxyType({
 
 
 def find_task(name: str, custom: Mapping[str, TaskSpec] = MappingProxyType({})) -> TaskSpec:
-    """The task of this name: the user's own (`custom`) before CLUE's and FewCLUE's.
+    """The task of this name: the user's own (`custom`) before those of CLUE, FewCLUE and GLUE.
 
     Raises:
         InputError: There is no such task; names the nearest one, or all of them.
     """
-    known = {**CLUE, **FEWCLUE, **custom}
+    known = {**CLUE, **FEWCLUE, **GLUE, **custom}
     if name in known:
         return known[name]
     raise InputError(f"There is no task {name!r}. {offer(name, known)} Your own tasks stand under data.tasks.")

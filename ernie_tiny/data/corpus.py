@@ -59,6 +59,26 @@ def build_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path) -> N
     os.replace(partial, folder)
 
 
+def corpus_files(root: Path, patterns: Sequence[str], key: str) -> list[Path]:
+    """The files that patterns such as corpus/*.txt name below a folder, in order.
+
+    Args:
+        key: Where the patterns stand in the config, for the message.
+    Raises:
+        InputError: A pattern is none or names no file.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        if not pattern or Path(pattern).is_absolute():
+            raise InputError(f"{key} = {pattern!r}: give a file, or a pattern of files, relative to data.root.")
+        matches = sorted(path for path in root.glob(pattern) if path.is_file())
+        if not matches:
+            raise InputError(f"{key}: no file {pattern!r} below data.root = {root}. A corpus is text with a paragraph "
+                             "a line and a blank line between documents.")
+        found.extend(matches)
+    return found
+
+
 def _is_built_from(source: dict[str, Any], folder: Path) -> bool:
     record = folder / RECORD_FILE
     if not record.is_file():
@@ -99,9 +119,10 @@ def _paragraphs(files: Iterable[Path]) -> Iterator[str]:
                 for number, line in enumerate(stream, start=1):
                     progress.update(len(line))
                     try:
-                        yield line.decode("utf-8").strip()
+                        yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                     except UnicodeDecodeError as error:
-                        raise InputError(f"{file}:{number}: not UTF-8 ({error}). Convert it.") from error
+                        raise InputError(f"{file}:{number}: is not UTF-8 ({error}). Convert the file, as with iconv "
+                                         "-f gb18030 -t utf-8 OLD > NEW.") from error
             yield ""
 
 

@@ -21,6 +21,7 @@ def decode(
     """The answers, in the order of the examples.
 
     - classification: the label of the largest logit
+    - regression: the logit itself, as the shortest text that a float32 is read back from
     - multiple choice: the index of the candidate of the largest logit
     - cloze: within a group, wherever its blanks stand in the data, every candidate is given to at most one
       blank, so that the sum of log-probabilities is the largest possible. (PaddleNLP's baseline assigns
@@ -30,7 +31,8 @@ def decode(
 
     Args:
         features: The examples' features in any order; labels are not looked at.
-        logits: Of each feature, without padding: [labels], [candidates] or [2, length] (start, end).
+        logits: Of each feature, without padding: [labels], [1] of regression, [candidates] or [2, length]
+            (start, end).
     """
     if len(features) != len(logits):
         raise ValueError(f"{spec.name}: {len(features)} features, but {len(logits)} logits.")
@@ -39,6 +41,9 @@ def decode(
         outputs[feature.example_id].append((feature, values))
     if spec.kind == "reading":
         return [_best_answer(example, outputs[example.id]) for example in examples]
+    if spec.kind == "regression":
+        numbers = {example.id: np.float32(outputs[example.id][0][1][0]) for example in examples}
+        return [Prediction(name, str(number), (float(number),)) for name, number in numbers.items()]
     scores = {example.id: _log_softmax(outputs[example.id][0][1]) for example in examples}
     best = _assign(examples, scores) if spec.kind == "cloze" else {
         name: int(np.argmax(values)) for name, values in scores.items()

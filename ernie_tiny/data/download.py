@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http
 import http.client
@@ -23,6 +24,10 @@ from ernie_tiny.errors import InputError
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30
+LARGEST = 4 << 30  # bytes that an archive may unpack to; CLUE's largest has less than a tenth
+# What zipfile lets through of a damaged file, a password and an unknown method, and of names that cannot be written.
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, LookupError, OSError)
+BROKEN_NAMES = (errno.EINVAL, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 MD5_OF_TASK = {
     "afqmc": "3377b559bb4e61d03a35282550902ca0",
     "tnews": "38186ed0a751bc33e3ae0c1b59319777",
@@ -121,8 +126,14 @@ def unpack(source: Path, folder: Path) -> None:
                 members = [info for info in archive.infolist() if not info.filename.startswith("__MACOSX/")]
                 for member in members:
                     _refuse_escape(source, member)
+                size = sum(member.file_size for member in members)
+                if size > LARGEST:
+                    raise InputError(f"{source}: would unpack to {size:,} bytes; an archive of CLUE has less than "
+                                     f"{LARGEST:,}. Take it from its official address.")
                 archive.extractall(content, members)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except BROKEN_ZIP as error:
+            if isinstance(error, OSError) and error.errno not in BROKEN_NAMES:
+                raise
             raise InputError(f"{source} is damaged ({error}). Delete it and fetch it again.") from error
         if not members:
             raise InputError(f"{source} holds no files. Delete it and fetch it again.")
@@ -159,11 +170,12 @@ def _download(url: str, part: Path) -> None:
 
 def _refuse_escape(source: Path, member: zipfile.ZipInfo) -> None:
     path = PurePosixPath(member.filename.replace("\\", "/"))
-    is_link = stat.S_ISLNK(member.external_attr >> 16)
-    if path.is_absolute() or ".." in path.parts or ":" in member.filename or is_link:
+    kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the archive was made without Unix
+    is_plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)  # neither a link nor a device
+    if path.is_absolute() or ".." in path.parts or ":" in member.filename or not is_plain:
         raise InputError(
-            f"{source}: member {member.filename!r} would leave the folder it is unpacked into. Nothing was "
-            "unpacked; take the archive from its official address."
+            f"{source}: member {member.filename!r} would leave the folder it is unpacked into, or is no plain file. "
+            "Nothing was unpacked; take the archive from its official address."
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Callable
+from typing import Callable, Optional
 
 import numpy as np
 
@@ -26,7 +26,8 @@ def featurise(
 ) -> list[Feature]:
     """The features of the examples, in order; a long reading example has several, next to each other.
 
-    What follows the first [SEP] has token type 1.
+    What follows the first [SEP] has token type 1. Where pairs have two separators (RoBERTa), the [SEP] between two
+    texts below stands for both.
 
     - one text: [CLS] a [SEP], cut at its end; two: [CLS] a [SEP] b [SEP], the longer one cut first
     - multiple choice: [CLS] context [SEP] question candidate [SEP] for each candidate, the context cut at its
@@ -78,19 +79,24 @@ def _room(place: str, max_length: int, taken: int) -> int:
     return max_length - taken
 
 
-def _row(tokenizer: Tokenizer, first: np.ndarray, *second: np.ndarray) -> Row:
+def _row(tokenizer: Tokenizer, first: np.ndarray, second: Optional[np.ndarray] = None) -> Row:
     """[CLS] first [SEP], or [CLS] first [SEP] second [SEP] with token type 1 for the second part."""
-    ids = np.array([tokenizer.cls_id], np.int32)
-    for part in (first, *second):
-        ids = np.concatenate([ids, part, [tokenizer.sep_id]], dtype=np.int32)
-    return ids, (np.arange(len(ids)) >= len(first) + 2).astype(np.int32)
+    cls, sep = np.array([[tokenizer.cls_id], [tokenizer.sep_id]], np.int32)
+    parts = [cls, first, sep] if second is None else [cls, first, *[sep] * tokenizer.separators, second, sep]
+    ids = np.concatenate(parts, dtype=np.int32)
+    return ids, (np.arange(len(ids)) >= _second_start(tokenizer, first)).astype(np.int32)
+
+
+def _second_start(tokenizer: Tokenizer, first: np.ndarray) -> int:
+    """Where the second text of a pair begins."""
+    return 1 + len(first) + tokenizer.separators
 
 
 def _text_row(texts: Sequence[Encoded], tokenizer: Tokenizer, room: Room) -> Row:
     if len(texts) == 1:
         return _row(tokenizer, texts[0][0][: room(2)])
     (first, _), (second, _) = texts
-    left = room(4) + 1  # at least a token of each
+    left = room(3 + tokenizer.separators) + 1  # at least a token of each
     second = second[: max(left - len(first), left // 2)]
     return _row(tokenizer, first[: left - len(second)], second)
 
@@ -98,13 +104,13 @@ def _text_row(texts: Sequence[Encoded], tokenizer: Tokenizer, room: Room) -> Row
 def _choice_rows(texts: Sequence[Encoded], tokenizer: Tokenizer, room: Room) -> list[Row]:
     (context, _), (question, _), *candidates = texts
     seconds = [np.concatenate([question, candidate]) for candidate, _ in candidates]
-    return [_row(tokenizer, context[: room(3 + len(second))], second) for second in seconds]
+    return [_row(tokenizer, context[: room(2 + tokenizer.separators + len(second))], second) for second in seconds]
 
 
 def _cloze_rows(texts: Sequence[Encoded], tokenizer: Tokenizer, room: Room) -> list[Row]:
     (before, _), (after, _), *candidates = texts
     # One window for all candidates: a candidate must not win by the context that only it sees.
-    left = room(4 + max(len(candidate) for candidate, _ in candidates))
+    left = room(3 + tokenizer.separators + max(len(candidate) for candidate, _ in candidates))
     num_before = min(len(before), max(left // 2, left - len(after)))
     window = np.concatenate([
         before[len(before) - num_before :], [tokenizer.mask_id], after[: left - num_before]
@@ -117,10 +123,10 @@ def _windows(
 ) -> Iterator[Feature]:
     (question, _), (context, offsets) = texts
     question = question[:QUESTION_LENGTH]
-    size = room(3 + len(question))
+    size = room(2 + tokenizer.separators + len(question))
     shared = min(stride, size // 2)
     first, last = _answer_tokens(example, offsets)
-    before = len(question) + 2
+    before = _second_start(tokenizer, question)
     for start in range(0, max(1, len(context) - shared), size - shared):
         window = slice(start, start + size)
         row = _row(tokenizer, question, context[window])

@@ -1,11 +1,13 @@
 """The three low-resource tasks of FewCLUE on which ERNIE 3.0 Tiny reports, as values.
 
-Files lie below the data root as FewCLUE publishes them: `fewclue/<task>/<split>.json`. Five draws of train
-and dev, their unions (`*_few_all`), and the public test set, which has labels.
+Files lie below the data root as FewCLUE publishes them: `fewclue/<task>/<split>.json`. Of each task there are
+five draws of train and dev, which are tasks here, bustm-0 to bustm-4, and their union, bustm. All six share the
+public test set, which has labels.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -26,25 +28,27 @@ CSLDCP_LABELS = (
 )
 
 
-def _files(task: str) -> dict[str, tuple[str, ...]]:
-    draws = [f"{split}_{draw}" for split in ("train", "dev") for draw in (*range(5), "few_all")]
-    return {split: (f"fewclue/{task}/{split}.json",) for split in (*draws, "test_public")}
+BUSTM = TaskSpec(
+    name="bustm", kind="pair", texts=("sentence1", "sentence2"), labels=("0", "1"), files={},
+)
+
+EPRSTMT = TaskSpec(
+    name="eprstmt", kind="classification", texts=("sentence",), labels=("Negative", "Positive"), files={},
+)
+
+CSLDCP = TaskSpec(
+    name="csldcp", kind="classification", texts=("content",), labels=CSLDCP_LABELS, max_length=256, files={},
+)
+
+
+def _drawn(task: TaskSpec, name: str, draw: str) -> TaskSpec:
+    files = {"train": f"train_{draw}", "dev": f"dev_{draw}", "test_public": "test_public"}
+    paths = {split: (f"fewclue/{task.name}/{file}.json",) for split, file in files.items()}
+    return dataclasses.replace(task, name=name, files=paths)
 
 
 FEWCLUE: Mapping[str, TaskSpec] = MappingProxyType({
-    task.name: task
-    for task in (
-        TaskSpec(
-            name="bustm", kind="pair", texts=("sentence1", "sentence2"), labels=("0", "1"),
-            files=_files("bustm"),
-        ),
-        TaskSpec(
-            name="eprstmt", kind="classification", texts=("sentence",), labels=("Negative", "Positive"),
-            files=_files("eprstmt"),
-        ),
-        TaskSpec(
-            name="csldcp", kind="classification", texts=("content",), labels=CSLDCP_LABELS, max_length=256,
-            files=_files("csldcp"),
-        ),
-    )
+    name: _drawn(task, name, draw)
+    for task in (BUSTM, EPRSTMT, CSLDCP)
+    for name, draw in [(task.name, "few_all"), *((f"{task.name}-{number}", str(number)) for number in range(5))]
 })

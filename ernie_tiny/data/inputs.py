@@ -27,7 +27,7 @@ def read_inputs(spec: TaskSpec, path: Path) -> tuple[Example, ...]:
         examples = [_question(spec, record, place, number) for number, (place, record) in enumerate(json_lines(path))]
     else:
         unlabelled = dataclasses.replace(spec, file_format="jsonl", label_field="", drop_labels=())
-        examples = [found for _, found in READERS[spec.kind](unlabelled, [path], False) if found is not None]
+        examples = [found for _, found in READERS[spec.kind](unlabelled, [path], "test") if found is not None]
     if not examples:
         raise InputError(f"{path}: holds no input.")
     ids = {example.id for example in examples}

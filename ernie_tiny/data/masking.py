@@ -72,28 +72,14 @@ def _choose(units: list[np.ndarray], count: int, random: np.random.Generator) ->
 def _words(ids: np.ndarray, candidates: np.ndarray, tokenizer: Tokenizer) -> list[np.ndarray]:
     """The candidates of a row, grouped by the words of the text that the row spells.
 
-    A token belongs to the word that its first character is in, a ## piece to that of the token before it.
+    A token belongs to the word that it begins in (Tokenizer.spell): no word crosses a special token, and a ##
+    piece stays with the token before it.
     """
     import jieba
 
     jieba.setLogLevel(logging.WARNING)  # it reports on its dictionary at the first cut
-    special = {tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id, tokenizer.mask_id, tokenizer.unk_id}
-    text, starts = "", [0] * len(ids)
-    for column, token in enumerate(ids.tolist()):
-        piece = "\n" if token in special else tokenizer.tokens[token]  # no word crosses the end of a line
-        if piece.startswith("##") and column > 0:
-            starts[column] = starts[column - 1]
-            text += piece[2:]
-            continue
-        if text and _is_latin(text[-1]) and _is_latin(piece[0]):
-            text += " "
-        starts[column] = len(text)
-        text += piece
+    text, starts = tokenizer.spell(ids.tolist())
     lengths = [len(word) for word in jieba.cut(text)]
     word_of_character = np.repeat(np.arange(len(lengths)), lengths)
     words = word_of_character[np.array(starts)[candidates]]
     return np.split(candidates, np.flatnonzero(np.diff(words)) + 1)
-
-
-def _is_latin(character: str) -> bool:
-    return character.isascii() and character.isalnum()

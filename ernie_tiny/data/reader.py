@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from ernie_tiny.data.task import Answer, Example, Split, TaskSpec
+from ernie_tiny.data.tokenizer import SURROGATES
 from ernie_tiny.errors import InputError, offer
 
 BLANK = re.compile(r"#idiom\d+#")
@@ -28,7 +30,7 @@ OTHER_BLANK = "□" * 4
 FAKE_ANSWER = "FAKE_ANSWER"
 
 Rows = Iterator[tuple[str, Optional[Example]]]  # where a row stands and its example, None for one to drop
-Reader = Callable[[TaskSpec, Sequence[Path], bool], Rows]
+Reader = Callable[[TaskSpec, Sequence[Path], str], Rows]  # task, files, split
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,8 @@ def read_split(spec: TaskSpec, root: Path, split: str, limit: int | None = None)
     Args:
         spec: The task.
         root: The data root, to which the spec's files are relative.
-        split: One of spec.files. A split named test... may lack labels; every other must have them.
+        split: One of spec.files or spec.held_out. A split named test... may lack labels; every other must have
+            them.
         limit: Read the first `limit` examples only.
     Raises:
         InputError: As "path:line: reason" (nested files: "path: place: reason"), for an unknown split, a
@@ -50,11 +53,13 @@ def read_split(spec: TaskSpec, root: Path, split: str, limit: int | None = None)
     examples: list[Example] = []
     places: dict[str, str] = {}
     dropped = 0
-    for place, example in READERS[spec.kind](spec, paths, not split.startswith("test")):
+    for place, example in READERS[spec.kind](spec, paths, split):
         if len(examples) == limit:
             break
         if example is None:
             dropped += 1
+            continue
+        if not spec.holds(split, example.texts):
             continue
         if example.id in places:
             raise InputError(f"{place}: the id {example.id!r} stands already at {places[example.id]}. In a "
@@ -67,67 +72,95 @@ def read_split(spec: TaskSpec, root: Path, split: str, limit: int | None = None)
 
 
 def _paths(spec: TaskSpec, root: Path, split: str) -> list[Path]:
-    if split not in spec.files:
-        raise InputError(f"{spec.name} has no split {split!r}. {offer(split, spec.files)}")
-    for file in spec.files[split]:
+    if not spec.files_of(split):
+        raise InputError(f"{spec.name} has no split {split!r}. {offer(split, [*spec.files, *spec.held_out])}")
+    for file in spec.files_of(split):
         if not (root / file).is_file():
             raise InputError(f"{root / file}: no such file. The split {split!r} of {spec.name} is read from "
                              f"{file} below the data root {root}. tools/download_clue.py fetches CLUE.")
-    return [root / file for file in spec.files[split]]
+    return [root / file for file in spec.files_of(split)]
+
+
+def _is_labelled(split: str) -> bool:
+    return not split.startswith("test")
 
 
 # Files to records.
 
 
-def _lines(path: Path) -> Iterator[str]:
+def text_lines(path: Path) -> Iterator[str]:
+    """The lines of a UTF-8 file with their ends, without a byte-order mark."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise InputError(f"{path}:{number}: is not UTF-8 ({error}). Convert the file.") from error
+                raise InputError(f"{path}:{number}: is not UTF-8 ({error}). Convert the file; Chinese text that is "
+                                 "not UTF-8 mostly is GB 18030: iconv -f gb18030 -t utf-8 OLD > NEW.") from error
 
 
 def _json_document(path: Path) -> Any:
     try:
-        return json.loads("".join(_lines(path)))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}: is not JSON ({error}).") from error
+        return _parse("".join(text_lines(path)))
+    except (ValueError, RecursionError) as error:
+        place = f"{path}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else path
+        raise InputError(f"{place}: is not JSON ({error}). Is the file whole? Fetch it again.") from error
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
     """Where a line stands and its JSON value, blank lines left out."""
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(text_lines(path), start=1):
         if line.strip():
             try:
-                yield f"{path}:{number}", json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}:{number}: is not JSON ({error.msg} at column {error.colno}). Every "
-                                 "line holds one JSON object.") from error
+                value = _parse(line)
+            except (ValueError, RecursionError) as error:
+                at = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+                raise InputError(f"{path}:{number}: is not JSON ({at}). Every line holds one JSON object.") from error
+            yield f"{path}:{number}", value
 
 
-def _table(path: Path, tabs: bool) -> Iterator[tuple[str, Any]]:
-    # A quotation mark in a TSV file is text.
-    options: Mapping[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"strict": True}
-    rows = csv.DictReader(_lines(path), **options)
+def _parse(text: str) -> Any:
+    """The JSON value of a text. Half a surrogate pair in it, which no file can hold, becomes U+FFFD."""
+    value = json.loads(text)
+    return _whole(value) if "\\ud" in text or "\\uD" in text else value
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return SURROGATES.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return {_whole(key): _whole(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+_TABLES: Mapping[str, Mapping[str, Any]] = {
+    "tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},  # a quotation mark in a TSV file is text
+    "csv": {"strict": True},
+}
+
+
+def _records(spec: TaskSpec, path: Path, split: str) -> Iterator[tuple[str, Any]]:
+    """Where a record stands and what it holds, None for a broken row that the task leaves out."""
+    if spec.file_format == "jsonl":
+        yield from json_lines(path)
+        return
+    rows = csv.DictReader(text_lines(path), spec.columns.get(split), **_TABLES[spec.file_format])
     while True:
         try:
             row = next(rows, None)
         except csv.Error as error:
-            raise InputError(f"{path}:{rows.reader.line_num}: is not CSV ({error}).") from error
+            raise InputError(f"{path}:{rows.reader.line_num}: is not {spec.file_format.upper()} ({error}). In CSV a "
+                             "quotation mark inside quotes is doubled, and one that is not closed takes all that "
+                             "follows into its field.") from error
         if row is None:
             return
-        if None in row or None in row.values():
+        broken = None in row or None in row.values()
+        if broken and not (spec.drop_broken_rows and _is_labelled(split)):
             header = ", ".join(rows.fieldnames or ())
-            raise InputError(f"{path}:{rows.line_num}: has more or fewer columns than the header ({header}).")
-        yield f"{path}:{rows.line_num}", row
+            raise InputError(f"{path}:{rows.line_num}: has more or fewer columns than the header ({header}). Is "
+                             f"file_format = {spec.file_format!r} right? In CSV a text with a comma stands in quotes.")
+        yield f"{path}:{rows.line_num}", None if broken else row
 
-
-_RECORDS: Mapping[str, Callable[[Path], Iterator[tuple[str, Any]]]] = {
-    "jsonl": json_lines,
-    "tsv": lambda path: _table(path, tabs=True),
-    "csv": lambda path: _table(path, tabs=False),
-}
 
 _JSON_NAMES = {dict: "an object", list: "a list", str: "text", int: "a whole number"}
 
@@ -155,25 +188,26 @@ def _shown(value: Any) -> str:
 # Records to examples.
 
 
-def _flat(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> Rows:
-    """Classification, pairs, keywords and coreference: a record a line."""
-    if spec.file_format not in _RECORDS:
+def _flat(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
+    """Classification, pairs, keywords, coreference and regression: a record a line."""
+    formats = ("jsonl", *_TABLES)
+    if spec.file_format not in formats:
         raise InputError(f"{spec.name}: file_format {spec.file_format!r} does not serve the kind "
-                         f"{spec.kind!r}. {offer(spec.file_format, _RECORDS)}")
-    indices = {label: index for index, label in enumerate(spec.labels)}
+                         f"{spec.kind!r}. {offer(spec.file_format, formats)}")
     row = count()
     for path in paths:
-        for place, record in _RECORDS[spec.file_format](path):
+        for place, record in _records(spec, path, split):
             number = next(row)
+            if record is None:
+                yield place, None
+                continue
             texts = tuple(_text(spec, record, name, place) for name in spec.texts)
-            label = _label(spec, record, place, labelled)
+            label = _label(spec, record, place, _is_labelled(split))
             if label in spec.drop_labels:
                 yield place, None
                 continue
-            if label is not None and label not in indices:
-                raise InputError(f"{place}: {spec.name} has no label {label!r}. {offer(label, spec.labels)}")
-            index = None if label is None else indices[label]
-            yield place, Example(str(record.get(spec.id_field, number)), texts, index)
+            value = None if label is None else _value(spec, label, place)
+            yield place, Example(str(record.get(spec.id_field, number)), texts, value)
 
 
 def _text(spec: TaskSpec, record: Any, name: str, place: str) -> str:
@@ -189,6 +223,21 @@ def _label(spec: TaskSpec, record: Mapping[str, Any], place: str, labelled: bool
         return None
     label = field_of(record, spec.label_field, object, place)
     return label if isinstance(label, str) else json.dumps(label)
+
+
+def _value(spec: TaskSpec, label: str, place: str) -> float:
+    """The index of a class, or the number that regression is to give."""
+    if spec.head == "classification":
+        if label not in spec.labels:
+            raise InputError(f"{place}: {spec.name} has no label {label!r}. {offer(label, spec.labels)}")
+        return spec.labels.index(label)
+    try:
+        number = float(label)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{place}: {spec.label_field!r} is not a number: {label!r}.")
+    return number
 
 
 def _mark_spans(text: str, record: Mapping[str, Any], place: str) -> str:
@@ -208,7 +257,7 @@ def _mark_spans(text: str, record: Mapping[str, Any], place: str) -> str:
     return text
 
 
-def _multiple_choice(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> Rows:
+def _multiple_choice(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     """C3: a list of passages [lines, questions, id]; the test files have ids of questions instead.
 
     The ids of m-train and d-train overlap, so an id made here begins with its file's name.
@@ -227,7 +276,7 @@ def _multiple_choice(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> R
                 yield where, Example(
                     id=str(question.get("id", f"{path.stem}-{name}-{index}")),
                     texts=("\n".join(lines), text),
-                    label=_choice_label(question, choices, where, labelled),
+                    label=_choice_label(question, choices, where, _is_labelled(split)),
                     candidates=choices,
                 )
 
@@ -251,10 +300,10 @@ def _choice_label(
     return choices.index(answer)
 
 
-def _cloze(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> Rows:
+def _cloze(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     """ChID: one example per blank. The first file holds the passages, the second, if any, the answers."""
     path, *answer_paths = paths
-    if labelled and not answer_paths:
+    if _is_labelled(split) and not answer_paths:
         raise InputError(f"{path}: no file of answers with it. This split of {spec.name} needs two files: "
                          "passages and answers.")
     answers = _json_document(answer_paths[0]) if answer_paths else None
@@ -273,7 +322,7 @@ def _cloze(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> Rows:
                 yield place, Example(blank.group(), texts, label, candidates, group=str(line))
 
 
-def _reading(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> Rows:
+def _reading(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     """CMRC2018 in the form of SQuAD 1.1. An answer that is not in the context starts at -1."""
     for path in paths:
         moved = absent = 0
@@ -289,7 +338,7 @@ def _reading(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> Rows:
             for index, question in enumerate(field_of(paragraph, "qas", list, place)):
                 where = f"{place}, question {index}"
                 text = field_of(question, "question", str, where)
-                stated = _answers(question, where, labelled)
+                stated = _answers(question, where, _is_labelled(split))
                 answers = tuple(Answer(answer.text, _locate(answer, context)) for answer in stated)
                 moved += sum(old.start != new.start >= 0 for old, new in zip(stated, answers))
                 absent += sum(answer.start < 0 for answer in answers)
@@ -325,6 +374,7 @@ READERS: Mapping[str, Reader] = {
     "pair": _flat,
     "keywords": _flat,
     "coreference": _flat,
+    "regression": _flat,
     "multiple_choice": _multiple_choice,
     "cloze": _cloze,
     "reading": _reading,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -124,6 +124,17 @@ class TaskStream:
         indices = self._next_indices(task)[self._rank :: self._world_size]
         self._step += 1
         return collate([self._features[task][index] for index in indices], task, self._pad_id)
+
+    def all_inputs(self, batches: int) -> Iterator[Batch]:
+        """This process's share of all features, each once, in batches of similar length; the position stays.
+
+        However many batches a stage takes, it meets no other inputs.
+        """
+        for task in self._tasks:
+            features = self._features[task]
+            batches = plan_batches(self._lengths[task], 0, 0, self._batch_size, self._max_tokens, shuffle=False)
+            for indices in batches[self._rank :: self._world_size]:
+                yield collate([features[index] for index in indices], task, self._pad_id)
 
     def state_dict(self) -> dict[str, Any]:
         """The position, as numbers that JSON can hold; the same in every process."""

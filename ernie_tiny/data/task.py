@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Optional
+
+from ernie_tiny.errors import InputError, offer
 
 HEAD_OF_KIND = {
     "classification": "classification",
     "pair": "classification",
     "keywords": "classification",
     "coreference": "classification",
+    "regression": "regression",
     "multiple_choice": "choice",
     "cloze": "choice",
     "reading": "span",
 }
+# The metrics that a head's answers can be scored by; the first is the one of a task that names none.
+METRICS_OF_HEAD = {
+    "classification": ("accuracy", "f1", "matthews"),
+    "regression": ("pearson", "spearman"),
+    "choice": ("accuracy",),
+    "span": ("exact_match", "f1"),
+}
+SCORERS = ("cmrc2018", "squad")
 
 
 @dataclass(frozen=True)
@@ -26,14 +38,24 @@ class TaskSpec:
         kind: One of HEAD_OF_KIND: how a record becomes an Example and which head answers it.
         files: Split name to the files it is read from, relative to the data root.
         texts: Fields of a record that hold the input texts, in order (flat kinds only).
-        labels: Label names in the order of the logits. Empty for choice and span heads.
+        labels: Label names in the order of the logits. Empty for regression, choice and span heads.
         label_field: Field of a record that holds the label.
         id_field: Field that holds the example's id; a record without it gets its row number.
         drop_labels: Labels whose rows are left out, and counted.
-        file_format: "jsonl", "tsv" or "csv" (both with a header row), or "json" for the nested kinds.
-        metric: The metric that selects the best checkpoint and stands in tables.
+        drop_broken_rows: Leave out, and count, the rows of a table with more or fewer columns than it has; those
+            of a test split are an error even so.
+        file_format: "jsonl", "tsv" or "csv", or "json" for the nested kinds. A table has a header row unless
+        columns: names, by split, the columns of its files without one.
+        held_out: Further splits, made of the train files: split to the part of the rows, as in {dev: 0.1}. A
+            row's texts decide, by their hash: rows of equal texts stay together, and the same file is always
+            split alike (flat kinds only).
+        metric: The metric that selects the best checkpoint and stands in tables, one of METRICS_OF_HEAD; by
+            default the first of them. F1 is that of the second of two labels.
+        scorer: Whose definition of exact match and F1 counts in reading: "cmrc2018" or "squad".
         max_length: Tokens of an input, [CLS] and [SEP] included.
         submission: Test split to the leaderboard's file name for it.
+    Raises:
+        InputError: A value is not one of those above, or two of them do not fit each other.
     """
 
     name: str
@@ -44,15 +66,63 @@ class TaskSpec:
     label_field: str = "label"
     id_field: str = "id"
     drop_labels: tuple[str, ...] = ()
+    drop_broken_rows: bool = False
     file_format: str = "jsonl"
-    metric: str = "accuracy"
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    held_out: Mapping[str, float] = field(default_factory=dict)
+    metric: str = ""
+    scorer: str = "cmrc2018"
     max_length: int = 128
     submission: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._check("kind", self.kind, HEAD_OF_KIND)
+        metrics = METRICS_OF_HEAD[self.head]
+        if not self.metric:
+            object.__setattr__(self, "metric", metrics[0])
+        self._check("metric", self.metric, metrics)
+        self._check("scorer", self.scorer, SCORERS)
+        if self.head == "classification" and len(self.labels) < 2:
+            raise InputError(f"task {self.name}: labels = {list(self.labels)}. Name them in the order of the logits.")
+        if self.metric == "f1" and self.head == "classification" and len(self.labels) > 2:
+            raise InputError(f"task {self.name}: metric = 'f1' is that of the second of two labels, and there are "
+                             f"{len(self.labels)}. Take accuracy or matthews.")
+        self._check_held_out()
+
+    def _check(self, key: str, value: str, valid: Iterable[str]) -> None:
+        if value not in valid:
+            raise InputError(f"task {self.name}: {key} = {value!r}. {offer(value, valid)}")
+
+    def _check_held_out(self) -> None:
+        where, parts = f"task {self.name}: held_out = {dict(self.held_out)}", self.held_out.values()
+        if self.held_out and not self.texts:
+            raise InputError(f"{where} is for kinds with texts. Give the files of each split.")
+        for split in ("train", *self.files):
+            if split in self.held_out:
+                raise InputError(f"{where} names {split!r}, which has files of its own. Take it out.")
+        if not all(part > 0 for part in parts) or sum(parts) >= 1:
+            raise InputError(f"{where}: give parts of the train files, each above 0 and together below 1.")
+
     @property
     def head(self) -> str:
-        """The head that answers this task: "classification", "choice" or "span"."""
+        """The head that answers this task: "classification", "regression", "choice" or "span"."""
         return HEAD_OF_KIND[self.kind]
+
+    def files_of(self, split: str) -> tuple[str, ...]:
+        """The files that a split is read from; none if the task has no such split."""
+        return self.files.get("train" if split in self.held_out else split, ())
+
+    def holds(self, split: str, texts: tuple[str, ...]) -> bool:
+        """Whether a row of these texts, in the files of the split, belongs to it."""
+        if not self.held_out or split not in ("train", *self.held_out):
+            return True
+        digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).digest()
+        place = int.from_bytes(digest[:8], "big") / 2**64
+        for name, part in self.held_out.items():
+            if place < part:
+                return name == split
+            place -= part
+        return split == "train"
 
 
 @dataclass(frozen=True)
@@ -71,7 +141,8 @@ class Example:
         id: Unique within a task's split; predictions and caches are keyed by it.
         texts: Classification heads: one text or a pair. Choice heads: (context, question) for multiple
             choice, (text before the blank, text after it) for cloze. Reading: (question, context).
-        label: Index into TaskSpec.labels, or into candidates; None where the split has no labels.
+        label: Index into TaskSpec.labels, or into candidates, or the number that regression is to give; None
+            where the split has no labels.
         candidates: The choices of a choice head.
         answers: The reference answers of reading comprehension; empty where the split has none.
         group: Cloze blanks that share one candidate list have one group; each candidate is used once in it.
@@ -79,7 +150,7 @@ class Example:
 
     id: str
     texts: tuple[str, ...]
-    label: Optional[int] = None
+    label: Optional[float] = None
     candidates: tuple[str, ...] = ()
     answers: tuple[Answer, ...] = ()
     group: str = ""
@@ -99,8 +170,10 @@ class Prediction:
 
     Attributes:
         id: The example's id.
-        answer: Label name (classification), index of the candidate as text (choice), or answer text (reading).
-        scores: Probabilities over labels or candidates; for reading the score of the chosen span.
+        answer: Label name (classification), a number as text (regression), index of the candidate as text
+            (choice), or answer text (reading).
+        scores: Probabilities over labels or candidates; the number of regression; for reading the score of the
+            chosen span.
     """
 
     id: str

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from types import MappingProxyType
+
+import numpy as np
+from scipy import stats
 
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.reading import cmrc_scores
+from ernie_tiny.evaluation.reading import reading_scores
 
 
 def score(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
-    """{"accuracy"} of classes and choices, {"exact_match", "f1"} of reading.
+    """{"accuracy"} of classes and choices, and the task's metric; both correlations of regression; {"exact_match",
+    "f1"} of reading. In percent, a correlation times 100.
 
     Raises:
         InputError: Not every example is answered exactly once, or one has no label or reference answer.
@@ -19,35 +24,85 @@ def score(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Pre
     answers = _by_id(f"{spec.name}: the predictions", predictions, [example.id for example in examples])
     if spec.head == "span":
         references = {example.id: [answer.text for answer in example.answers] for example in examples}
-        return cmrc_scores(answers, references)
-    return {"accuracy": _percent([answers[example.id] == _truth(spec, example) for example in examples])}
+        return reading_scores(answers, references, spec.scorer)
+    truths = _truths(spec, examples)
+    found = np.array([_number(spec, answers[example.id]) for example in examples])
+    names = ("pearson", "spearman") if spec.head == "regression" else dict.fromkeys(("accuracy", spec.metric))
+    return {name: 100 * METRICS[name](truths, found) for name in names}
+
+
+def accuracy(truths: np.ndarray, found: np.ndarray) -> float:
+    """Part of the classes that were found, 0 to 1."""
+    return float((truths == found).mean())
+
+
+def f1(truths: np.ndarray, found: np.ndarray) -> float:
+    """Harmonic mean of precision and recall of class 1 against class 0, 0 to 1; 0 where it is never found."""
+    hits = np.sum((truths == 1) & (found == 1))
+    return float(2 * hits / max(np.sum(truths == 1) + np.sum(found == 1), 1))
+
+
+def matthews(truths: np.ndarray, found: np.ndarray) -> float:
+    """Matthews correlation of two or more classes, -1 to 1 (Gorodkin 2004, R_K); 0 where one side is constant."""
+    size = int(max(truths.max(), found.max())) + 1
+    truth_counts, found_counts = np.bincount(truths, minlength=size), np.bincount(found, minlength=size)
+    count = len(truths)
+    covariance = np.sum(truths == found) * count - truth_counts @ found_counts
+    variances = [count**2 - float(counts @ counts) for counts in (truth_counts, found_counts)]
+    return float(covariance / np.sqrt(variances[0] * variances[1])) if all(variances) else 0.0
+
+
+def pearson(truths: np.ndarray, found: np.ndarray) -> float:
+    """Linear correlation, -1 to 1; 0 where one side is constant."""
+    return float(stats.pearsonr(truths, found)[0]) if np.ptp(truths) and np.ptp(found) else 0.0
+
+
+def spearman(truths: np.ndarray, found: np.ndarray) -> float:
+    """Correlation of ranks, equal values sharing theirs, -1 to 1; 0 where one side is constant."""
+    return float(stats.spearmanr(truths, found)[0]) if np.ptp(truths) and np.ptp(found) else 0.0
+
+
+METRICS = MappingProxyType(
+    {"accuracy": accuracy, "f1": f1, "matthews": matthews, "pearson": pearson, "spearman": spearman}
+)
 
 
 def majority_baseline(spec: TaskSpec, examples: Sequence[Example]) -> float:
-    """Accuracy of always giving the most frequent label, or index of a choice; 0 for reading."""
-    if spec.head == "span":
+    """The task's metric, in percent, of always giving the most frequent label or index of a choice; 0 for regression
+    and reading."""
+    if spec.head in ("span", "regression"):
         return 0.0
-    truths = [_truth(spec, example) for example in examples]
-    most_frequent = max(Counter(truths).values(), default=0)
-    return 100 * most_frequent / max(len(truths), 1)
+    truths = _truths(spec, examples)
+    return 100 * METRICS[spec.metric](truths, np.full_like(truths, np.bincount(truths).argmax()))
 
 
-def agreement(first: Sequence[Prediction], second: Sequence[Prediction]) -> float:
-    """Percent of the examples to which two models give the same answer.
+def agreement(spec: TaskSpec, first: Sequence[Prediction], second: Sequence[Prediction]) -> float:
+    """Percent of the examples to which two models give the same answer; of regression their Pearson correlation.
 
     Raises:
         InputError: They did not answer the same examples, each exactly once.
     """
     names = [prediction.id for prediction in first]
     answers = _by_id("agreement: the second model's predictions", second, names)
-    return _percent([answers[prediction.id] == prediction.answer for prediction in first])
+    if spec.head == "regression":
+        numbers = [[_number(spec, prediction.answer), _number(spec, answers[prediction.id])] for prediction in first]
+        return 100 * pearson(*np.transpose(numbers))
+    return 100 * sum(answers[prediction.id] == prediction.answer for prediction in first) / len(first)
 
 
-def _truth(spec: TaskSpec, example: Example) -> str:
-    """The right answer in the form that a Prediction has it."""
-    if example.label is None:
-        raise InputError(f"{spec.name}: example {example.id!r} has no label. Score a split that has labels.")
-    return spec.labels[example.label] if spec.head == "classification" else str(example.label)
+def _truths(spec: TaskSpec, examples: Sequence[Example]) -> np.ndarray:
+    """The right answers: indices of labels or candidates, or numbers."""
+    for example in examples:
+        if example.label is None:
+            raise InputError(f"{spec.name}: example {example.id!r} has no label. Score a split that has labels.")
+    return np.array([example.label for example in examples])
+
+
+def _number(spec: TaskSpec, answer: str) -> float:
+    """A prediction's answer in the form that an example has its label."""
+    if spec.head == "classification":
+        return spec.labels.index(answer)
+    return float(answer) if spec.head == "regression" else int(answer)
 
 
 def _by_id(what: str, predictions: Sequence[Prediction], names: Sequence[str]) -> dict[str, str]:
@@ -60,7 +115,3 @@ def _by_id(what: str, predictions: Sequence[Prediction], names: Sequence[str]) -
             raise InputError(f"{what} do not match the examples: {sum(wrong.values())} {fault}, the first "
                              f"{next(iter(wrong))!r}. Predict the split anew.")
     return {prediction.id: prediction.answer for prediction in predictions}
-
-
-def _percent(hits: Sequence[bool]) -> float:
-    return 100 * sum(hits) / len(hits)

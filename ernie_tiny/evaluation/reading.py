@@ -1,22 +1,28 @@
-"""Exact match and F1 of CMRC2018, as its official scorer (cmrc2018_evaluate.py) defines them.
+"""Exact match and F1 of CMRC2018 and of SQuAD 1.1, as their official scorers define them.
 
-The official scorer cuts runs of other than Chinese characters with nltk.word_tokenize. The rules of NLTK
-3.10's word tokeniser (Penn Treebank) stand here, without those for characters that the scorer has removed
-before. Two things differ. NLTK first looks for ends of sentences, with a trained list of abbreviations; with
+CMRC2018's scorer (cmrc2018_evaluate.py) cuts runs of other than Chinese characters with nltk.word_tokenize. The
+rules of NLTK 3.10's word tokeniser (Penn Treebank) stand here, without those for characters that the scorer has
+removed before. Two things differ. NLTK first looks for ends of sentences, with a trained list of abbreviations; with
 no such list it would cut 6 of the 20,801 answers of CMRC2018's train, dev and trial files further
 ("st. john"). And NLTK itself has changed: 3.6 leaves dashes in words, which matters to 20 of these answers.
+SQuAD's (evaluate-v1.1.py) compares bags of words, without articles.
 """
 
 from __future__ import annotations
 
 import re
+import string
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Callable
 
 from ernie_tiny.errors import InputError
 
 # The official list has "……" as one entry, which no single character equals: ellipses are kept.
 PUNCTUATION = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
 CHINESE = re.compile("([\u4e00-\u9fa5])")
+ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 OPENING_RULES = tuple((re.compile(pattern), replacement) for pattern, replacement in (
     (r"[«‘„]", r" \g<0> "),
@@ -45,11 +51,15 @@ CLOSING_RULES = tuple((re.compile(pattern), replacement) for pattern, replacemen
 ))
 
 
-def cmrc_scores(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> dict[str, float]:
+def reading_scores(
+    predictions: Mapping[str, str], references: Mapping[str, Sequence[str]], scorer: str
+) -> dict[str, float]:
     """{"exact_match", "f1"} in percent, for each question the best over its reference answers.
 
+    Args:
+        scorer: A key of SCORERS.
     Raises:
-        InputError: A question has no prediction (which the official scorer counts as wrong) or no reference.
+        InputError: A question has no prediction (which the official scorers count as wrong) or no reference.
     """
     if not references:
         raise InputError("There is no question to score.")
@@ -60,19 +70,21 @@ def cmrc_scores(predictions: Mapping[str, str], references: Mapping[str, Sequenc
         if missing:
             raise InputError(f"{len(missing)} of {len(references)} questions have no {what}; the first is "
                              f"{missing[0]!r}. Score a split that has answers, and all of it.")
-    pairs = [(predictions[name], answers) for name, answers in references.items()]
-    exact = sum(max(exact_match(prediction, answer) for answer in answers) for prediction, answers in pairs)
-    overlap = sum(max(f1(prediction, answer) for answer in answers) for prediction, answers in pairs)
-    return {"exact_match": 100 * exact / len(pairs), "f1": 100 * overlap / len(pairs)}
+    return {
+        metric: 100 * sum(
+            max(compare(predictions[name], answer) for answer in answers) for name, answers in references.items()
+        ) / len(references)
+        for metric, compare in SCORERS[scorer].items()
+    }
 
 
 def exact_match(prediction: str, answer: str) -> float:
-    """1.0 when both are equal in lower case and without punctuation, else 0.0."""
+    """CMRC2018: 1.0 when both are equal in lower case and without punctuation, else 0.0."""
     return float(_bare(prediction) == _bare(answer))
 
 
 def f1(prediction: str, answer: str) -> float:
-    """F1 of the longest run of segments that both share: a substring, not the bag of words of SQuAD."""
+    """CMRC2018: F1 of the longest run of segments that both share: a substring, not the bag of words of SQuAD."""
     found, expected = segment(prediction), segment(answer)
     common = _longest_common_run(found, expected)
     return 2 * common / (len(found) + len(expected)) if common else 0.0
@@ -103,3 +115,27 @@ def _longest_common_run(first: Sequence[str], second: Sequence[str]) -> int:
         ending = [0, *(ending[index] + 1 if item == other else 0 for index, other in enumerate(second))]
         longest = max(longest, *ending)
     return longest
+
+
+def squad_exact_match(prediction: str, answer: str) -> float:
+    """SQuAD: 1.0 when both are equal in lower case, without punctuation and articles, else 0.0."""
+    return float(squad_words(prediction) == squad_words(answer))
+
+
+def squad_f1(prediction: str, answer: str) -> float:
+    """SQuAD: F1 of the bags of words."""
+    found, expected = squad_words(prediction), squad_words(answer)
+    common = sum((Counter(found) & Counter(expected)).values())
+    return 2 * common / (len(found) + len(expected)) if common else 0.0
+
+
+def squad_words(text: str) -> list[str]:
+    """The words of a text, in lower case, without ASCII punctuation and the articles."""
+    bare = "".join(character for character in text.lower() if character not in string.punctuation)
+    return ARTICLES.sub(" ", bare).split()
+
+
+SCORERS: Mapping[str, Mapping[str, Callable[[str, str], float]]] = MappingProxyType({
+    "cmrc2018": {"exact_match": exact_match, "f1": f1},
+    "squad": {"exact_match": squad_exact_match, "f1": squad_f1},
+})

@@ -47,6 +47,11 @@ def test_spans_keep_two_labels():
     assert batch.labels.tolist() == [[1, 2], [0, 0]]
 
 
+def test_numbers_are_float32():
+    batch = collate([feature("a", [CLS], label=(2.5,)), feature("b", [CLS], label=(0.0,))], "toy", PAD)
+    assert (batch.labels.tolist(), batch.labels.dtype) == ([2.5, 0.0], np.float32)
+
+
 def test_there_are_labels_only_where_every_feature_has_one():
     assert collate([feature("a", [CLS], label=(0,)), feature("b", [CLS])], "toy", PAD).labels is None
 

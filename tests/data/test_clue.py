@@ -9,6 +9,7 @@ import pytest
 
 from ernie_tiny.data.clue import CLUE, find_task
 from ernie_tiny.data.fewclue import FEWCLUE
+from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import HEAD_OF_KIND, TaskSpec
 from ernie_tiny.errors import InputError
@@ -26,9 +27,10 @@ def test_the_ten_tasks_and_their_kinds() -> None:
     }
 
 
-@pytest.mark.parametrize("task", [*CLUE.values(), *FEWCLUE.values()], ids=lambda task: task.name)
+@pytest.mark.parametrize("task", [*CLUE.values(), *FEWCLUE.values(), *GLUE.values()], ids=lambda task: task.name)
 def test_a_task_is_consistent(task: TaskSpec) -> None:
-    assert (HEAD_OF_KIND[task.kind] == "classification") == bool(task.labels) == bool(task.texts)
+    head = HEAD_OF_KIND[task.kind]
+    assert bool(task.labels) == (head == "classification") and bool(task.texts) == (head not in ("choice", "span"))
     assert len(set(task.labels)) == len(task.labels)
     assert set(task.submission) <= set(task.files)
 
@@ -39,9 +41,19 @@ def test_label_orders_of_the_two_inference_tasks_differ_as_in_paddlenlp() -> Non
 
 
 def test_numbers_of_labels() -> None:
-    labels = {name: len(task.labels) for name, task in {**CLUE, **FEWCLUE}.items() if task.labels}
+    labels = {name: len(task.labels) for name, task in {**CLUE, **FEWCLUE}.items() if task.labels and "-" not in name}
     assert labels == {"afqmc": 2, "tnews": 15, "iflytek": 119, "cmnli": 3, "ocnli": 3, "cluewsc2020": 2,
                       "csl": 2, "bustm": 2, "eprstmt": 2, "csldcp": 67}
+
+
+def test_five_draws_and_their_union_are_tasks() -> None:
+    assert len(FEWCLUE) == 3 * 6
+    assert FEWCLUE["bustm-3"].files == {
+        "train": ("fewclue/bustm/train_3.json",), "dev": ("fewclue/bustm/dev_3.json",),
+        "test_public": ("fewclue/bustm/test_public.json",),
+    }
+    assert FEWCLUE["csldcp"].files["train"] == ("fewclue/csldcp/train_few_all.json",)
+    assert (FEWCLUE["csldcp-0"].name, FEWCLUE["csldcp-0"].max_length) == ("csldcp-0", 256)
 
 
 def test_submission_names_are_those_of_the_leaderboard() -> None:
@@ -56,7 +68,7 @@ def test_submission_names_are_those_of_the_leaderboard() -> None:
 
 
 def test_find_task_prefers_the_users_own() -> None:
-    own = TaskSpec(name="tnews", kind="pair", files={})
+    own = TaskSpec(name="tnews", kind="reading", files={})
     assert find_task("tnews") is CLUE["tnews"]
     assert find_task("bustm") is FEWCLUE["bustm"]
     assert find_task("tnews", {"tnews": own}) is own
@@ -87,7 +99,9 @@ def test_find_task_offers_the_nearest_name() -> None:
         ("cmrc2018", "trial", 1002, 0),
         ("c3", "train", 11869, 0), ("c3", "dev", 3816, 0),
         ("c3", "test1.0", 3892, 0), ("c3", "test1.1", 1625, 0),
-        ("bustm", "train_few_all", 160, 0), ("eprstmt", "dev_few_all", 160, 0), ("csldcp", "train_0", 536, 0),
+        ("bustm", "train", 160, 0), ("eprstmt", "dev", 160, 0), ("csldcp", "train", 2036, 0),
+        *((f"{task}-{draw}", split, size, 0) for task, size in (("bustm", 32), ("eprstmt", 32), ("csldcp", 536))
+          for draw in range(5) for split in ("train", "dev")),
     ],
 )
 def test_sizes_of_the_real_splits(task: str, split: str, examples: int, dropped: int) -> None:

@@ -171,7 +171,7 @@ def test_building_writes_to_standard_error_alone(tmp_path, capsys):
 def test_a_build_that_failed_leaves_nothing_in_the_way(tmp_path):
     source, folder = tmp_path / "text.txt", tmp_path / "built"
     source.write_bytes(b"w1\n\nw2 \xff\n")
-    with pytest.raises(InputError, match=r"text\.txt:3: not UTF-8"):
+    with pytest.raises(InputError, match=r"text\.txt:3: is not UTF-8"):
         build_corpus([source], TOKENIZER, folder)
     assert not folder.exists()
     write(source, "w1\n")

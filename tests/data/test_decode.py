@@ -157,3 +157,11 @@ def test_labels_do_not_matter() -> None:
 def test_features_and_logits_belong_together() -> None:
     with pytest.raises(ValueError, match="1 features, but 0 logits"):
         decode(CLASSES, [Example("a", ("x",))], [feature("a")], [])
+
+
+def test_a_number_is_read_back_as_it_was() -> None:
+    task, logit = TaskSpec("toy", "regression", files={}), np.array([2.0 / 3], np.float32)
+    row = (np.array([1], np.int32), np.array([0], np.int32))
+    (found,) = decode(task, [Example("a", ("x",))], [Feature("a", (row,))], [logit])
+    assert found == Prediction("a", "0.6666667", (float(logit[0]),))
+    assert np.float32(found.answer) == logit[0]

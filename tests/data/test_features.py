@@ -10,7 +10,7 @@ import pytest
 from ernie_tiny.batch import Feature
 from ernie_tiny.data.features import featurise
 from ernie_tiny.data.task import Answer, Example, TaskSpec
-from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
+from ernie_tiny.data.tokenizer import ROBERTA_SPECIAL_TOKENS, SPECIAL_TOKENS, ByteLevelTokenizer, Tokenizer
 from ernie_tiny.errors import InputError
 
 LETTERS = "甲乙丙丁戊己庚辛壬癸问答选"
@@ -175,3 +175,39 @@ def test_the_text_of_a_mask_is_not_masked() -> None:
     (feature,) = features("cloze", "甲[MASK]", "乙", max_length=20, candidates=("选", "答"))
     ids = feature.sequences[0][0]
     assert np.count_nonzero(ids == TOKENIZER.mask_id) == 1
+
+
+# A tokenizer of RoBERTa's form, whose letters are one token each.
+ROBERTA = ByteLevelTokenizer([*ROBERTA_SPECIAL_TOKENS, *"abcdefghxyz", "Ġ"], [])
+
+
+def roberta(kind: str, *texts: str, max_length: int, **fields: Any) -> list[tuple[str, list[int]]]:
+    """Each sequence with C, S and M for <s>, </s> and <mask>, and its token types."""
+    signs = {2: "C", 3: "S", 4: "M"}
+    found = featurise(spec(kind), [Example("7", texts, **fields)], ROBERTA, max_length)
+    rows = [row for feature in found for row in feature.sequences]
+    return [("".join(signs.get(int(token), ROBERTA.tokens[token]) for token in ids), types.tolist())
+            for ids, types in rows]
+
+
+def test_a_pair_of_roberta_has_two_separators() -> None:
+    assert roberta("classification", "abcdef", max_length=5) == [("CabcS", [0] * 5)]
+    assert roberta("pair", "ab", "cd", max_length=8) == [("CabSScdS", [0] * 5 + [1] * 3)]
+    assert roberta("pair", "abcdef", "gh", max_length=8) == [("CabSSghS", [0] * 5 + [1] * 3)]
+    rows = roberta("multiple_choice", "abcdefgh", "x", max_length=8, candidates=("y", "z"))
+    assert [row for row, _ in rows] == ["CabSSxyS", "CabSSxzS"]
+    rows = roberta("cloze", "abc", "def", max_length=10, candidates=("x", "y"))
+    assert [row for row, _ in rows] == ["CxSSbcMdeS"[:10], "CySSbcMdeS"[:10]]
+
+
+def test_reading_with_two_separators() -> None:
+    windows = featurise(spec("reading"), [Example("7", ("xy", "abc de"), answers=(Answer("de", 4),))], ROBERTA, 30)
+    (window,) = windows
+    assert window.offsets is not None
+    assert window.offsets[:, 0].tolist() == [-1] * 5 + [0, 1, 2, 4, 4, 5, -1]  # a space of its own covers nothing
+    start, end = window.label
+    assert [ROBERTA.tokens[token] for token in window.sequences[0][0][start : end + 1]] == ["d", "e"]
+
+
+def test_regression_keeps_its_number() -> None:
+    assert features("regression", "甲", "乙", max_length=9, label=3.5)[0].label == (3.5,)

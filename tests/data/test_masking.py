@@ -12,7 +12,7 @@ import pytest
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.data.masking import mask_tokens
-from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
+from ernie_tiny.data.tokenizer import ROBERTA_SPECIAL_TOKENS, SPECIAL_TOKENS, ByteLevelTokenizer, Tokenizer
 from ernie_tiny.errors import InputError
 
 TEXT = "我们在北京大学研究自然语言处理，playing unbreakable games，模型压缩很重要。"
@@ -180,3 +180,16 @@ assert "jieba" in sys.modules and "paddle" not in sys.modules
     command = [sys.executable, "-W", "ignore", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_whole_words_of_a_byte_level_vocabulary():
+    tokens = [*ROBERTA_SPECIAL_TOKENS, "play", "ing", "Ġ", "Ġgame", "s", ","]
+    tokenizer = ByteLevelTokenizer(tokens, [])
+    ids = np.tile(np.array([[2, 5, 6, 10, 8, 9, 8, 9, 3]]), (200, 1))  # playing, games games
+    batch = Batch("", tuple(map(str, range(200))), ids, np.zeros_like(ids), np.ones_like(ids))
+    words = [{1, 2}, {3}, {4, 5}, {6, 7}]
+    rows = masks_of(mask_tokens(batch, tokenizer, 0, 0, probability=0.3, whole_words=True)).values()
+    for columns, labels, _ in rows:
+        assert all(word <= set(columns) or not word & set(columns) for word in words)
+        assert labels == [int(ids[0, column]) for column in columns]
+    assert {column for columns, _, _ in rows for column in columns} == set(range(1, 8))

@@ -91,7 +91,7 @@ def test_csv_with_quotes_and_line_breaks(tmp_path: Path, mark: str) -> None:
 
 
 def test_quotes_of_a_tsv_are_text(tmp_path: Path) -> None:
-    task = spec("pair", "tsv", texts=("a", "b"), labels=("0",))
+    task = spec("pair", "tsv", texts=("a", "b"), labels=("0", "1"))
     assert read(tmp_path, task, 'a\tb\tlabel\n"甲\t乙"\t0\n').examples[0].texts == ('"甲', '乙"')
 
 
@@ -240,3 +240,32 @@ def test_message_about_an_unknown_split(tmp_path: Path) -> None:
         read_split(CLUE["tnews"], tmp_path, "test1.1")
     with pytest.raises(InputError, match="afqmc has no split 'all'. Valid: train, dev, test"):
         read_split(CLUE["afqmc"], tmp_path, "all")
+
+
+def test_columns_name_those_of_a_table_without_a_header(tmp_path: Path) -> None:
+    task = dataclasses.replace(table("tsv"), columns={"train": ("text", "label")})
+    assert read(tmp_path, task, "甲\t1\n").examples == (Example("0", ("甲",), 1),)
+    assert read(tmp_path, task, "label\ttext\n1\t甲\n", "dev").examples == (Example("0", ("甲",), 1),)
+    with pytest.raises(InputError, match=r"train\.tsv:1: has more or fewer columns than the header \(text, label\)"):
+        read(tmp_path, task, "甲\t乙\t1\n")
+
+
+def test_regression_has_numbers_of_one_text_or_two(tmp_path: Path) -> None:
+    task = spec("regression", texts=("a", "b"), label_field="score")
+    split = read(tmp_path, task, lines({"a": "甲", "b": "乙", "score": 2}, {"a": "甲", "b": "丙", "score": "3.25"}))
+    assert [example.label for example in split.examples] == [2.0, 3.25]
+    with pytest.raises(InputError, match="train.jsonl:1: 'score' is not a number: 'true'"):
+        read(tmp_path, task, lines({"a": "甲", "b": "乙", "score": True}))
+
+
+def test_held_out_splits_are_read_from_the_train_files(tmp_path: Path) -> None:
+    files = {"train": ("all.csv",)}
+    task = spec("classification", "csv", texts=("text",), labels=("0", "1"), files=files, held_out={"dev": 0.3})
+    rows = [f"{number % 40},{number % 2}" for number in range(80)]  # each text twice
+    (tmp_path / "all.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    train, dev = (read_split(task, tmp_path, split).examples for split in ("train", "dev"))
+    assert sorted(int(example.id) for example in (*train, *dev)) == list(range(80))
+    assert {example.texts for example in train}.isdisjoint(example.texts for example in dev)
+    assert 0 < len(dev) < len(train)
+    with pytest.raises(InputError, match="toy has no split 'test'. Valid: train, dev"):
+        read_split(task, tmp_path, "test")

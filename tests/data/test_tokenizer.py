@@ -9,8 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import ByteLevelBPETokenizer
 
-from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, build_vocabulary, load_tokenizer
+from ernie_tiny.data.tokenizer import (
+    ROBERTA_SPECIAL_TOKENS,
+    SPECIAL_TOKENS,
+    ByteLevelTokenizer,
+    Tokenizer,
+    build_vocabulary,
+    load_tokenizer,
+)
 from ernie_tiny.errors import InputError
 
 DATA = os.environ.get("ERNIE_TINY_DATA")
@@ -221,3 +229,102 @@ def test_characters_that_still_differ_from_paddlenlp(tmp_path: Path) -> None:
     slow = transformers.BertTokenizer(str(tmp_path / "vocab.txt"))
     assert (pieces(tokenizer, "a\u08d4b"), slow.tokenize("a\u08d4b")) == (["[UNK]"], ["a", "##b"])
     assert (pieces(tokenizer, "a\u2e49b"), slow.tokenize("a\u2e49b")) == (["[UNK]"], ["a", "\u2e49", "b"])
+
+
+ENGLISH = (
+    "The quick brown fox doesn't jump; it's naïve, isn't it?",
+    "  Two  spaces,\ta tab and 3.14 (pi) – “quotes” €5 ",
+    "CAFÉ in São Paulo: état, Ångström\nnew line",
+    "mixed 中文 text 😀 and \u00a0 odd\u2028spaces",
+    "<s> is no special token, nor is <mask> or [MASK]",
+)
+
+
+@pytest.fixture(scope="module")
+def roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small vocabulary of RoBERTa's form, trained on the texts above."""
+    folder = tmp_path_factory.mktemp("roberta")
+    trainer = ByteLevelBPETokenizer()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trainer.train_from_iterator(ENGLISH[:2] * 3, vocab_size=320, show_progress=False, special_tokens=special)
+    trainer.save_model(str(folder))
+    return folder
+
+
+def test_english_word_pieces_equal_those_of_paddlenlp(tmp_path: Path) -> None:
+    """Lower case without accents, as BERT uncased has it, and case kept."""
+    transformers = pytest.importorskip("paddlenlp.transformers")
+    for lowercase in (True, False):
+        words = build_vocabulary(ENGLISH, 300, min_count=1)
+        tokenizer = Tokenizer([*words, *("The", "##É", "CAF") * (not lowercase)], lowercase)
+        tokenizer.save(tmp_path)
+        slow = transformers.BertTokenizer(str(tmp_path / "vocab.txt"), do_lower_case=lowercase)
+        for text in ENGLISH[:3]:
+            assert pieces(tokenizer, text) == slow.tokenize(text)
+    assert pieces(Tokenizer(words), "Naïve CAFÉ") == ["naive", "cafe"]
+
+
+def test_byte_level_pieces_equal_those_of_paddlenlp(roberta: Path) -> None:
+    transformers = pytest.importorskip("paddlenlp.transformers")
+    tokenizer = load_tokenizer(roberta)
+    slow = transformers.RobertaBPETokenizer(str(roberta / "vocab.json"), str(roberta / "merges.txt"))
+    for text in ENGLISH[:4]:  # PaddleNLP takes the text "<s>" for the token
+        assert pieces(tokenizer, text) == slow.tokenize(text)
+    ids = (tokenizer.cls_id, tokenizer.pad_id, tokenizer.sep_id, tokenizer.unk_id, tokenizer.mask_id)
+    assert ids == (0, 1, 2, 3, 4)
+    assert (tokenizer.vocab_size, tokenizer.separators) == (slow.vocab_size, 2)
+
+
+def test_byte_level_offsets_leave_out_the_space_before_a_word(roberta: Path) -> None:
+    tokenizer, text = load_tokenizer(roberta), "The  fox, naïve 中"
+    ids, offsets = tokenizer.encode(text)
+    shown = [text[start:end] for start, end in offsets]
+    assert (shown[0], shown[-1]) == ("The", "中")
+    assert all(part == part.strip() for part in shown)
+    covered = {place for start, end in offsets for place in range(start, end)}
+    assert covered == {place for place, character in enumerate(text) if character != " "}
+    assert (ids.dtype, offsets.shape) == ("int32", (len(ids), 2))
+
+
+def test_a_special_token_in_a_byte_level_text_is_no_special_token(roberta: Path) -> None:
+    tokenizer = load_tokenizer(roberta)
+    assert not set(tokenizer.special_ids) & set(tokenizer.encode(ENGLISH[4])[0].tolist())
+
+
+def test_a_saved_byte_level_tokenizer_is_loaded_as_it_was(roberta: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(roberta / "vocab.json")
+    assert isinstance(tokenizer, ByteLevelTokenizer)
+    tokenizer.save(tmp_path / "new")
+    loaded = load_tokenizer(tmp_path / "new")
+    assert (loaded.tokens, loaded.fingerprint) == (tokenizer.tokens, tokenizer.fingerprint)
+    assert loaded.encode(ENGLISH[1])[0].tolist() == tokenizer.encode(ENGLISH[1])[0].tolist()
+    assert ByteLevelTokenizer(tokenizer.tokens, tokenizer.merges[:-1]).fingerprint != tokenizer.fingerprint
+
+
+def test_tokens_spell_their_text(roberta: Path) -> None:
+    tokenizer, text = load_tokenizer(roberta), "The quick fox doesn't"
+    ids = tokenizer.encode(text)[0].tolist()
+    spelled, starts = tokenizer.spell([0, *ids, 2])
+    assert spelled == f"\n{text}\n"
+    assert [start - 1 for start in starts[1:-1]] == tokenizer.encode(text)[1][:, 0].tolist()
+    spelled, starts = Tokenizer([*SPECIAL_TOKENS, "un", "##able", "to", "我"]).spell([2, 5, 6, 7, 8, 3])
+    assert (spelled, starts) == ("\nunable to我\n", [0, 1, 1, 8, 10, 11])
+
+
+@pytest.mark.parametrize(("vocabulary", "merges", "message"), [
+    ("[1", None, "vocab.json: is not a JSON object"),
+    ('["a"]', None, "vocab.json: is not a JSON object"),
+    ('{"a": 0, "b": 2}', None, "vocab.json: 'b' has id 2 where 1 was due"),
+    ('{"a": 0, "<s>": 1}', None, "lacks the special tokens <pad>, <unk>, </s>, <mask>"),
+    (None, None, "merges.txt: no such file"),
+    (None, "#version: 0.2\na b\na c\n", r"merges.txt:3: 'a c' is not two tokens of vocab.json that give a third"),
+    (None, "ab\n", "merges.txt:1: 'ab' is not two tokens"),
+])
+def test_broken_byte_level_files(tmp_path: Path, vocabulary: Any, merges: Any, message: str) -> None:
+    tokens = [*ROBERTA_SPECIAL_TOKENS, "a", "b", "ab"]
+    vocabulary = vocabulary or json.dumps({token: index for index, token in enumerate(tokens)})
+    (tmp_path / "vocab.json").write_text(vocabulary, encoding="utf-8")
+    if merges is not None:
+        (tmp_path / "merges.txt").write_text(merges, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        load_tokenizer(tmp_path)

@@ -1,21 +1,28 @@
-"""Scores of predictions, worked out by hand."""
+"""Scores of predictions, worked out by hand and against scikit-learn and SciPy."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Optional
 
+import numpy as np
 import pytest
+from scipy import stats
+from sklearn import metrics as sklearn
 
 from ernie_tiny.data.task import Answer, Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.metrics import agreement, majority_baseline, score
+from ernie_tiny.evaluation.metrics import METRICS, agreement, majority_baseline, score
 
 CLASSES = TaskSpec("toy", "classification", files={}, labels=("no", "yes"))
 CHOICE = TaskSpec("toy", "multiple_choice", files={})
 READING = TaskSpec("toy", "reading", files={})
+F1 = TaskSpec("toy", "pair", files={}, labels=("no", "yes"), metric="f1")
+MATTHEWS = TaskSpec("toy", "pair", files={}, labels=("no", "yes", "maybe"), metric="matthews")
+NUMBERS = TaskSpec("toy", "regression", files={})
 
 
-def examples(*labels: Optional[int]) -> list[Example]:
+def examples(*labels: Optional[float]) -> list[Example]:
     return [Example(str(number), ("x",), label) for number, label in enumerate(labels)]
 
 
@@ -66,8 +73,68 @@ def test_majority_baseline() -> None:
     assert majority_baseline(READING, examples(None)) == 0.0
 
 
+def test_the_majority_is_scored_by_the_tasks_metric() -> None:
+    assert majority_baseline(MATTHEWS, examples(0, 1, 1, 2)) == 0.0
+    assert majority_baseline(F1, examples(0, 1, 1, 1)) == pytest.approx(100 * 6 / 7)
+    assert majority_baseline(F1, examples(0, 0, 0, 1)) == 0.0
+    assert majority_baseline(NUMBERS, examples(1.5, 2.0)) == 0.0
+
+
+def test_a_tasks_metric_stands_beside_accuracy() -> None:
+    # Of two "yes" one is found, and one "no" is taken for "yes": precision and recall are a half.
+    found = score(F1, examples(1, 1, 0, 0), predictions("yes", "no", "yes", "no"))
+    assert found == {"accuracy": 50.0, "f1": 50.0}
+    assert set(score(MATTHEWS, examples(0, 1, 2), predictions("no", "yes", "yes"))) == {"accuracy", "matthews"}
+
+
+def test_correlations_of_numbers() -> None:
+    found = score(NUMBERS, examples(0.0, 1.0, 4.0), predictions("0.5", "0.75", "20"))
+    assert found["spearman"] == pytest.approx(100.0)
+    assert found["pearson"] == pytest.approx(100 * np.corrcoef([0, 1, 4], [0.5, 0.75, 20])[0, 1])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_metrics_of_classes_equal_those_of_scikit_learn(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    truths, found = random.integers(0, 4, (2, 50)) * (random.random((2, 50)) < 0.6)
+    assert METRICS["matthews"](truths, found) == pytest.approx(sklearn.matthews_corrcoef(truths, found))
+    assert METRICS["accuracy"](truths, found) == pytest.approx(sklearn.accuracy_score(truths, found))
+    truths, found = (truths > 0).astype(int), (found > 0).astype(int)
+    assert METRICS["f1"](truths, found) == pytest.approx(sklearn.f1_score(truths, found))
+    assert METRICS["matthews"](truths, found) == pytest.approx(sklearn.matthews_corrcoef(truths, found))
+
+
+@pytest.mark.parametrize("found", [[0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]])
+@pytest.mark.parametrize("truths", [[0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 1, 0]])
+def test_metrics_of_one_class_alone_equal_those_of_scikit_learn(truths: list[int], found: list[int]) -> None:
+    arrays = np.array(truths), np.array(found)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns of a single class
+        assert METRICS["matthews"](*arrays) == pytest.approx(sklearn.matthews_corrcoef(truths, found))
+        assert METRICS["f1"](*arrays) == pytest.approx(sklearn.f1_score(truths, found, zero_division=0))
+
+
+def test_matthews_of_many_examples_does_not_overflow() -> None:
+    truths = np.tile([0, 0, 0, 1], 250_000)
+    found = np.tile([0, 0, 1, 1], 250_000)
+    assert METRICS["matthews"](truths, found) == pytest.approx(1 / np.sqrt(3))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_correlations_equal_those_of_scipy(seed: int) -> None:
+    truths, found = np.random.default_rng(seed).integers(0, 9, (2, 40)) / 2  # with ties
+    assert METRICS["pearson"](truths, found) == pytest.approx(stats.pearsonr(truths, found).statistic)
+    assert METRICS["spearman"](truths, found) == pytest.approx(stats.spearmanr(truths, found).statistic)
+
+
+@pytest.mark.parametrize("name", ["pearson", "spearman"])
+def test_a_constant_correlates_with_nothing(name: str) -> None:
+    assert METRICS[name](np.array([1.0, 2.0]), np.array([3.0, 3.0])) == 0.0
+
+
 def test_agreement() -> None:
-    assert agreement(predictions("a", "b", "c", "d"), predictions("a", "b", "x", "d")) == 75.0
-    assert agreement(predictions("a", "b"), predictions("a", "b")[::-1]) == 100.0
+    assert agreement(CLASSES, predictions("a", "b", "c", "d"), predictions("a", "b", "x", "d")) == 75.0
+    assert agreement(CLASSES, predictions("a", "b"), predictions("a", "b")[::-1]) == 100.0
+    assert agreement(NUMBERS, predictions("1", "2", "4"), predictions("10", "20", "40")) == pytest.approx(100.0)
     with pytest.raises(InputError, match="agreement: .* 1 missing, the first '1'"):
-        agreement(predictions("a", "b"), predictions("a"))
+        agreement(CLASSES, predictions("a", "b"), predictions("a"))

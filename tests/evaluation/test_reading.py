@@ -1,10 +1,13 @@
-"""CMRC2018's scores: worked out by hand, and against NLTK and the official scorer on real answers."""
+"""CMRC2018's scores by hand, and against NLTK and the official scorer on real answers; SQuAD's against its scorer."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
+import string
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,15 @@ from typing import Any
 import pytest
 
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.reading import cmrc_scores, exact_match, f1, segment
+from ernie_tiny.evaluation.reading import (
+    exact_match,
+    f1,
+    reading_scores,
+    segment,
+    squad_exact_match,
+    squad_f1,
+    squad_words,
+)
 
 DATA = os.environ.get("ERNIE_TINY_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="ERNIE_TINY_DATA names no data root")
@@ -60,7 +71,7 @@ def test_f1_of_the_longest_common_run(prediction: str, answer: str, expected: fl
 
 def test_scores_are_percent_and_take_the_best_reference() -> None:
     references = {"a": ["上海", "北京"], "b": ["北京"], "c": ["天津"]}
-    found = cmrc_scores({"a": "北京", "b": "北京市", "c": "上海", "unasked": "x"}, references)
+    found = reading_scores({"a": "北京", "b": "北京市", "c": "上海", "unasked": "x"}, references, "cmrc2018")
     assert found == pytest.approx({"exact_match": 100 / 3, "f1": 100 * (1 + 0.8) / 3})
 
 
@@ -73,7 +84,7 @@ def test_what_cannot_be_scored(
     predictions: dict[str, str], references: dict[str, list[str]], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        cmrc_scores(predictions, references)
+        reading_scores(predictions, references, "squad")
 
 
 def questions(split: str) -> Iterator[Any]:
@@ -104,6 +115,48 @@ def test_scores_equal_those_of_the_official_scorer() -> None:
         name: answers[0][number % 4 :] for number, (name, answers) in enumerate(references.items())
     }
     assert len(references) == 3_219
-    assert cmrc_scores(predictions, references) == pytest.approx(
+    assert reading_scores(predictions, references, "cmrc2018") == pytest.approx(
         {"exact_match": 27.337682510096304, "f1": 78.7569266912525}, rel=1e-12
     )
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("The  Denver Broncos!", ["denver", "broncos"]),
+    ("an apple, a pear; the theme", ["apple", "pear", "theme"]),
+    ("U.S.A.", ["usa"]),
+    ("“Café” 1,000", ["“café”", "1000"]),  # only ASCII punctuation goes
+    ("The", []),
+])
+def test_words_of_squad(text: str, words: list[str]) -> None:
+    assert squad_words(text) == words
+
+
+def official_squad(prediction: str, answer: str) -> tuple[float, float]:
+    """Exact match and F1 as evaluate-v1.1.py states them: on texts, by precision and recall."""
+
+    def normalise(text: str) -> str:
+        text = "".join(character for character in text.lower() if character not in set(string.punctuation))
+        return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+
+    found, truth = normalise(prediction).split(), normalise(answer).split()
+    same = sum((Counter(found) & Counter(truth)).values())
+    if same == 0:
+        return float(normalise(prediction) == normalise(answer)), 0
+    precision, recall = 1.0 * same / len(found), 1.0 * same / len(truth)
+    return float(normalise(prediction) == normalise(answer)), 2 * precision * recall / (precision + recall)
+
+
+SPANS = ("the Denver Broncos", "Denver Broncos", "Broncos of Denver, Denver", "Carolina", "a", "", "The.", "den-ver")
+
+
+@pytest.mark.parametrize("prediction", SPANS)
+@pytest.mark.parametrize("answer", SPANS)
+def test_scores_of_squad_equal_those_of_its_scorer(prediction: str, answer: str) -> None:
+    found = squad_exact_match(prediction, answer), squad_f1(prediction, answer)
+    assert found == pytest.approx(official_squad(prediction, answer))
+
+
+def test_squad_takes_the_best_reference_of_each_metric() -> None:
+    references = {"a": ["the Broncos", "Denver Broncos team"], "b": ["Rome"]}
+    found = reading_scores({"a": "Broncos", "b": "in Rome"}, references, "squad")
+    assert found == pytest.approx({"exact_match": 50.0, "f1": 100 * (1 + 2 / 3) / 2})

@@ -1,0 +1,77 @@
+"""The files that GLUE's site and SQuAD's scorer read."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ernie_tiny.data.glue import GLUE
+from ernie_tiny.data.task import Prediction, TaskSpec
+from ernie_tiny.errors import InputError, offer
+
+STSB_RANGE = (0.0, 5.0)  # of the scores that people gave
+NOT_TASKS_HERE = ("WNLI.tsv", "AX.tsv")
+
+
+def write_glue_submission(predictions: Mapping[str, Mapping[str, Sequence[Prediction]]], target: Path) -> list[str]:
+    """Writes a table "index, prediction" for each test split; returns the names of the tables still missing.
+
+    The site takes a zip of all eleven tables; WNLI.tsv and AX.tsv, which are no tasks here, are always missing.
+
+    Args:
+        predictions: Task to test split to the answers to all of its rows: {"mnli": {"test": ..., "test_mismatched":
+            ...}}.
+        target: A .zip, to have the tables at its top, or a folder.
+    Raises:
+        InputError: A name is no task or test split of GLUE; the ids are not 0 to the number of rows less 1, each
+            once; an answer is no label of the task.
+    """
+    tables: dict[str, bytes] = {}
+    submitted = {name: task for name, task in GLUE.items() if task.submission}
+    for name, splits in predictions.items():
+        if name not in submitted:
+            raise InputError(f"{name!r} is no task of GLUE's site. {offer(name, submitted)}")
+        for split, answers in splits.items():
+            if split not in submitted[name].submission:
+                raise InputError(f"{name} has no test split {split!r}. {offer(split, submitted[name].submission)}")
+            tables[submitted[name].submission[split]] = _table(submitted[name], split, answers).encode()
+    if target.suffix == ".zip":
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file, table in tables.items():
+                archive.writestr(file, table)
+    else:
+        target.mkdir(parents=True, exist_ok=True)
+        for file, table in tables.items():
+            (target / file).write_bytes(table)
+    due = [file for task in submitted.values() for file in task.submission.values()]
+    return [file for file in (*due, *NOT_TASKS_HERE) if file not in tables]
+
+
+def write_squad_predictions(predictions: Sequence[Prediction], path: Path) -> None:
+    """Writes one JSON object of question ids and answer texts, as evaluate-v1.1.py reads it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    answers = {prediction.id: prediction.answer for prediction in predictions}
+    path.write_text(json.dumps(answers, ensure_ascii=False), encoding="utf-8")
+
+
+def _table(spec: TaskSpec, split: str, predictions: Sequence[Prediction]) -> str:
+    answers = {prediction.id: prediction.answer for prediction in predictions}
+    rows = ["index\tprediction\n"]
+    for index in map(str, range(len(predictions))):
+        if index not in answers:
+            raise InputError(f"{spec.name}, {split}: of {len(predictions)} predictions none has the index {index}. "
+                             "Predict the whole split, each row once.")
+        rows.append(f"{index}\t{_shown(spec, split, index, answers[index])}\n")
+    return "".join(rows)
+
+
+def _shown(spec: TaskSpec, split: str, index: str, answer: str) -> str:
+    if spec.head == "regression":
+        low, high = STSB_RANGE
+        return f"{min(max(float(answer), low), high):.6f}"
+    if answer not in spec.labels:
+        raise InputError(f"{spec.name}, {split}: row {index} is answered {answer!r}. {offer(answer, spec.labels)}")
+    return answer
