@@ -7,9 +7,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Optional
 
+from ernie_tiny.config.check_augment import check_augmentation
 from ernie_tiny.config.check_family import check_family, check_source, check_stage_families
 from ernie_tiny.config.check_objective import Fault, check_choice, check_objective, divisors, listed
-from ernie_tiny.config.schema import DROPOUTS, RunConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import DROPOUTS, RunConfig, StageConfig, StageDataConfig, split_reference
 from ernie_tiny.config.shapes import BILSTM, SHAPES, EncoderShape, shape_of
 from ernie_tiny.errors import offer
 
@@ -17,7 +18,7 @@ from ernie_tiny.errors import offer
 ABOVE_ZERO = {
     *("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings"),
     *("type_vocab_size", "vocab_size", "embedding_size", "probability", "max_length", "examples", "every"),
-    *("weight", "relation_heads", "heads", "temperature"),
+    *("weight", "relation_heads", "heads", "temperature", "copies", "candidates"),
     *("learning_rate", "max_steps", "epochs", "batch_size", "max_tokens", "accumulate"),
     *("logging_steps", "keep_checkpoints", "batch_tokens", "parity_examples", "tolerance"),
 }
@@ -77,7 +78,7 @@ def _check_models(run: RunConfig, fault: Fault) -> None:
             shape = shape_of(model)
         except KeyError as missing:
             raise fault(key, f"needs {missing.args[0]}, or a `shape` or `pretrained` that sets it.") from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise fault(
                 f"{key}.pretrained", f"= {model.pretrained!r}: its config.json is no encoder's: {error}"
             ) from None
@@ -114,6 +115,7 @@ def _unlink_skipped(run: RunConfig) -> RunConfig:
             also_train=tuple(links.get(name, name) for name in stage.also_train),
             teacher=stage.teacher and links.get(stage.teacher, stage.teacher),
             ensemble={links.get(name, name): weight for name, weight in stage.ensemble.items()},
+            data=_relink_augmentation(stage.data, links),
         )
         for stage in run.stages
         if not stage.skip
@@ -123,6 +125,13 @@ def _unlink_skipped(run: RunConfig) -> RunConfig:
         for name, model in run.models.items()
     }
     return dataclasses.replace(run, models=models, stages=stages)
+
+
+def _relink_augmentation(data: StageDataConfig, links: Mapping[str, str]) -> StageDataConfig:
+    if data.augment is None:
+        return data
+    model = links.get(data.augment.model, data.augment.model)
+    return dataclasses.replace(data, augment=dataclasses.replace(data.augment, model=model))
 
 
 def _check_stage(run: RunConfig, stage: StageConfig, before: tuple[StageConfig, ...], fault: Fault) -> None:
@@ -143,6 +152,9 @@ def _check_stage(run: RunConfig, stage: StageConfig, before: tuple[StageConfig, 
     if stage.cache is not None:
         check_choice(stage.cache.precision, "cache.precision", f"{key}.cache.precision", fault)
     _check_stage_data(run, stage, key, fault)
+    if stage.data.augment is not None:
+        _check_reference(run, stage.data.augment.model, f"{key}.data.augment.model", before, fault, stage)
+        check_augmentation(run, stage, stage.data.augment, fault)
     check_stage_families(run, stage, fault)
     check_objective(run, stage, fault)
     _check_optim(stage, key, fault)

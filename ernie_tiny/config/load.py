@@ -106,7 +106,7 @@ def _read_into(target: dict[str, Any], path: Path, origins: Origins, above: tupl
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: a config is a mapping of keys to values, not {content!r}.")
+        raise InputError(f"{path}: a config is a mapping of keys to values, not {_shown(content)}.")
     bases = content.pop("_BASE_", [])
     if isinstance(bases, str):
         bases = [bases]
@@ -168,7 +168,7 @@ def _apply(raw: dict[str, Any], override: str, origins: Origins) -> None:
         found, dotted = _find(node, part, prefix, origin)
         present = node[found] if isinstance(node, list) else node.get(found)
         if not isinstance(present, (dict, list, type(None))):
-            raise InputError(f"{origin}: {dotted} = {present!r} holds no further keys.")
+            raise InputError(f"{origin}: {dotted} = {_shown(present)} holds no further keys.")
         node[found] = {} if present is None else copy.copy(present)
         node, prefix = node[found], f"{dotted}."
     found, dotted = _find(node, last, prefix, origin)
@@ -185,6 +185,11 @@ def _index(items: list[Any], part: str, where: str) -> int:
     raise InputError(f"{where}: no such element. {offer(part, [n for n in names if n])}")
 
 
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
 def _build(kind: Any, value: Any, key: str, fault: _Fault) -> Any:
     """The value as the type that a dataclass field declares, or an error that names the key."""
     origin = getattr(kind, "__origin__", None)
@@ -197,12 +202,12 @@ def _build(kind: Any, value: Any, key: str, fault: _Fault) -> Any:
     if origin is tuple:
         items = [value] if isinstance(value, str) else value
         if not isinstance(items, list):
-            raise fault(key, f"= {value!r}: expected a list.")
+            raise fault(key, f"= {_shown(value)}: expected a list.")
         names = [_name(item, index) for index, item in enumerate(items)]
         return tuple(_build(kind.__args__[0], item, f"{key}.{name}", fault) for name, item in zip(names, items))
     if origin is not None:  # Mapping[str, X]
         if not isinstance(value, dict):
-            raise fault(key, f"= {value!r}: expected a mapping of names to values.")
+            raise fault(key, f"= {_shown(value)}: expected a mapping of names to values.")
         return {str(k): _build(kind.__args__[1], v, f"{key}.{k}", fault) for k, v in value.items()}
     return _build_scalar(kind, value, key, fault)
 
@@ -211,12 +216,12 @@ def _build_dataclass(kind: Any, value: Any, key: str, fault: _Fault) -> Any:
     if value is None:
         value = {}
     if not isinstance(value, dict):
-        raise fault(key, f"= {value!r}: expected a block of keys.")
+        raise fault(key, f"= {_shown(value)}: expected a block of keys.")
     hints = get_type_hints(kind)
     prefix = f"{key}." if key else ""
     for name in value:
         if name not in hints:
-            raise fault(f"{prefix}{name}", f"= {value[name]!r}: unknown key. {offer(str(name), hints)}")
+            raise fault(f"{prefix}{name}", f"= {_shown(value[name])}: unknown key. {offer(str(name), hints)}")
     for item in dataclasses.fields(kind):
         required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
         if required and item.name not in value:
@@ -229,13 +234,13 @@ def _build_scalar(kind: type, value: Any, key: str, fault: _Fault) -> Any:
         try:
             value = float(value)  # YAML 1.1 reads 3e-5 (without a point) as text
         except ValueError:
-            raise fault(key, f"= {value!r}: expected a number.") from None
+            raise fault(key, f"= {_shown(value)}: expected a number.") from None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if kind is str and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # as it was written: see _Loader
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise fault(key, f"= {value!r}: expected {EXPECTED[kind]}.")
+        raise fault(key, f"= {_shown(value)}: expected {EXPECTED[kind]}.")
     return value
 
 

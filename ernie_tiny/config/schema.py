@@ -98,6 +98,16 @@ class SamplingConfig:
 
 
 @dataclass(frozen=True)
+class AugmentConfig:
+    """Copies of the training examples whose tokens a masked language model replaced (TinyBERT, algorithm 1)."""
+
+    model: str  # whose head for masked tokens predicts: model@stage of a stage with mlm, or a pretrained folder's model
+    copies: int = 5  # of each example, beside itself; an epoch takes all of them
+    probability: float = 0.4  # part of an example's tokens that is replaced
+    candidates: int = 15  # a replacement is drawn from so many of the most probable tokens
+
+
+@dataclass(frozen=True)
 class StageDataConfig:
     """Tasks with their train splits, or one corpus."""
 
@@ -106,6 +116,7 @@ class StageDataConfig:
     max_length: Optional[int] = None  # tokens; by default the task's own, CORPUS_LENGTH for general text
     examples: Optional[int] = None  # take only the first so many training examples of a task
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    augment: Optional[AugmentConfig] = None
 
 
 @dataclass(frozen=True)
@@ -223,7 +234,7 @@ class OptimConfig:
 
     learning_rate: float = 5.0e-5
     max_steps: Optional[int] = None  # optimizer steps; or
-    epochs: Optional[float] = None  # passes over the tasks' training examples
+    epochs: Optional[float] = None  # passes over the tasks' training examples, augmented copies included
     batch_size: Optional[int] = None  # examples (corpus: sequences) a batch, over all processes; or
     max_tokens: Optional[int] = None  # padded tokens a batch, over all processes, in length-bucketed batches
     accumulate: int = 1  # batches summed into one optimizer step

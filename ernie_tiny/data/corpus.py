@@ -43,17 +43,18 @@ def build_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path) -> N
     for file in files:
         if not file.is_file():
             raise InputError(f"{file}: no such file. A corpus is text, a paragraph a line.")
-    source = {
-        "files": [{"name": file.name, "size": file.stat().st_size} for file in files],
-        "tokenizer": tokenizer.fingerprint,
-    }
-    if _is_built_from(source, folder):
+    if is_built_from(files, tokenizer, folder):
         return
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a build that was stopped
     partial.mkdir(parents=True)
-    counts = _write_dataset(files, tokenizer, partial / DATASET)
-    (partial / RECORD_FILE).write_text(json.dumps({**source, **counts}, indent=1), encoding="utf-8")
+    try:
+        counts = _write_dataset(files, tokenizer, partial / DATASET)
+        record = {**_source(files, tokenizer), **counts}
+        (partial / RECORD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # a full disk needs the room
+        raise
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(partial, folder)
@@ -79,11 +80,19 @@ def corpus_files(root: Path, patterns: Sequence[str], key: str) -> list[Path]:
     return found
 
 
-def _is_built_from(source: dict[str, Any], folder: Path) -> bool:
+def is_built_from(files: Sequence[Path], tokenizer: Tokenizer, folder: Path) -> bool:
+    """Whether a folder holds the tokens of files of these names and sizes."""
     record = folder / RECORD_FILE
     if not record.is_file():
         return False
-    return source.items() <= json.loads(record.read_text(encoding="utf-8")).items()
+    return _source(files, tokenizer).items() <= json.loads(record.read_text(encoding="utf-8")).items()
+
+
+def _source(files: Sequence[Path], tokenizer: Tokenizer) -> dict[str, Any]:
+    return {
+        "files": [{"name": file.name, "size": file.stat().st_size} for file in files],
+        "tokenizer": tokenizer.fingerprint,
+    }
 
 
 def _write_dataset(files: Sequence[Path], tokenizer: Tokenizer, prefix: Path) -> dict[str, int]:

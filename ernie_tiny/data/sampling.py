@@ -132,8 +132,8 @@ class TaskStream:
         """
         for task in self._tasks:
             features = self._features[task]
-            batches = plan_batches(self._lengths[task], 0, 0, self._batch_size, self._max_tokens, shuffle=False)
-            for indices in batches[self._rank :: self._world_size]:
+            plan = plan_batches(self._lengths[task], 0, 0, self._batch_size, self._max_tokens, shuffle=False)
+            for indices in plan[self._rank :: self._world_size]:
                 yield collate([features[index] for index in indices], task, self._pad_id)
 
     def state_dict(self) -> dict[str, Any]:

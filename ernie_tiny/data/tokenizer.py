@@ -123,6 +123,14 @@ class Tokenizer:
             text += piece
         return text, starts
 
+    def keep(self, ids: Sequence[int]) -> Tokenizer:
+        """The tokenizer of some of the tokens, in this order; it cuts texts of these tokens alone as before.
+
+        Args:
+            ids: The special tokens' are among them.
+        """
+        return Tokenizer([self.tokens[index] for index in ids], self.lowercase)
+
     def save(self, folder: Path) -> None:
         """Writes vocab.txt, a token a line, and the settings, for load_tokenizer and for PaddleNLP."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,6 +170,11 @@ class ByteLevelTokenizer(Tokenizer):
             starts.append(len(text) + (spaces if spaces < len(piece) else 0))
             text += piece
         return text, starts
+
+    def keep(self, ids: Sequence[int]) -> Tokenizer:
+        """Raises an InputError: a token is built by merges of others, which need not occur themselves."""
+        raise InputError("a vocabulary of byte-level BPE (vocab.json) cannot be pruned: its merges build a token from "
+                         "others, which need not occur themselves. Only WordPiece (vocab.txt) can.")
 
     def save(self, folder: Path) -> None:
         """Writes vocab.json and merges.txt, for load_tokenizer and for PaddleNLP's RobertaBPETokenizer."""
@@ -222,7 +235,7 @@ def _load_byte_level(file: Path) -> ByteLevelTokenizer:
     try:
         ids = json.loads("\n".join(_lines(file)))
         tokens = sorted(ids, key=ids.__getitem__)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file}: is not a JSON object of tokens and their ids: {error}.") from error
     for number, token in enumerate(tokens):
         if ids[token] != number:
@@ -257,7 +270,7 @@ def _lowercase(settings: Path) -> bool:
         return True
     try:
         value = json.loads(settings.read_text(encoding="utf-8")).get("do_lower_case", True)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{settings}: is not a JSON object: {error}.") from error
     if not isinstance(value, bool):
         raise InputError(f"{settings}: do_lower_case = {value!r}; write true or false.")

@@ -106,7 +106,7 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{folder}: holds no config.json, so it is no pretrained model's folder.")
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{config_file}: not valid JSON: {error}") from None
     if not isinstance(config, dict):
         raise InputError(f"{config_file}: holds no mapping of names to values.")

@@ -55,8 +55,8 @@ class Signals:
     """
 
     attention_mask: Tensor
-    logits: Optional[Tensor] = None
-    embeddings: Optional[Tensor] = None
+    logits: Any = None
+    embeddings: Any = None
     hidden: dict[int, Tensor] = field(default_factory=dict)
     queries: dict[int, Tensor] = field(default_factory=dict)
     keys: dict[int, Tensor] = field(default_factory=dict)

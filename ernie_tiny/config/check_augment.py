@@ -1,0 +1,42 @@
+"""Which data can be augmented, and by which models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Optional
+
+from ernie_tiny.config.check_objective import Fault
+from ernie_tiny.config.schema import AugmentConfig, RunConfig, StageConfig, split_reference
+
+HEADS_FILE = "heads.json"  # of a model that this project saved
+
+
+def check_augmentation(run: RunConfig, stage: StageConfig, augment: AugmentConfig, fault: Fault) -> None:
+    """Raises an InputError unless the stage learns from tasks and the model has a head for masked tokens."""
+    key = f"stages.{stage.name}.data.augment"
+    if stage.data.corpus is not None:
+        raise fault(key, "copies a task's examples with their labels; general text has none. Take more text instead.")
+    if augment.probability > 1:
+        raise fault(f"{key}.probability", f"= {augment.probability}: must be above 0 and at most 1.")
+    model, stage_name = split_reference(augment.model)
+    if stage_name is not None:
+        able = run.stage(stage_name).objective.mlm is not None
+    else:
+        able = _has_masked_token_head(run.models[model].pretrained, f"{key}.model", fault)
+    if not able:
+        raise fault(
+            f"{key}.model",
+            f"= {augment.model!r} has no head for masked tokens. Name model@stage of a stage with the objective mlm, "
+            "or a pretrained folder that such a stage wrote (PaddleNLP's models are loaded without theirs).",
+        )
+
+
+def _has_masked_token_head(pretrained: Optional[str], key: str, fault: Fault) -> bool:
+    file = Path(pretrained or "") / HEADS_FILE
+    if pretrained is None or not file.is_file():
+        return False
+    try:
+        return bool(json.loads(file.read_text(encoding="utf-8"))["masked_tokens"])
+    except (ValueError, LookupError, TypeError) as error:
+        raise fault(key, f"names a folder whose {file} is damaged ({error}). Copy the folder again.") from None
