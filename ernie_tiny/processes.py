@@ -25,7 +25,7 @@ from ernie_tiny.errors import InputError
 T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.5  # seconds between two looks at the store while waiting
 LOOK_EVERY = 1.0  # seconds between two looks for a failure
-PATIENCE = 5.0  # seconds that a failed process gives the others to see it
+PATIENCE = 20.0  # seconds that a failed process gives the others to see it
 FAILURE, FAILURES, ENDED = "failure", "failures", "ended"  # keys: the text of one; how many failed; how many left
 
 
@@ -42,12 +42,17 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def is_launched() -> bool:
+    """Whether a launcher has started this process."""
+    return "PADDLE_TRAINER_ID" in os.environ
+
+
 class Connection:
     """A block in which the processes of a run reach each other, and none outlives another's failure.
 
     A thread in each one looks once a second whether a process failed. If so, the main process shows why, since a
     launcher shows its output and keeps that of the others in files, and all leave with exit code 1; whatever they
-    were waiting for, on any host.
+    were waiting for, on any host. They leave as well when the launcher is gone.
     """
 
     def __init__(self) -> None:
@@ -76,16 +81,22 @@ class Connection:
 def _described(error: BaseException) -> str:
     if isinstance(error, InputError):
         return f"error: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
 def _watch(leaving: threading.Event) -> None:
-    store = _connect()
+    store, launcher = _connect(), os.getppid()
     while not leaving.wait(LOOK_EVERY):
+        if os.getppid() != launcher:
+            print(f"process {rank()} leaves: its launcher is gone", file=sys.stderr, flush=True)
+            os._exit(1)
         if store.add(FAILURES, 0) and not leaving.is_set():
             if is_main():
                 print(store.get(FAILURE).decode(), file=sys.stderr, flush=True)
             store.add(ENDED, 1)
+            time.sleep(LOOK_EVERY)  # so that the failed process finds the store when it looks for this
             os._exit(1)  # the main thread may wait for ever
 
 
@@ -142,7 +153,7 @@ def mean(values: Sequence[float]) -> list[float]:
         return list(values)
     summed = paddle.to_tensor(values, dtype="float64")
     distributed.all_reduce(summed)
-    return (summed / world_size()).tolist()
+    return [float(value) / world_size() for value in summed]
 
 
 def _store() -> Any:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import paddle
 from paddle import nn
 
 from ernie_tiny.batch import Batch
@@ -188,7 +187,7 @@ def _file_name(name: str, layer: Any) -> str:
     return name if layer is None else f"{name}-{layer}"
 
 
-def _of_layer(signals: Signals, name: str, layer: Any) -> paddle.Tensor:
+def _of_layer(signals: Signals, name: str, layer: Any) -> Any:
     return signals.embeddings if layer is None else getattr(signals, name)[layer]
 
 
@@ -231,7 +230,7 @@ def _padded_logits(found: list[np.ndarray], lengths: list[list[tuple[int, int]]]
     return padded
 
 
-def _padded_tokens(found: list[np.ndarray], lengths: list[list[tuple[int, int]]], shape: tuple[int, int]) -> np.ndarray:
+def _padded_tokens(found: list[np.ndarray], lengths: list[list[tuple[int, int]]], shape: tuple[int, ...]) -> np.ndarray:
     padded = np.zeros((*shape, found[0].shape[-1]), np.float32)
     for values, own in zip(found, lengths):
         start = 0

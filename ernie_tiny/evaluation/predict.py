@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import paddle
 
+from ernie_tiny import processes
 from ernie_tiny.batch import Batch, Feature
 from ernie_tiny.data.answer import answer
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
@@ -22,7 +23,10 @@ def predict(
     pad_id: int,
     batch_tokens: int = 8192,
 ) -> list[Prediction]:
-    """The model's predictions in the order of the examples; see ernie_tiny.data.answer for the arguments."""
+    """The model's predictions in the order of the examples; see ernie_tiny.data.answer for the arguments.
+
+    All processes share the work and have all predictions, equal to those of one process.
+    """
 
     def network(batch: Batch) -> np.ndarray:
         return model(batch, SignalRequest(logits=True)).logits.numpy()
@@ -30,7 +34,17 @@ def predict(
     was_training = model.training
     model.eval()
     with paddle.no_grad():
-        predictions = answer(spec, examples, features, pad_id, batch_tokens, network)
+        predictions = answer(
+            spec,
+            examples,
+            features,
+            pad_id,
+            batch_tokens,
+            network,
+            processes.rank(),
+            processes.world_size(),
+            processes.gather,
+        )
     if was_training:
         model.train()
     return predictions

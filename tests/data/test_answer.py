@@ -36,6 +36,28 @@ def test_every_example_is_answered_once_and_in_order(batch_tokens: int) -> None:
     assert [p.answer for p in found] == ["even", "odd"] * 15
 
 
+def test_processes_share_the_batches_of_one_and_all_have_all_predictions() -> None:
+    examples = [Example(f"e{n}", ("",)) for n in range(30)]
+    features = [Feature(f"e{n}", (row(n, 1 + n * 7 % 13),)) for n in range(30)]
+    seen: list[str] = []
+
+    def network(batch: Batch) -> np.ndarray:
+        seen.append("/".join(batch.example_ids))
+        return np.stack([batch.input_ids[:, 0], np.full(len(batch.example_ids), 14.5)], axis=1)
+
+    def keep(own: dict[int, np.ndarray]) -> list[dict[int, np.ndarray]]:
+        shares.append(own)
+        return [{number: np.zeros(2) for number in range(30)}]
+
+    alone = answer(FLAT, examples, features, 0, 16, network)
+    batches, shares = sorted(seen), []
+    seen.clear()
+    for rank in range(3):
+        answer(FLAT, examples, features, 0, 16, network, rank, 3, keep)
+    assert sorted(seen) == batches
+    assert answer(FLAT, examples, features, 0, 16, network, 0, 3, lambda own: shares) == alone
+
+
 def test_a_choice_that_stands_in_is_never_taken() -> None:
     counts = [2, 4, 3, 2]
     examples = [Example(f"e{n}", ("", ""), None, ("c",) * count) for n, count in enumerate(counts)]
