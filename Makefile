@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 EXTRAS ?= cpu,serve,test
+FUZZ_SECONDS ?= 600
 
 # A Python that the user names is taken or refused; otherwise the first suitable one on the PATH is.
 ifeq ($(origin PYTHON),file)
@@ -13,13 +14,20 @@ endif
 SUITABLE := import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))
 STAMP := .venv/installed
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test fuzz lint clean
 
 quickstart: $(STAMP)
 	.venv/bin/python tools/train.py -c configs/quickstart.yaml
 
 test: $(STAMP)
 	.venv/bin/python -m pytest tests
+
+# New examples in every pass, until the time is over or one of them fails; what failed is tried first the next time.
+fuzz: $(STAMP)
+	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); \
+	while [ "$$(date +%s)" -lt "$$end" ]; do \
+	    FUZZ_EXAMPLES=500 .venv/bin/python -m pytest tests/fuzz -q || exit 1; \
+	done
 
 lint: $(STAMP)
 	.venv/bin/python -m ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Callable, Optional
+from typing import Callable, Optional, Union
 
 from ernie_tiny.errors import InputError
 
@@ -35,6 +36,9 @@ RECORDED_PACKAGES = (
     "pyyaml",
 )
 HARMLESS_WARNINGS = ("No ccache found", "pkg_resources is deprecated", "Setuptools is replacing distutils")
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 logger = logging.getLogger(__name__)
 
@@ -141,9 +145,9 @@ def git_revision() -> Optional[str]:
 def run_tool(main: Callable[[], None]) -> None:
     """Runs a tool's main and gives the shell its exit code.
 
-    An InputError is printed without a traceback and exits with 2, Ctrl-C with 130, and a reader that went
-    away (`| head`) with 141, as if the signal had ended the program. Anything else is a bug and keeps its
-    traceback.
+    An InputError is printed without a traceback and exits with 2, as do a full disk, a file that may not be
+    read or written, and too little memory; Ctrl-C exits with 130, and a reader that went away (`| head`) with
+    141, as if the signal had ended the program. Anything else is a bug and keeps its traceback.
     """
     try:
         main()
@@ -157,6 +161,35 @@ def run_tool(main: Callable[[], None]) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it again at exit
         sys.exit(141)
+    except (OSError, MemoryError) as error:
+        remedy = remedy_of(error)
+        if remedy is None:
+            raise
+        print(f"error: {remedy}", file=sys.stderr)
+        sys.exit(2)
+
+
+def remedy_of(error: Union[OSError, MemoryError]) -> Optional[str]:
+    """What the machine lacks and what to do about it; None for an error that is no fault of the machine."""
+    if isinstance(error, MemoryError):  # Paddle's ResourceExhausted is one too, of a GPU's memory as well
+        said = str(error).strip().partition("\n")[0] or "Python could allocate no more"
+        return (
+            f"out of memory ({said}). Lower optim.batch_size or optim.max_tokens of the stage and raise "
+            "optim.accumulate as much, lower its data.max_length, or, if scores were being computed, "
+            "report.batch_tokens. tools/doctor.py -c CONFIG estimates what each stage takes. Then run it again."
+        )
+    place = error.filename or "a file"
+    if error.errno in FULL_DISK:
+        return (
+            f"{place}: {error.strerror}. Free some space there, or write elsewhere with -o output_dir=DIR. The same "
+            "command continues from what is whole."
+        )
+    if error.errno in NOT_ALLOWED:
+        return (
+            f"{place}: {error.strerror}. Get the right to read or write it (ls -l shows who has it), or name another "
+            "place: -o output_dir=DIR for results, -o data.root=DIR for data."
+        )
+    return None
 
 
 def _version(package: str) -> Optional[str]:

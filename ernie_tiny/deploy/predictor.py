@@ -45,7 +45,14 @@ class Session:
             config.set_cpu_math_library_num_threads(threads)
         else:
             config.enable_use_gpu(256, gpu)
-        self._predictor = inference.create_predictor(config)
+        try:
+            self._predictor = inference.create_predictor(config)
+        except (RuntimeError, ValueError, OSError) as error:
+            said = str(error).strip().partition("\n")[0]
+            raise InputError(
+                f"{folder}: {network.name} or {weights.name} is cut off or damaged ({said}). Copy the folder again, or "
+                "export it anew with tools/export.py."
+            ) from error
 
     def run(self, batch: Batch) -> np.ndarray:
         """The logits of a batch: [rows, labels], [rows, 1] or [rows, 2, length]."""
@@ -61,10 +68,7 @@ class Predictor:
     """Answers examples of the task that a folder was exported for."""
 
     def __init__(self, folder: Path, threads: int = 1, gpu: Optional[int] = None) -> None:
-        description = folder / TASK_FILE
-        if not description.is_file():
-            raise InputError(f"{description}: no such file; {folder} is no folder that tools/export.py wrote.")
-        self.spec = _read_spec(description)
+        self.spec = read_spec(folder)
         self.tokenizer = load_tokenizer(folder)
         self._session = Session(folder, threads, gpu)
 
@@ -78,7 +82,18 @@ class Predictor:
         return logits if batch.choice_mask is None else logits.reshape(batch.choice_mask.shape)
 
 
-def _read_spec(description: Path) -> TaskSpec:
-    values: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))["task"]
-    tuples: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return TaskSpec(**tuples)
+def read_spec(folder: Path) -> TaskSpec:
+    """The task that a folder was exported for, with the input length that its model was trained with."""
+    description = folder / TASK_FILE
+    if not description.is_file():
+        raise InputError(f"{description}: no such file; {folder} is no folder that tools/export.py wrote.")
+    try:
+        values: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))["task"]
+        for key, value in values.items():
+            values[key] = tuple(value) if isinstance(value, list) else value
+        return TaskSpec(**values)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{description}: is damaged, or of another version of this project ({error}). Export the model anew with "
+            "tools/export.py."
+        ) from error

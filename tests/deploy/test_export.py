@@ -12,10 +12,18 @@ import pytest
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.features import featurise
 from ernie_tiny.data.task import Example
-from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
+from ernie_tiny.data.tokenizer import (
+    ROBERTA_SPECIAL_TOKENS,
+    SPECIAL_TOKENS,
+    ByteLevelTokenizer,
+    Tokenizer,
+    load_tokenizer,
+)
 from ernie_tiny.deploy import export
 from ernie_tiny.deploy.export import check_parity, export_model
+from ernie_tiny.deploy.predictor import Predictor
 from ernie_tiny.errors import InputError
+from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
 
@@ -66,6 +74,22 @@ def test_an_export_is_complete_and_equals_the_trained_model(task: str, tmp_path:
     differences = check_parity(tmp_path, model, features_of(task), TOKENIZER.pad_id, 1e-4)
     assert sorted(differences) == ["inference", "static"]
     assert max(differences.values()) < 1e-4
+
+
+def test_a_regression_of_roberta_with_one_token_type_is_exported(tmp_path: Path) -> None:
+    spec, tokenizer = find_task("stsb"), ByteLevelTokenizer([*ROBERTA_SPECIAL_TOKENS, *"abcdefgh"], [])
+    shape = {**SHAPE, "vocab_size": tokenizer.vocab_size, "type_vocab_size": 1, "pad_token_id": tokenizer.pad_id}
+    model = MultiTaskModel(build_encoder("roberta", shape), [HeadSpec("stsb", spec.head)])
+    model.eval()
+    export_model(model, spec, tokenizer, 24, tmp_path)
+    examples = [Example(str(length), ("abcdefgh"[:length], "ab"), 2.5) for length in range(1, 8)]
+    features = featurise(spec, examples, tokenizer, 24)
+    differences = check_parity(tmp_path, model, features, tokenizer.pad_id, 1e-4)
+    assert max(differences.values()) < 1e-4
+    predictor = Predictor(tmp_path)
+    assert [float(found.answer) for found in predictor.predict(examples)] == pytest.approx(
+        [float(found.answer) for found in predict(model, spec, examples, features, tokenizer.pad_id)], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("task", sorted(EXAMPLES))

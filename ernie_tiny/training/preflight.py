@@ -1,0 +1,156 @@
+"""What can be known before the first step: a fault that a later stage would meet is found while nothing is lost.
+
+Paddle is not needed: tools/doctor.py looks at the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Callable, Optional
+
+from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
+from ernie_tiny.config.shapes import shape_of
+from ernie_tiny.data.task import Example, TaskSpec
+from ernie_tiny.data.tokenizer import VOCABULARY_FILES, Tokenizer, load_tokenizer
+from ernie_tiny.errors import InputError
+from ernie_tiny.models.weights import HEADS_FILE
+from ernie_tiny.training.tasks import report_tasks, run_tasks
+
+Examples = Callable[[str, str, Optional[int]], Sequence[Example]]  # of a task's split, the first so many
+logger = logging.getLogger(__name__)
+
+
+def check_run(run: RunConfig, examples: Examples, tokenizer: Callable[[], Tokenizer]) -> None:
+    """Reads what all stages will read, warns of dev examples that are trained on, and compares models with data.
+
+    Args:
+        examples: Reads a task's split; whoever gives it keeps what was read, so that no file is read twice.
+        tokenizer: Gives the run's tokenizer; called only if a model brings a vocabulary along.
+    Raises:
+        InputError: the first fault of a data file; inputs longer than a model's positions; a pretrained model with
+            another vocabulary, or with a head for other labels.
+    """
+    check_lengths(run)
+    check_heads(run)
+    if any(_has_vocabulary(model.pretrained) for model in run.models.values()):
+        check_vocabularies(run, tokenizer())
+    for warning in read_data(run, examples):
+        logger.warning("%s", warning)
+
+
+def read_data(run: RunConfig, examples: Examples) -> Iterator[str]:
+    """Reads every split that the run needs; yields a sentence for each task with dev examples in its train split."""
+    specs = run_tasks(run)
+    wanted = list(dict.fromkeys(_splits(run)))
+    found = {key: examples(*key) for key in wanted}
+    for task in specs:
+        train = {_inputs(example) for key in wanted if key[:2] == (task, "train") for example in found[key]}
+        dev = max((found[key] for key in wanted if key[:2] == (task, "dev")), key=len, default=())
+        shared = [_inputs(example) for example in dev if _inputs(example) in train]
+        if shared:
+            yield (
+                f"{task}: {len(shared):,} of {len(dev):,} dev examples ({len(set(shared)):,} different inputs) stand "
+                "in train too, so that scores on dev are too high. Take them out of train where the data is yours."
+            )
+
+
+def _splits(run: RunConfig) -> Iterator[tuple[str, str, Optional[int]]]:
+    """Task, split and number of examples of all that training, selection, report and export read."""
+    for stage in run.stages:
+        for task in stage.data.tasks if stage.taken_from is None else ():
+            yield task, "train", stage.of_task(task).data.examples
+            if stage.select.every is not None:
+                yield task, "dev", stage.select.examples
+    for task in report_tasks(run):
+        yield task, "dev", run.report.examples
+    if run.export.model is not None:
+        stage_name = split_reference(run.export.model)[1]
+        assert stage_name is not None
+        for task in run.export.tasks or run.stage(stage_name).data.tasks:
+            yield task, "dev", run.export.parity_examples
+
+
+def _inputs(example: Example) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return example.texts, example.candidates
+
+
+def check_lengths(run: RunConfig) -> None:
+    """Raises an InputError for the first stage whose inputs are longer than a model of known shape has positions."""
+    specs = run_tasks(run)
+    for stage in run.stages:
+        lengths = [stage.of_task(task).data.max_length or specs[task].max_length for task in stage.data.tasks]
+        longest = max([*lengths, stage.data.max_length or 0])
+        augmenting = [] if stage.data.augment is None else [stage.data.augment.model]
+        for reference in (*stage.trained.values(), *stage.teachers, *augmenting):
+            name = split_reference(reference)[0]
+            room = getattr(shape_of(run.models[name]), "max_position_embeddings", None)
+            if room is not None and longest > room:
+                raise InputError(
+                    f"stages.{stage.name}.data.max_length: inputs of {longest} tokens do not fit the {room} positions "
+                    f"of {name}. Set it to {room} or less, or raise models.{name}.max_position_embeddings."
+                )
+
+
+def check_heads(run: RunConfig) -> None:
+    """Raises an InputError for the first pretrained model whose head for a task has other labels than the task.
+
+    Labels are compared with their order: it is that of the logits.
+    """
+    specs = run_tasks(run)
+    for stage in run.stages:
+        references = (*stage.trained.values(), *stage.teachers)
+        for name in dict.fromkeys(split_reference(reference)[0] for reference in references):
+            pretrained = run.models[name].pretrained
+            heads = _labels_of_heads(Path(pretrained) / HEADS_FILE) if pretrained is not None else {}
+            for task in stage.data.tasks:
+                if task in heads and heads[task] != specs[task].labels and stage.objective.reads_answers:
+                    raise InputError(_other_labels(stage, name, pretrained, heads[task], specs[task]))
+
+
+def _other_labels(
+    stage: StageConfig, name: str, pretrained: Optional[str], labels: tuple[str, ...], spec: TaskSpec
+) -> str:
+    same = set(labels) == set(spec.labels)
+    return (
+        f"stages.{stage.name}: {name} ({pretrained}) answers {spec.name} with the labels {list(labels)}, the data has "
+        f"{list(spec.labels)}" + (": the same in another order. " if same else ". ")
+        + f"Labels are compared by their place: give data.tasks.{spec.name}.labels as the model has them, or take "
+        "another model."
+    )
+
+
+def _labels_of_heads(file: Path) -> dict[str, tuple[str, ...]]:
+    if not file.is_file():
+        return {}
+    try:
+        heads = json.loads(file.read_text(encoding="utf-8"))["heads"]
+        return {head["task"]: tuple(head["labels"]) for head in heads}
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise InputError(f"{file}: is damaged ({error}). Copy the model's folder again.") from error
+
+
+def check_vocabularies(run: RunConfig, tokenizer: Tokenizer) -> None:
+    """Raises an InputError for the first pretrained folder whose vocabulary is not the run's.
+
+    A model of another vocabulary would read every text as nonsense, without an error.
+    """
+    for name, model in run.models.items():
+        if not _has_vocabulary(model.pretrained):
+            continue
+        own = load_tokenizer(Path(str(model.pretrained))).tokens
+        if own != tokenizer.tokens:
+            pairs = enumerate(zip([*own, "nothing"], [*tokenizer.tokens, "nothing"]))
+            place, (theirs, here) = next((index, pair) for index, pair in pairs if pair[0] != pair[1])
+            raise InputError(
+                f"models.{name}.pretrained = {model.pretrained}: was trained with another vocabulary than the run's "
+                f"({len(own):,} and {len(tokenizer.tokens):,} tokens; token {place} is {theirs!r} there and {here!r} "
+                f"here). Set tokenizer.vocab to {model.pretrained}, and give no tokenizer.build_from; all models of a "
+                "run share one vocabulary."
+            )
+
+
+def _has_vocabulary(pretrained: Optional[str]) -> bool:
+    return pretrained is not None and any((Path(pretrained) / name).is_file() for name in VOCABULARY_FILES)

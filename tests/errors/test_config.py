@@ -1,0 +1,147 @@
+"""The rows C of docs/errors.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ernie_tiny.config import load_config
+from ernie_tiny.errors import InputError
+from ernie_tiny.training.pipeline import record_run
+from ernie_tiny.training.preflight import check_lengths
+from ernie_tiny.training.tasks import run_tasks
+
+CONFIG = """\
+name: toy
+models:
+  student: {num_hidden_layers: 2, hidden_size: 16, num_attention_heads: 2, max_position_embeddings: 64}
+  teacher: {num_hidden_layers: 2, hidden_size: 32, num_attention_heads: 2}
+data:
+  tasks:
+    mine: {kind: pair, texts: [a, b], labels: ["no", "yes"], max_length: 8, files: {train: [a.jsonl], dev: [a.jsonl]}}
+  corpora: {general: {files: [a.txt]}}
+stages:
+  - name: first
+    train: student
+    teacher: teacher
+    data: {corpus: general, max_length: 8}
+    objective: {relation: {relation_heads: 2}}
+    optim: {max_steps: 3, batch_size: 4}
+  - name: second
+    train: student@first
+    data: {tasks: [mine]}
+    objective: {hard: {}}
+    optim: {max_steps: 5, batch_size: 4}
+"""
+LABELS = "data.tasks.mine.labels"
+
+
+def refused(path: Path, *overrides: str) -> InputError:
+    with pytest.raises(InputError) as caught:
+        run = load_config(path, overrides)
+        run_tasks(run)
+        check_lengths(run)
+    return caught.value
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+def test_the_config_that_the_rows_break_is_good(path: Path) -> None:
+    check_lengths(load_config(path))
+
+
+@pytest.mark.parametrize(
+    ("row", "part", "broken"),
+    [
+        ("C1", "optim: {max_steps: 3, batch_size: 4}", "optim: {max_steps: 3, batch_size: 4, lerning_rate: 3}"),
+        ("C2", "max_steps: 3", "max_steps: many"),
+        ("C6", "models:", "models: ["),
+        ("C8", "name: toy", "name: toy\nname: toys"),
+        ("C9", CONFIG, ""),
+        ("C10", "    train: student\n", ""),
+        ("C13", "train: student@first", "train: studnt"),
+        ("C14", "train: student@first", "train: student@frist"),
+        ("C15", "train: student@first", "train: student@"),
+        ("C18", "data: {tasks: [mine]}", "data: {}"),
+        ("C20", '["no", "yes"]', '[yes, "no"]'),
+        ("C23", "name: second", "name: first"),
+        ("C24", "name: toy", "name: &n [*n]"),
+        ("C32", "name: toy", "name: toy\n_BASE_: 3"),
+        ("F9", "name: toy", "name: !!python/object/apply:os.system [touch ran]"),
+    ],
+)
+def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    assert part in CONFIG
+    path.write_text(CONFIG.replace(part, broken, 1), encoding="utf-8")
+    says(row, refused(path))
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "overrides"),
+    [
+        ("C11", ["seed"]),
+        ("C12", ["stages.frist.skip=true"]),
+        ("C16", ["models.student.num_attention_heads=3"]),
+        ("C17", ["stages.first.objective.relation.relation_heads=3"]),
+        ("C19", ["stages.second.data.tasks=[tnewz]"]),
+        ("C21", ["stages.first.optim.learning_rate=0"]),
+        ("C22", ["stages.first.teacher=null"]),
+        ("C25", ["stages.second.data.max_length=900"]),
+        ("C26", ["data.tasks.mine.kind=par"]),
+        ("C27", ["data.tasks.mine.texts=[a]"]),
+        ("C28", [f"{LABELS}=[x, x]"]),
+        ("C29", ["stages.first.optim.epochs=1"]),
+        ("C31", ["report.student=student@first"]),
+        ("C33", ["stages.first.skip=true", "stages.second.skip=true"]),
+    ],
+)
+def test_value(row: str, overrides: list[str], path: Path, says) -> None:
+    says(row, refused(path, *overrides))
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "base"),
+    [("C4", "run.yaml", "gone.yaml"), ("C5", "a.yaml", "b.yaml")],
+)
+def test_bases(row: str, name: str, base: str, tmp_path: Path, says) -> None:
+    (tmp_path / name).write_text(f"_BASE_: {base}\n", encoding="utf-8")
+    (tmp_path / "b.yaml").write_text("_BASE_: a.yaml\n", encoding="utf-8")
+    says(row, refused(tmp_path / name))
+
+
+def test_files(path: Path, says) -> None:
+    says("C3", refused(path.with_name("gone.yaml")))
+    path.write_bytes(CONFIG.replace("toy", "玩具").encode("gb18030"))
+    says("C7", refused(path))
+
+
+def test_a_run_folder_of_another_config(path: Path, tmp_path: Path, says) -> None:
+    record_run(load_config(path), tmp_path / "run")
+    with pytest.raises(InputError) as caught:
+        record_run(load_config(path, ["seed=7"]), tmp_path / "run")
+    says("C30", caught.value)
+
+
+@pytest.mark.parametrize("text", ["01", "010", "0x1F", "1_000", "1:30", "-0", "+5", "'1'", "7"])
+def test_a_label_is_what_was_written(text: str, path: Path) -> None:
+    run = load_config(path, [f"{LABELS}=[{text}, x]"])
+    assert run.data.tasks["mine"].labels == (text.strip("'"), "x")
+
+
+@pytest.mark.parametrize("text", ["no", "1.50", "2026-01-01", "~", "1.0e+3"])
+def test_what_yaml_takes_for_something_else_is_refused(text: str, path: Path) -> None:
+    assert "Put it in quotes" in str(refused(path, f"{LABELS}=[{text}, x]"))
+
+
+def test_a_long_value_is_shown_in_short(path: Path) -> None:
+    path.write_text(CONFIG.replace("models:", f"modls: {list(range(500))}\nmodels:"), encoding="utf-8")
+    message = str(refused(path))
+    assert "...: unknown key" in message and len(message) < len(str(path)) + 200

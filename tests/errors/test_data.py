@@ -1,0 +1,247 @@
+"""The rows D of docs/errors.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ernie_tiny.config import RunConfig, load_config
+from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.corpus import build_corpus
+from ernie_tiny.data.features import featurise
+from ernie_tiny.data.inputs import read_inputs
+from ernie_tiny.data.reader import read_split
+from ernie_tiny.data.sample import write_sample
+from ernie_tiny.data.sampling import TaskStream
+from ernie_tiny.data.task import Example, Split, TaskSpec
+from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
+from ernie_tiny.errors import InputError
+from ernie_tiny.training.pipeline import run_pipeline
+from ernie_tiny.training.plan import check_data
+from ernie_tiny.training.preflight import check_run
+from ernie_tiny.training.tasks import run_tasks
+
+TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *"今天气很好"])
+GOOD = {"text": "今天", "label": "yes"}
+
+
+def spec(kind: str = "classification", file_format: str = "jsonl", **fields: Any) -> TaskSpec:
+    flat = {"texts": ("text",), "labels": ("no", "yes"), "drop_labels": ("-",)}
+    suffix = "json" if kind in ("multiple_choice", "reading", "cloze") else file_format
+    values = {"name": "mine", "kind": kind, "files": {"train": (f"train.{suffix}",)}, "file_format": file_format}
+    return TaskSpec(**{**values, **(flat if suffix != "json" else {}), **fields})
+
+
+CLASSES, CSV = spec(), spec(file_format="csv")
+COREFERENCE = spec("coreference")
+CHOICE, READING = spec("multiple_choice"), spec("reading")
+CLOZE = spec("cloze", files={"train": ("train.json", "answer.json"), "dev": ("train.json",)})
+NUMBERS = TaskSpec("mine", "regression", {"train": ("train.jsonl",)}, ("text",))
+SPANS = {"span1_text": "甲", "span1_index": 1, "span2_text": "乙", "span2_index": 1}
+
+
+def lines(*records: Any) -> bytes:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+
+
+def question(**changes: Any) -> bytes:
+    asked = {"question": "?", "choice": ["甲", "乙"], "answer": "甲", **changes}
+    return json.dumps([[["甲乙"], [asked], "1"]]).encode()
+
+
+def read(folder: Path, task: TaskSpec, content: bytes, split: str = "train") -> Split:
+    (folder / task.files[split][0]).write_bytes(content)
+    return read_split(task, folder, split)
+
+
+@pytest.mark.parametrize(
+    ("row", "task", "content"),
+    [
+        ("D2", CLASSES, lines(GOOD) + '{"text": "甲"}\n'.encode("gb18030")),
+        ("D4", CLASSES, lines(GOOD) + b"{'text'}\n"),
+        ("D5", CLASSES, lines({"txt": "", "label": "no"})),
+        ("D6", CLASSES, lines({"text": 5, "label": "no"})),
+        ("D7", CLASSES, lines(GOOD, {"text": "", "label": "yess"})),
+        ("D8", CLASSES, lines({"text": "", "label": "-"})),
+        ("D9", COREFERENCE, lines({"text": "甲乙", "target": SPANS, "label": "yes"})),
+        ("D11", CHOICE, question(choice=[])),
+        ("D14", CLASSES, lines({**GOOD, "id": 3}, {**GOOD, "id": "3"})),
+        ("D16", CSV, b"text,label\nx,no\ny\n"),
+        ("D17", CSV, b'text,label\n"x,no\n' + b"y,no\n" * 30_000),
+        ("D18", CHOICE, question()[:-5]),
+        ("D19", CHOICE, question(answer="丙")),
+        ("D33", NUMBERS, lines({"text": "", "label": "high"})),
+    ],
+)
+def test_files(row: str, task: TaskSpec, content: bytes, tmp_path: Path, says) -> None:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, task, content)
+    says(row, caught.value)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"text": ' + "9" * 5000 + "}"], ids=["nested", "digits"])
+def test_json_that_python_refuses_is_no_crash(text: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.jsonl:1: is not JSON"):
+        read(tmp_path, CLASSES, text.encode())
+
+
+@pytest.mark.parametrize(
+    ("row", "content", "text"),
+    [
+        ("D3", b"\xef\xbb\xbf" + lines(GOOD), "今天"),
+        ("D12", lines({**GOOD, "text": "今天" * 1_700_000}), "今天" * 1_700_000),
+        ("D13", lines({**GOOD, "text": "今\u2028天\x85气"}), "今\u2028天\x85气"),
+        ("D23", b'{"text": "\\ud83d x \\ud83d\\ude00", "label": "yes"}', "\ufffd x \U0001f600"),
+    ],
+)
+def test_what_is_no_fault(row: str, content: bytes, text: str, tmp_path: Path, rows) -> None:
+    assert rows[row].startswith("nothing")
+    examples = read(tmp_path, CLASSES, content).examples
+    assert [example.texts for example in examples] == [(text,)]
+    start = dataclasses.replace(examples[0], texts=(text[:20_000],))  # tokenising takes 3 s a million
+    (feature,) = featurise(CLASSES, [start], TOKENIZER, 16)
+    assert len(feature.sequences[0][0]) <= 16
+
+
+def test_answers_that_stand_elsewhere(tmp_path: Path, says, caplog: pytest.LogCaptureFixture) -> None:
+    stated = [{"text": "甲乙", "answer_start": 1}, {"text": "乙", "answer_start": 0}, {"text": "丁", "answer_start": 0}]
+    asked = {"id": "Q", "question": "?", "answers": stated}
+    content = json.dumps({"data": [{"paragraphs": [{"context": "甲乙丙", "qas": [asked]}]}]})
+    read(tmp_path, READING, content.encode())
+    says("D10", caplog.text)
+
+
+def test_cloze(tmp_path: Path, says) -> None:
+    passages = lines({"content": ["#idiom1#"], "candidates": ["甲", "乙"]})
+    (tmp_path / "answer.json").write_text('{"#idiom1#": 2}', encoding="utf-8")
+    for row, split in (("D20", "train"), ("D21", "dev")):
+        with pytest.raises(InputError) as caught:
+            read(tmp_path, CLOZE, passages, split)
+        says(row, caught.value)
+
+
+def test_an_unknown_split(tmp_path: Path, says) -> None:
+    with pytest.raises(InputError) as caught:
+        read_split(CLUE["tnews"], tmp_path, "tset")
+    says("D22", caught.value)
+
+
+def test_no_room_for_text(says) -> None:
+    with pytest.raises(InputError) as caught:
+        featurise(CLASSES, [Example("0", ("今", "天"))], TOKENIZER, 3)
+    says("D28", caught.value)
+
+
+def test_questions(tmp_path: Path, says) -> None:
+    path = tmp_path / "questions.jsonl"
+    path.write_bytes(lines({"text": "今天"}))
+    with pytest.raises(InputError) as caught:
+        read_inputs(CLUE["tnews"], path)
+    says("D31", caught.value)
+
+
+def test_too_few_examples_for_the_processes(tmp_path: Path, says) -> None:
+    examples = read(tmp_path, CLASSES, lines(*[GOOD] * 4)).examples
+    with pytest.raises(InputError) as caught:
+        features = {"mine": featurise(CLASSES, examples, TOKENIZER, 8)}
+        TaskStream(features, {"mine": 1.0}, seed=0, batch_size=1, max_tokens=None, pad_id=0, world_size=2)
+    says("D32", caught.value)
+
+
+def test_a_data_root_of_something_else(tmp_path: Path, says) -> None:
+    (tmp_path / "clue").mkdir()
+    with pytest.raises(InputError) as caught:
+        write_sample(tmp_path)
+    says("D30", caught.value)
+
+
+# ---- general text
+
+
+@pytest.mark.parametrize(
+    ("row", "content"), [("D25", "今天\n".encode() + "天气\n".encode("gb18030")), ("D26", b"\n\n")]
+)
+def test_general_text(row: str, content: bytes, tmp_path: Path, says) -> None:
+    (tmp_path / "text.txt").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        build_corpus([tmp_path / "text.txt"], TOKENIZER, tmp_path / "corpus")
+    says(row, caught.value)
+
+
+# ---- a run's data
+
+CONFIG = """\
+name: toy
+tokenizer: {build_from: general, vocab_size: 100}
+models: {student: {num_hidden_layers: 1, hidden_size: 8, num_attention_heads: 2, max_position_embeddings: 64}}
+data:
+  tasks:
+    mine: {kind: classification, texts: [text], labels: [a, b], files: {train: [train.jsonl], dev: [dev.jsonl]}}
+    late: {kind: classification, texts: [text], labels: [a, b], files: {train: [late.jsonl], dev: [dev.jsonl]}}
+  corpora: {general: {files: [text.txt]}}
+stages:
+  - name: first
+    train: student
+    data: {tasks: [mine], max_length: 8}
+    objective: {hard: {}}
+    optim: {max_steps: 1, batch_size: 2}
+    select: {every: 1}
+  - name: second
+    train: student@first
+    data: {tasks: [late], max_length: 8}
+    objective: {hard: {}}
+    optim: {max_steps: 1, batch_size: 2}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunConfig:
+    (tmp_path / "run.yaml").write_text(CONFIG, encoding="utf-8")
+    (tmp_path / "train.jsonl").write_bytes(lines(*({"text": text, "label": "a"} for text in "今天气")))
+    (tmp_path / "late.jsonl").write_bytes(lines({"text": "好", "label": "b"}))
+    (tmp_path / "dev.jsonl").write_bytes(lines(*({"text": text, "label": "b"} for text in "天天很")))
+    (tmp_path / "text.txt").write_text("今天天气很好\n", encoding="utf-8")
+    return load_config(tmp_path / "run.yaml", [f"data.root={tmp_path}", f"output_dir={tmp_path}/run"])
+
+
+def check(run: RunConfig) -> None:
+    specs = run_tasks(run)
+    check_data(run)
+    root = Path(run.data.root)
+    check_run(run, cache(lambda task, *key: read_split(specs[task], root, *key).examples), lambda: TOKENIZER)
+
+
+def test_missing_files(run: RunConfig, tmp_path: Path, says) -> None:
+    for row, file in (("D24", "text.txt"), ("D1", "dev.jsonl")):
+        (tmp_path / file).unlink()
+        with pytest.raises(InputError) as caught:
+            check(run)
+        says(row, caught.value)
+
+
+def test_an_absolute_pattern(run: RunConfig, tmp_path: Path, says) -> None:
+    general = dataclasses.replace(run.data.corpora["general"], files=("/x/*.txt",))
+    with pytest.raises(InputError) as caught:
+        check(dataclasses.replace(run, data=dataclasses.replace(run.data, corpora={"general": general})))
+    says("D27", caught.value)
+
+
+def test_dev_examples_in_train(run: RunConfig, says, caplog: pytest.LogCaptureFixture) -> None:
+    check(run)
+    says("D15", caplog.text)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_a_fault_of_the_last_stage_is_found_before_the_first_trains(run: RunConfig, tmp_path: Path, says) -> None:
+    with (tmp_path / "late.jsonl").open("ab") as file:
+        file.write(lines({"text": "好", "label": "c"}))
+    with pytest.raises(InputError) as caught:
+        run_pipeline(run)
+    says("D29", caught.value)
+    assert not (tmp_path / "run" / "stages").exists()

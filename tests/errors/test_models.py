@@ -1,0 +1,289 @@
+"""The rows M of docs/errors.md: weights and vocabularies, above all those of strangers."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import paddle
+import pytest
+from paddlenlp import transformers
+from safetensors.numpy import load_file, save_file
+
+from ernie_tiny.config import load_config
+from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
+from ernie_tiny.errors import InputError
+from ernie_tiny.models.backbone import build_encoder, copy_layers, load_encoder
+from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel, save_model
+from ernie_tiny.models.weights import read_weights
+from ernie_tiny.training.preflight import check_heads, check_vocabularies
+from ernie_tiny.training.workspace import Workspace
+
+SHAPE = {
+    "num_hidden_layers": 1,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": 40,
+    "max_position_embeddings": 24,
+    "type_vocab_size": 2,
+}
+SAFE, PICKLED = "model.safetensors", "model_state.pdparams"
+
+
+class Stranger:
+    """Unpickled, it would leave a file named `ran` in the current folder."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, ("touch ran",)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    build_encoder("ernie", SHAPE).save_pretrained(str(tmp_path / "saved"), safe_serialization=True)
+    return tmp_path / "saved"
+
+
+def refused(pretrained: object) -> InputError:
+    with pytest.raises(InputError) as caught:
+        load_encoder(str(pretrained))
+    assert not Path("ran").exists()
+    return caught.value
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, **changes}), encoding="utf-8")
+
+
+def cut_off(folder: Path, name: str) -> None:
+    content = (folder / SAFE).read_bytes()
+    if name == PICKLED:
+        content = pickle.dumps(load_file(folder / SAFE), 4)
+        (folder / SAFE).unlink()
+    (folder / name).write_bytes(content[:1000])
+
+
+def write_pickle(folder: Path, content: Any, name: str = PICKLED) -> None:
+    (folder / SAFE).unlink()
+    (folder / name).write_bytes(pickle.dumps(content, 4))
+
+
+BREAK: dict[str, Callable[[Path], object]] = {
+    "M1": lambda folder: (folder / "config.json").unlink(),
+    "M2": lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"),
+    "M3": lambda folder: (folder / SAFE).unlink(),
+    "M4": lambda folder: cut_off(folder, SAFE),
+    "M5": lambda folder: cut_off(folder, PICKLED),
+    "M6": lambda folder: write_pickle(folder, {"a": Stranger()}),
+    "M7": lambda folder: write_pickle(folder, {"epoch": 3}),
+    "M8": lambda folder: write_pickle(folder, {"a": Stranger()}, SAFE),
+    "M9": lambda folder: save_file({"a": np.ones(1)}, folder / SAFE, {"format": "pt"}),
+    "M10": lambda folder: change_config(folder, hidden_size=32),
+    "M11": lambda folder: change_config(folder, num_hidden_layers=2),
+    "M12": lambda folder: save_file({"gpt.a": np.ones(1), "gpt.b": np.ones(1)}, folder / SAFE),
+}
+
+
+@pytest.mark.parametrize("row", BREAK)
+def test_a_folder(row: str, folder: Path, says) -> None:
+    BREAK[row](folder)
+    says(row, refused(folder))
+
+
+def test_an_encoder_of_another_build(folder: Path, says) -> None:
+    shape = {name: SHAPE[name] for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")}
+    network = transformers.GPTModel(transformers.GPTConfig(**shape, intermediate_size=32))
+    network.save_pretrained(str(folder), safe_serialization=True)
+    says("M13", refused(folder))
+
+
+# ---- pickles
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("wrap", [lambda it: it, lambda it: {"a": it}, lambda it: {"a": [it]}, lambda it: {it: 1}])
+def test_nothing_of_a_strangers_pickle_is_run(wrap: Callable, protocol: int, folder: Path) -> None:
+    (folder / PICKLED).write_bytes(pickle.dumps(wrap(Stranger()), protocol))
+    with pytest.raises(InputError, match=r"asks for posix\.system"):
+        read_weights(folder / PICKLED)
+    assert not Path("ran").exists()
+
+
+def test_what_follows_the_first_pickle_is_not_read(folder: Path) -> None:
+    (folder / PICKLED).write_bytes(pickle.dumps({"a": np.ones(2)}, 4) + pickle.dumps(Stranger()))
+    assert list(read_weights(folder / PICKLED)) == ["a"]
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"\x80\x04cnumpy\nload\n(X\x01\x00\x00\x00atR.",
+        b"\x80\x04cnumpy.core.multiarray\nfromfile\n.",
+        b"\x80\x04cbuiltins\neval\n(X\x01\x00\x00\x001tR.",
+        b"(ios\nsystem\n.",
+        b"\x80\x02\x82\x01.",
+    ],
+)
+def test_no_other_function_can_be_named(program: bytes, folder: Path) -> None:
+    (folder / PICKLED).write_bytes(program)
+    with pytest.raises(InputError):
+        read_weights(folder / PICKLED)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_what_paddle_saves_is_read(protocol: int, folder: Path) -> None:
+    layer = paddle.nn.Linear(3, 4)
+    values = {"float16": layer.weight.astype("float16"), "int64": paddle.arange(3), "scalar": paddle.ones([])}
+    for name, content in (("layer", layer.state_dict()), ("values", values)):
+        paddle.save(content, f"{name}.pdparams", protocol=protocol)
+        found, expected = read_weights(Path(f"{name}.pdparams")), {k: v.numpy() for k, v in content.items()}
+        assert found.keys() == expected.keys()
+        assert all(np.array_equal(found[k], expected[k]) and found[k].dtype == expected[k].dtype for k in found)
+
+
+def test_columns_first_and_both_orders_of_bytes_are_read(folder: Path) -> None:
+    arrays = {"columns": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "big": np.arange(3, dtype=">f4")}
+    Path("a.pdparams").write_bytes(pickle.dumps(arrays, 4))
+    assert all(np.array_equal(value, arrays[name]) for name, value in read_weights(Path("a.pdparams")).items())
+
+
+def test_arrays_that_paddle_cut_up_are_joined(folder: Path) -> None:
+    parts = {"w@@.0": np.arange(4.0), "w@@.1": np.arange(4.0, 6.0)}
+    information = {"w": {"OriginShape": (2, 3), "slices": list(parts)}}
+    Path("a.pdparams").write_bytes(pickle.dumps({**parts, "UnpackBigParamInfor@@": information}, 2))
+    assert np.array_equal(read_weights(Path("a.pdparams"))["w"], np.arange(6.0).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    "array", [np.array([Path()], object), np.array(["a"]), np.zeros(1, "f4,i4"), np.zeros(1, "M8[s]")]
+)
+def test_arrays_of_anything_but_numbers_are_refused(array: np.ndarray, folder: Path) -> None:
+    Path("a.pdparams").write_bytes(pickle.dumps({"a": array}, 4))
+    with pytest.raises(InputError):
+        read_weights(Path("a.pdparams"))
+
+
+def test_safetensors_are_read_where_both_are_there(folder: Path) -> None:
+    expected = load_encoder(str(folder)).state_dict()
+    (folder / PICKLED).write_bytes(pickle.dumps({"a": Stranger()}))
+    found = load_encoder(str(folder)).state_dict()
+    assert all(np.array_equal(found[name].numpy(), value.numpy()) for name, value in expected.items())
+    assert not Path("ran").exists()
+
+
+def test_an_encoder_in_a_pickle_is_read_and_not_by_paddle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paddle, "load", None)
+    expected = load_file(folder / SAFE)
+    write_pickle(folder, {f"ernie.{name}": value for name, value in expected.items()})
+    found = load_encoder(str(folder)).state_dict()
+    assert all(np.array_equal(found[name].numpy(), value) for name, value in expected.items())
+
+
+# ---- by name
+
+
+def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("socket.getaddrinfo", _no_network)
+    says("M14", refused("ernie-9.9-huge-zh"))
+
+
+def _no_network(*_arguments: Any, **_options: Any) -> None:
+    raise OSError("there is no network in this test")
+
+
+def test_a_fetched_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says) -> None:
+    monkeypatch.chdir(tmp_path)
+    fetched = tmp_path / PICKLED
+    fetched.write_bytes(pickle.dumps({"a": Stranger()}))
+    asked = []
+
+    def fetch(name: str, addresses: list[str]) -> str:
+        asked.append((name, addresses))
+        return str(fetched)
+
+    monkeypatch.setattr("ernie_tiny.models.backbone.resolve_file_path", fetch)
+    says("M22", refused("ernie-3.0-nano-zh"))
+    ((name, addresses),) = asked
+    assert name == "ernie-3.0-nano-zh" and addresses[0].endswith("ernie_3.0_nano_zh.pdparams")
+
+
+# ---- vocabularies and labels
+
+CONFIG = """\
+name: toy
+tokenizer: {vocab: VOCABULARY}
+models: {teacher: {pretrained: FOLDER}}
+data:
+  tasks:
+    mine: {kind: classification, texts: [text], labels: [a, b], max_length: 8, files: {train: [a], dev: [a]}}
+stages:
+  - name: first
+    train: teacher
+    data: {tasks: [mine]}
+    objective: {hard: {}}
+    optim: {max_steps: 1, batch_size: 2}
+"""
+TOKENS = [*SPECIAL_TOKENS, *(chr(ord("一") + number) for number in range(35))]
+
+
+def run_with(folder: Path, tokens: list[str]) -> Any:
+    vocabulary = folder.parent / "vocabulary"
+    Tokenizer(tokens).save(vocabulary)
+    text = CONFIG.replace("FOLDER", str(folder)).replace("VOCABULARY", str(vocabulary))
+    (folder.parent / "run.yaml").write_text(text, encoding="utf-8")
+    return load_config(folder.parent / "run.yaml", [f"output_dir={folder.parent}/run"])
+
+
+def test_fewer_embeddings_than_tokens(folder: Path, says) -> None:
+    run = run_with(folder, [*TOKENS, *"甲乙丙丁"])
+    with pytest.raises(InputError) as caught:
+        Workspace(run).model("teacher")
+    says("M15", caught.value)
+
+
+def test_another_vocabulary(folder: Path, says) -> None:
+    run = run_with(folder, [*TOKENS[:5], "今", *TOKENS[6:]])
+    Tokenizer([*TOKENS[:5], "旧", *TOKENS[6:]]).save(folder)
+    with pytest.raises(InputError) as caught:
+        check_vocabularies(run, load_tokenizer(folder.parent / "vocabulary"))
+    says("M16", caught.value)
+    shutil.copy(folder.parent / "vocabulary" / "vocab.txt", folder)
+    check_vocabularies(run, load_tokenizer(folder.parent / "vocabulary"))
+
+
+@pytest.mark.parametrize(
+    ("row", "text"), [("M17", "[UNK]\n[CLS]\n[SEP]\n"), ("M18", "[PAD]\t0\n今\t1\n天\t7\n")]
+)
+def test_a_broken_vocabulary(row: str, text: str, tmp_path: Path, says) -> None:
+    (tmp_path / "vocab.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load_tokenizer(tmp_path)
+    says(row, caught.value)
+
+
+def test_heads(folder: Path, says) -> None:
+    model = MultiTaskModel(build_encoder("ernie", SHAPE), [HeadSpec("mine", "classification", ("b", "a"))])
+    save_model(model, folder)
+    run = run_with(folder, TOKENS)
+    with pytest.raises(InputError) as caught:
+        check_heads(run)
+    says("M19", caught.value)
+    (folder / "heads.json").write_text('{"heads": 3}', encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        check_heads(run)
+    says("M20", caught.value)
+
+
+def test_layers_of_another_width(says) -> None:
+    with pytest.raises(InputError) as caught:
+        copy_layers(build_encoder("ernie", SHAPE), build_encoder("ernie", {**SHAPE, "hidden_size": 32}), [0])
+    says("M21", caught.value)

@@ -1,0 +1,45 @@
+"""Every row of docs/errors.md has a test, and every test of an error has a row."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# Rows whose tests stand where the code's own tests do.
+ELSEWHERE: Mapping[str, str] = {
+    "S17": "tests/distributed/test_processes.py::test_a_killed_process_ends_the_others",
+    "F11": "tests/training/test_checkpoint.py::test_damaged_checkpoints_are_passed_over_and_named",
+    "N3": "tests/deploy/test_export.py::test_the_gate_refuses_an_export_of_other_weights",
+}
+
+
+def ids_in_tests() -> Iterator[str]:
+    """The ids that stand as texts of their own in the tests of this folder."""
+    for path in Path(__file__).parent.glob("test_*.py"):
+        if path.name != Path(__file__).name:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and re.fullmatch(r"[A-Z]\d+", str(node.value)):
+                    yield str(node.value)
+
+
+def test_rows_and_tests_are_the_same(rows: Mapping[str, str]) -> None:
+    found = list(ids_in_tests())
+    assert sorted(found) == sorted(set(found)), "an id stands in two tests"
+    assert set(found) | set(ELSEWHERE) == set(rows)
+    assert not set(found) & set(ELSEWHERE)
+
+
+def test_the_rows_of_an_area_are_numbered_without_a_gap(rows: Mapping[str, str]) -> None:
+    for area in {row[0] for row in rows}:
+        numbers = [int(row[1:]) for row in rows if row[0] == area]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_tests_elsewhere_exist() -> None:
+    for place in ELSEWHERE.values():
+        path, _, name = place.partition("::")
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, place

@@ -1,0 +1,334 @@
+"""Whatever a file, an override or a question holds: what comes out is a valid value or an InputError.
+
+`make test` runs a few examples of each, always the same; `make fuzz` goes on with new ones (FUZZ_SECONDS, 600 by
+default).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from ernie_tiny.config import RunConfig, load_config, to_yaml
+from ernie_tiny.data.download import unpack
+from ernie_tiny.data.features import featurise
+from ernie_tiny.data.inputs import read_inputs
+from ernie_tiny.data.reader import read_split
+from ernie_tiny.data.task import HEAD_OF_KIND, Example, TaskSpec
+from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
+from ernie_tiny.errors import InputError
+from ernie_tiny.models.weights import read_weights
+from ernie_tiny.training.preflight import check_lengths
+from ernie_tiny.training.tasks import run_tasks
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.yaml"))
+RUNS = [path for path in CONFIGS if "_base_" not in path]
+EXAMPLES: Optional[str] = os.environ.get("FUZZ_EXAMPLES")
+TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *"今天天气很好我们去公园看花"])
+
+fuzz = settings(
+    max_examples=int(EXAMPLES or 40),
+    derandomize=EXAMPLES is None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+# ---- what is put into files
+
+PIECES = [
+    *(b"\x00", b"\xef\xbb\xbf", b"\n", b"\r", b"\t", b" ", b",", b":", b'"', b"'", b"\\", b"#", b"@"),
+    *(b"&a ", b"*a"),
+    *(b"[", b"]", b"{", b"}", b"- ", b"? ", b"| ", b"!!python/object:os.system ", b"<<: ", b"---\n", b"\\ud83d"),
+    *("\u2028".encode(), "\ufeff".encode(), "𝄞".encode(), "天".encode("gb18030"), b"#idiom000001#"),
+    *(b"null", b"true", b"~", b"NaN", b"-1", b"0", b"1e999", b"010", b"1:30", b"2020-01-01", b"9" * 5000, b"[" * 5000),
+]  # fmt: skip
+NAMES = st.sampled_from(
+    ["", "student", "student@", "student@distil", "@x", "teacher", "teacher@enhance", "ernie", "bilstm", "general"]
+    + ["tnews", "ocnli", "cmrc2018", "c3", "uniform", "explicit", "-1", "1e3", "0:1", "a.b", "../x", "/", "*", "."]
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.integers(-3, 3),
+    st.floats(),
+    st.text(max_size=8),
+    NAMES,
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn, original: bytes) -> bytes:
+    """The bytes with one to four words or pieces put in, cut out, repeated or written over."""
+    words = [match.span() for match in re.finditer(rb"\w+(?:[@.-]\w+)*", original)] or [(0, 0)]
+    content = original
+    for _ in range(draw(st.integers(1, 4))):
+        start, end = draw(st.sampled_from(words)) if draw(st.booleans()) else (draw(st.integers(0, len(content))),) * 2
+        other = slice(*draw(st.sampled_from(words)))
+        piece = draw(st.sampled_from([b"", original[other], original[other]]) | st.sampled_from(PIECES))
+        if not draw(st.integers(0, 19)):
+            piece = draw(st.binary(max_size=6))
+        content = content[:start] + piece + draw(st.sampled_from([0, 0, 1, 2])) * content[start:end] + content[end:]
+    return content
+
+
+def changed(draw: st.DrawFn, value: Any) -> Any:
+    """The value with a part of it replaced, renamed or taken out."""
+    if isinstance(value, dict) and value and draw(st.integers(0, 29)):
+        key = draw(st.sampled_from(sorted(value, key=str)))
+        rest = {name: item for name, item in value.items() if name != key}
+        how = draw(st.integers(0, 9))
+        if how == 0:
+            return rest
+        return {**rest, (draw(st.text(max_size=6)) if how == 1 else key): changed(draw, value[key])}
+    if isinstance(value, list) and value and draw(st.integers(0, 29)):
+        index = draw(st.integers(0, len(value) - 1))
+        middle = draw(st.sampled_from([[], [value[index]] * 2, None, None, None]))
+        return value[:index] + ([changed(draw, value[index])] if middle is None else middle) + value[index + 1 :]
+    kinds = {bool: st.booleans(), int: st.integers(-1, 100), float: st.floats(0, 1), str: NAMES}
+    return draw(VALUES | kinds.get(type(value), VALUES))
+
+
+# ---- configs and overrides
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fuzz")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    return folder
+
+
+def check_config(path: Path, overrides: Sequence[str] = ()) -> None:
+    with suppress(InputError):
+        run = load_config(path, overrides)
+        assert isinstance(run, RunConfig)
+        run_tasks(run)
+        check_lengths(run)
+        merged = path.with_name("merged.yaml")
+        merged.write_text(to_yaml(run), encoding="utf-8")
+        assert to_yaml(load_config(merged)) == to_yaml(run)
+
+
+@fuzz
+@given(data=st.data())
+def test_config_text(folder: Path, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(CONFIGS))
+    original = (ROOT / path).read_bytes()
+    (folder / path).write_bytes(data.draw(damaged(original)))
+    try:
+        check_config(folder / (path if path in RUNS else data.draw(st.sampled_from(RUNS))))
+    finally:
+        (folder / path).write_bytes(original)
+
+
+@fuzz
+@given(data=st.data())
+def test_config_values(folder: Path, data: st.DataObject) -> None:
+    content = yaml.safe_load(to_yaml(load_config(ROOT / data.draw(st.sampled_from(RUNS)))))
+    for _ in range(data.draw(st.integers(1, 2))):
+        content = changed(data.draw, content)
+    file = folder / "values.yaml"
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    check_config(file)
+
+
+def keys_of(value: Any, prefix: str = "") -> list[str]:
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [prefix, *(key for name, item in children for key in keys_of(item, f"{prefix}.{name}".lstrip(".")))]
+
+
+@fuzz
+@given(data=st.data())
+def test_overrides(folder: Path, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(RUNS))
+    keys = keys_of(yaml.safe_load(to_yaml(load_config(ROOT / path))))
+    overrides = []
+    for _ in range(data.draw(st.integers(1, 3))):
+        key = data.draw(st.sampled_from(keys))
+        ending = data.draw(st.sampled_from(["="] * 8 + [".x=", ".0=", ".=", "", "x"]))
+        overrides.append(key + ending + data.draw(NAMES | VALUES.map(json.dumps) | st.text(max_size=12)))
+    check_config(folder / path, overrides)
+
+
+# ---- data files
+
+FLAT = {
+    "classification": {"text": "今天很好", "label": "0", "id": 1},
+    "pair": {"a": "今天", "b": "天气很好", "label": "1", "id": 2},
+    "keywords": {"a": ["花", "公园"], "b": "看花", "label": "0"},
+    "coreference": {
+        "text": "我们去公园看花",
+        "label": "1",
+        "target": {"span1_text": "我们", "span1_index": 0, "span2_text": "花", "span2_index": 6},
+    },
+    "regression": {"a": "今天", "b": "好", "label": 2.5},
+}
+CHOICE = [[["今天天气很好"], [{"question": "天气?", "choice": ["好", "不好"], "answer": "好"}], "1"]]
+READING = {
+    "data": [
+        {
+            "paragraphs": [
+                {
+                    "context": "今天天气很好我们去公园",
+                    "qas": [{"id": "Q", "question": "天气?", "answers": [{"text": "很好", "answer_start": 4}]}],
+                }
+            ]
+        }
+    ]
+}
+CLOZE = {"content": ["今天#idiom000001#好"], "candidates": ["天气", "公园"]}
+
+
+def spec_of(kind: str, file_format: str = "jsonl") -> TaskSpec:
+    texts = {"classification": ("text",), "coreference": ("text",)}.get(kind, ("a", "b"))
+    return TaskSpec(
+        name="toy",
+        kind=kind,
+        files={"train": ("a", "b") if kind == "cloze" else ("a",), "test": ("a",)},
+        texts=texts if kind in FLAT else (),
+        labels=("0", "1") if HEAD_OF_KIND[kind] == "classification" else (),
+        file_format=file_format,
+        max_length=24,
+    )
+
+
+def table(record: dict[str, Any], separator: str) -> bytes:
+    rows = [list(record), *[list(record.values())] * 2]
+    return "\n".join(separator.join(map(str, row)) for row in rows).encode()
+
+
+def file_of(kind: str, value: Any) -> bytes:
+    text = json.dumps(value, ensure_ascii=False)
+    return (f"{text}\n{text}\n" if kind in FLAT or kind == "cloze" else text).encode()
+
+
+def original_of(kind: str) -> Any:
+    return {**FLAT, "multiple_choice": CHOICE, "reading": READING, "cloze": CLOZE}[kind]
+
+
+def check_data(spec: TaskSpec, folder: Path, split: str) -> None:
+    with suppress(InputError):
+        check_examples(spec, read_split(spec, folder, split).examples)
+
+
+def check_examples(spec: TaskSpec, examples: Sequence[Example]) -> None:
+    assert examples and all(isinstance(example, Example) for example in examples)
+    for example in examples:
+        "".join([example.id, *example.texts, *example.candidates]).encode()  # can be written to a file again
+    features = featurise(spec, examples, TOKENIZER, spec.max_length)
+    assert all(len(ids) <= spec.max_length for feature in features for ids, _ in feature.sequences)
+
+
+@fuzz
+@given(data=st.data(), kind=st.sampled_from(sorted(HEAD_OF_KIND)), split=st.sampled_from(["train", "test"]))
+def test_data_bytes(folder: Path, data: st.DataObject, kind: str, split: str) -> None:
+    file_format = data.draw(st.sampled_from(["jsonl", "tsv", "csv"])) if kind in ("classification", "pair") else "jsonl"
+    content = file_of(kind, original_of(kind))
+    if file_format != "jsonl":
+        content = table(original_of(kind), "\t" if file_format == "tsv" else ",")
+    (folder / "a").write_bytes(data.draw(damaged(content)))
+    (folder / "b").write_bytes(data.draw(damaged(b'{"#idiom000001#": 1}') | st.just(b'{"#idiom000001#": 1}')))
+    check_data(spec_of(kind, file_format), folder, split)
+
+
+@fuzz
+@given(data=st.data(), kind=st.sampled_from(sorted(HEAD_OF_KIND)), split=st.sampled_from(["train", "test"]))
+def test_data_values(folder: Path, data: st.DataObject, kind: str, split: str) -> None:
+    (folder / "a").write_bytes(json.dumps(changed(data.draw, original_of(kind))).encode())
+    (folder / "b").write_bytes(json.dumps(changed(data.draw, {"#idiom000001#": 1})).encode())
+    check_data(spec_of(kind), folder, split)
+
+
+@fuzz
+@given(data=st.data(), kind=st.sampled_from(sorted(HEAD_OF_KIND)))
+def test_questions_to_a_deployed_model(folder: Path, data: st.DataObject, kind: str) -> None:
+    asked = {"context": "今天天气", "question": "好?", "choice": ["好", "不好"]}
+    record = asked if kind in ("multiple_choice", "reading") else original_of(kind)
+    (folder / "a").write_bytes(
+        data.draw(damaged(file_of("pair", record)))
+        if data.draw(st.booleans())
+        else json.dumps(changed(data.draw, record)).encode()
+    )
+    with suppress(InputError):
+        check_examples(spec_of(kind), read_inputs(spec_of(kind), folder / "a"))
+
+
+# ---- vocabularies, weights, archives
+
+
+@fuzz
+@given(data=st.data())
+def test_vocabularies(folder: Path, data: st.DataObject) -> None:
+    place = folder / "vocabulary"
+    shutil.rmtree(place, ignore_errors=True)
+    TOKENIZER.save(place)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        if data.draw(st.booleans()):
+            (place / name).write_bytes(data.draw(damaged((place / name).read_bytes())))
+    with suppress(InputError):
+        load_tokenizer(place).encode("今天 [MASK] 好")
+
+
+ARRAYS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(2, np.int64)}
+
+
+@fuzz
+@given(data=st.data(), protocol=st.integers(2, 4))
+def test_pdparams(folder: Path, data: st.DataObject, protocol: int) -> None:
+    check_weights(folder / "a.pdparams", data.draw(damaged(pickle.dumps(ARRAYS, protocol))))
+
+
+@fuzz
+@given(data=st.data())
+def test_safetensors(folder: Path, data: st.DataObject) -> None:
+    check_weights(folder / "a.safetensors", data.draw(damaged(save(ARRAYS))))
+
+
+def check_weights(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with suppress(InputError):
+        assert all(isinstance(value, np.ndarray) and value.dtype != object for value in read_weights(file).values())
+
+
+LETTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
+MEMBERS = ["a/b.json", "../x", "/x", "c\\..\\..\\x", "a", "a/train.json/b", "C:x"]
+
+
+@fuzz
+@given(data=st.data(), name=st.sampled_from(MEMBERS) | st.text(LETTERS, min_size=1, max_size=12))
+def test_archives(folder: Path, data: st.DataObject, name: str) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a/train.json", "{}\n")
+        archive.writestr(name, "{}\n")
+    source, target = folder / "archive.zip", folder / "unpacked" / "task"
+    source.write_bytes(buffer.getvalue() if data.draw(st.booleans()) else data.draw(damaged(buffer.getvalue())))
+    shutil.rmtree(target.parent, ignore_errors=True)
+    before = set(folder.iterdir())
+    with suppress(InputError):
+        unpack(source, target)
+    assert {path for path in target.parent.iterdir() if path != target} == set()
+    assert set(folder.iterdir()) - before <= {target.parent}
