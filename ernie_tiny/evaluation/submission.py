@@ -1,0 +1,97 @@
+"""CLUE's leaderboard bundle: a zip with one file for each test split at its top.
+
+The site's own example cannot be fetched without it, so the form is that of three independent writers: CLUE's TensorFlow
+baseline (baselines/models/bert/run_classifier.py), its PaddleNLP baseline (baselines/paddlenlp) and
+bojone/CLUE-bert4keras. They disagree on ids: a record's own id is written here, as a number.
+
+- classification: {"id": 0, "label": "neutral"} a line, in the order of the test file; a label goes by its name
+- multiple choice: the same, the label the index of the choice
+- reading, cloze: one object of all answers, question id to text, blank to the index of its candidate
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Union
+
+from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.reader import read_split
+from ernie_tiny.data.task import Example, Prediction, TaskSpec
+from ernie_tiny.errors import InputError, offer
+
+BOARDS = ("test", "test1.0")  # the test splits of CLUE 1.1 and of CLUE 1.0
+
+
+def split_of(spec: TaskSpec, board: str) -> str:
+    """The test split of the task that a board scores; both score the same one of most tasks."""
+    return board if board in spec.submission else next(iter(spec.submission))
+
+
+def is_one_object(spec: TaskSpec) -> bool:
+    """Whether the task's file is one JSON object, and not a line for each example."""
+    return spec.kind in ("reading", "cloze")
+
+
+def read_questions(spec: TaskSpec, root: Path, split: str) -> tuple[Example, ...]:
+    """Every example of a test split in file order; labels that the file may have are not looked at.
+
+    Raises:
+        InputError: Those of read_split.
+    """
+    return read_split(dataclasses.replace(spec, label_field="", drop_labels=()), root, split).examples
+
+
+def write_submission(predictions: Mapping[str, Mapping[str, Sequence[Prediction]]], target: Path) -> None:
+    """Writes the zip; the same predictions give the same bytes.
+
+    Args:
+        predictions: Task to test split to the answers to all of its examples, in the order of the test file.
+    Raises:
+        InputError: A name is no task or test split of CLUE; an id or an answer is none of the task's.
+    """
+    contents: dict[str, str] = {}
+    for task, splits in predictions.items():
+        if task not in CLUE:
+            raise InputError(f"{task!r} is no task of CLUE's leaderboard. {offer(task, CLUE)}")
+        files = CLUE[task].submission
+        for split, answers in splits.items():
+            if split not in files:
+                raise InputError(f"{task} has no test split {split!r}. {offer(split, files)}")
+            contents[files[split]] = _content(CLUE[task], answers)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    with zipfile.ZipFile(partial, "w") as archive:
+        for name, content in contents.items():
+            member = zipfile.ZipInfo(name)  # of a fixed date
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, content.encode("utf-8"), zipfile.ZIP_DEFLATED)
+    os.replace(partial, target)
+
+
+def _content(spec: TaskSpec, predictions: Sequence[Prediction]) -> str:
+    answers = {prediction.id: _answer(spec, prediction) for prediction in predictions}
+    if is_one_object(spec):
+        return json.dumps(answers, ensure_ascii=False, indent=1) + "\n"
+    records = ({"id": _number(spec, name), "label": answer} for name, answer in answers.items())
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def _number(spec: TaskSpec, name: str) -> int:
+    if not name.isdecimal():
+        raise InputError(f"{spec.name}: the id {name!r} is no whole number, as all of its test files have. Are the "
+                         "files CLUE's? tools/download_clue.py fetches them.")
+    return int(name)
+
+
+def _answer(spec: TaskSpec, prediction: Prediction) -> Union[str, int]:
+    if spec.head == "choice":
+        return int(prediction.answer)
+    if spec.head == "classification" and prediction.answer not in spec.labels:
+        raise InputError(f"{spec.name}: example {prediction.id} is answered {prediction.answer!r}. "
+                         f"{offer(prediction.answer, spec.labels)}")
+    return prediction.answer

@@ -1,0 +1,133 @@
+"""Trained models, in run folders or exported, answering the test splits of CLUE's leaderboard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Callable, Optional
+
+from ernie_tiny import processes
+from ernie_tiny.config.load import CONFIG_FILE, load_config
+from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.task import Example, Prediction, TaskSpec
+from ernie_tiny.deploy.predictor import TASK_FILE, Predictor, read_spec
+from ernie_tiny.errors import InputError, offer
+from ernie_tiny.evaluation.submission import read_questions, split_of, write_submission
+from ernie_tiny.training.conclude import answer_examples, trained_model, trained_tasks
+from ernie_tiny.training.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A trained model for one task.
+
+    Attributes:
+        name: model@stage, or the exported folder.
+        spec: The task as the model was trained for it.
+        answer: Loads the model and gives its predictions in the order of the examples.
+    """
+
+    name: str
+    spec: TaskSpec
+    answer: Callable[[Sequence[Example]], list[Prediction]]
+
+
+def submit(
+    folders: Sequence[Path],
+    root: Path,
+    target: Path,
+    boards: Sequence[str],
+    tasks: Optional[Sequence[str]] = None,
+    reference: Optional[str] = None,
+    threads: int = 0,
+) -> Iterator[str]:
+    """Writes the bundle; yields a line for each test split: by what it was answered, or why it is left out.
+
+    Args:
+        folders: Run folders and folders of exported models.
+        root: The data root; the files of the test splits are read as CLUE has them.
+        boards: Of BOARDS.
+        tasks: Of CLUE; all by default.
+        reference: model@stage of the run folders; by default their report's student, or what they export.
+        threads: Of an exported model; 0 takes every core.
+    Raises:
+        InputError: A folder holds no model, two answer one task, one answers with other labels than the board has,
+            or no test split can be answered.
+    """
+    with processes.Connection():
+        specs = [_official(task) for task in tasks or CLUE]
+        solvers = _find_solvers(folders, reference, threads or os.cpu_count() or 1, specs)
+        predictions: dict[str, dict[str, list[Prediction]]] = {}
+        for spec in specs:
+            for split in dict.fromkeys(split_of(spec, board) for board in boards):
+                reason = _hindrance(spec, split, root, solvers.get(spec.name))
+                if reason is not None:
+                    yield f"{spec.submission[split]:<26} left out: {reason}"
+                    continue
+                solver = solvers[spec.name]
+                answers = solver.answer(read_questions(spec, root, split))
+                predictions.setdefault(spec.name, {})[split] = answers
+                yield f"{spec.submission[split]:<26} {len(answers):,} examples answered by {solver.name}"
+        if not predictions:
+            raise InputError("No test split can be answered, so nothing was written.")
+        if processes.is_main():
+            write_submission(predictions, target)
+
+
+def _official(task: str) -> TaskSpec:
+    if task not in CLUE:
+        raise InputError(f"--tasks {task}: is no task of CLUE's leaderboard. {offer(task, CLUE)}")
+    return CLUE[task]
+
+
+def _hindrance(spec: TaskSpec, split: str, root: Path, solver: Optional[Solver]) -> Optional[str]:
+    """Why a split cannot be answered; None if it can."""
+    if solver is None:
+        return f"no model answers {spec.name}"
+    absent = [root / file for file in spec.files[split] if not (root / file).is_file()]
+    return f"{absent[0]} is not there" if absent else None
+
+
+def _find_solvers(
+    folders: Sequence[Path], reference: Optional[str], threads: int, specs: Sequence[TaskSpec]
+) -> dict[str, Solver]:
+    """The folders' models for the tasks of these specs, by task; none is loaded yet."""
+    solvers: dict[str, Solver] = {}
+    officials = {spec.name: spec for spec in specs}
+    for folder in folders:
+        for solver in _solvers_in(folder, reference, threads):
+            official = officials.get(solver.spec.name)
+            if official is None:
+                continue
+            if official.name in solvers:
+                raise InputError(f"--models: {official.name} is answered by {solvers[official.name].name} and by "
+                                 f"{solver.name}. Give one of them.")
+            if set(solver.spec.labels) != set(official.labels) or solver.spec.head != official.head:
+                raise InputError(f"{solver.name}: answers {official.name} with the labels {list(solver.spec.labels)}, "
+                                 f"and the leaderboard has {list(official.labels)}. Leave it out, or name its task "
+                                 "otherwise.")
+            solvers[official.name] = solver
+    return solvers
+
+
+def _solvers_in(folder: Path, reference: Optional[str], threads: int) -> Iterator[Solver]:
+    if (folder / CONFIG_FILE).is_file():
+        run = load_config(folder / CONFIG_FILE, [f"output_dir={folder}"])
+        reference = reference or run.report.student or run.export.model
+        if reference is None:
+            raise InputError(f"{folder}: its config names no report.student and no export.model. Give --reference.")
+        workspace = Workspace(run)
+        for task in trained_tasks(workspace, reference):
+            yield Solver(reference, workspace.task(task), partial(_answer_of_run, workspace, reference, task))
+    elif (folder / TASK_FILE).is_file():
+        yield Solver(str(folder), read_spec(folder), lambda examples: Predictor(folder, threads).predict(examples))
+    else:
+        raise InputError(f"{folder}: is neither a run's folder (it has no {CONFIG_FILE}) nor an exported model (no "
+                         f"{TASK_FILE}).")
+
+
+def _answer_of_run(workspace: Workspace, reference: str, task: str, examples: Sequence[Example]) -> list[Prediction]:
+    return answer_examples(workspace, trained_model(workspace, reference, task), reference, task, examples)
