@@ -108,7 +108,7 @@ def prepare(device: str = "auto", threads: int = 0) -> None:
         raise InputError(f"device is {device!r}; valid are auto, cpu, gpu and gpu:<number>.")
     if device == "cpu" or installation.devices == 0:
         os.environ.setdefault("FLAGS_use_stride_kernel", "0")
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _count_cores() // _count_local_processes())))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() // _count_local_processes())))
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ.setdefault("GLOG_minloglevel", "1")  # Paddle's own warnings and errors stay
@@ -208,7 +208,7 @@ def _require_version_3(package: str, advice: str) -> str:
     return found
 
 
-def _count_cores() -> int:
+def count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

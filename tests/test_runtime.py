@@ -132,14 +132,14 @@ def prepared(monkeypatch):
 
 
 def test_prepare_shares_the_cores_between_local_processes(prepared, monkeypatch):
-    monkeypatch.setattr(runtime, "_count_cores", lambda: 12)
+    monkeypatch.setattr(runtime, "count_cores", lambda: 12)
     monkeypatch.setenv("PADDLE_LOCAL_SIZE", "4")
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "8")
     assert prepared("cpu") == "3"
 
 
 def test_prepare_gives_every_process_a_thread(prepared, monkeypatch):
-    monkeypatch.setattr(runtime, "_count_cores", lambda: 2)
+    monkeypatch.setattr(runtime, "count_cores", lambda: 2)
     monkeypatch.delenv("PADDLE_LOCAL_SIZE", raising=False)
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "8")
     assert prepared("cpu") == "1"

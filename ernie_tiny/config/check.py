@@ -22,6 +22,7 @@ ABOVE_ZERO = {
     *("learning_rate", "max_steps", "epochs", "batch_size", "max_tokens", "accumulate"),
     *("logging_steps", "keep_checkpoints", "batch_tokens", "parity_examples", "tolerance"),
 }
+RESERVED_TITLES = ("teacher", "student", "baseline", "majority")  # of rows of a report
 
 
 def check(run: RunConfig, fault: Fault) -> RunConfig:
@@ -226,8 +227,8 @@ def _check_stage_data(run: RunConfig, stage: StageConfig, key: str, fault: Fault
         where = f"{key}.task_settings.{task}"
         if not stage.per_task:
             raise fault(where, "is for a stage that runs per task; set per_task: true.")
-        if task not in data.tasks:
-            raise fault(where, f"is no task of the stage. {offer(task, data.tasks)}")
+        if not 0 <= (settings.warmup_ratio or 0) <= 1:
+            raise fault(f"{where}.warmup_ratio", f"= {settings.warmup_ratio}: must lie between 0 and 1.")
         for name in ("epochs", "batch_size"):
             if getattr(settings, name) is not None and getattr(stage.optim, name) is None:
                 raise fault(f"{where}.{name}", f"cannot be given: the stage's optim sets no {name}.")
@@ -250,10 +251,20 @@ def _check_optim(stage: StageConfig, key: str, fault: Fault) -> None:
 
 
 def _check_results(run: RunConfig, skipped: list[str], fault: Fault) -> None:
-    for side in ("teacher", "student", "baseline"):
-        reference = getattr(run.report, side)
-        if reference is not None:
-            _check_final(run, reference, f"report.{side}", run.report.tasks, skipped, fault)
+    for title in run.report.others:
+        if title in RESERVED_TITLES or not title or title.startswith(".") or "/" in title:
+            raise fault(f"report.others.{title}", f"is no title: it names a row and a folder. It may not be one of "
+                        f"{', '.join(RESERVED_TITLES)}, be empty, begin with '.' or hold '/'.")
+    compared = {
+        f"report.{role}" if role in RESERVED_TITLES else f"report.others.{role}": reference
+        for role, reference in run.report.models.items()
+    }
+    for key, reference in compared.items():
+        _check_final(run, reference, key, run.report.tasks, skipped, fault)
+    if run.report.first is not None and not run.report.tasks:
+        tasks = run.stage(str(split_reference(run.report.first)[1])).data.tasks
+        for key, reference in compared.items():
+            _check_final(run, reference, key, tasks, skipped, fault)
     if run.export.model is not None:
         _check_final(run, run.export.model, "export.model", run.export.tasks, skipped, fault)
 

@@ -19,9 +19,10 @@ class RuntimeConfig:
     threads: int = 0  # CPU threads; 0 takes every core
     precision: str = "float32"  # float32, float16 or bfloat16 (the last two on a GPU)
     logging_steps: int = 20
-    save_steps: int = 200  # optimizer steps between checkpoints within a stage; 0 keeps none
+    save_steps: int = 200  # optimizer steps between checkpoints within a stage; 0 writes none but on SIGTERM
     keep_checkpoints: int = 2
     visualdl: bool = True
+    histograms: bool = False  # of weights and gradients, in VisualDL, at every logging step
 
 
 @dataclass(frozen=True)
@@ -297,7 +298,8 @@ class StageConfig:
 
     def of_task(self, task: Optional[str]) -> StageConfig:
         """The stage with the settings of one task."""
-        given = {key: value for key, value in vars(self.task_settings.get(task or "", TaskSettings())).items() if value}
+        settings = self.task_settings.get(task or "", TaskSettings())
+        given = {key: value for key, value in vars(settings).items() if value is not None}
         data = replace(self.data, **{key: given.pop(key) for key in ("max_length", "examples") if key in given})
         return replace(self, data=data, optim=replace(self.optim, **given))
 
@@ -319,9 +321,21 @@ class ReportConfig:
     teacher: Optional[str] = None
     student: Optional[str] = None
     baseline: Optional[str] = None  # the same student without distillation
+    others: Mapping[str, Optional[str]] = field(default_factory=dict)  # further ones, such as ablations, by title
     tasks: tuple[str, ...] = ()  # by default those of the student's stage
     examples: Optional[int] = None  # take only the first so many dev examples of a task
     batch_tokens: int = 8192
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Role (of the others their title) to model@stage, in the order of the report's rows."""
+        roles = {"teacher": self.teacher, "student": self.student, "baseline": self.baseline, **self.others}
+        return {role: reference for role, reference in roles.items() if reference is not None}
+
+    @property
+    def first(self) -> Optional[str]:
+        """The model whose stage has the tasks that the report compares unless it names them."""
+        return self.student or next(iter(self.models.values()), None)
 
 
 @dataclass(frozen=True)

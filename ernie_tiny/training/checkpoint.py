@@ -11,22 +11,35 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
+
+from safetensors import SafetensorError
+
+from ernie_tiny.errors import InputError
 
 MANIFEST = "manifest.json"
-_NAME = re.compile(r"checkpoint-(\d+)$")
+CHECKPOINT, BEST = "checkpoint", "best"  # folders of a stage, each with its step behind a hyphen
+CHECKSUM = "checksum"  # key of a record
+SYSTEM_ERROR = re.compile(r"os error (\d+)")  # in what the Rust of safetensors says
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder to write into; when the block ends well it is synced and takes the place of `folder`."""
-    partial = folder.with_name(f".{folder.name}.partial")
+    """A temporary folder to write into; when the block ends well it is synced and takes the place of `folder`.
+
+    Otherwise it is removed: a full disk needs the room.
+    """
+    partial = _partial(folder)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    yield partial
-    checksums = {str(file.relative_to(partial)): _checksum(file) for file in _files(partial)}
-    write_text(partial / MANIFEST, json.dumps(checksums, indent=1))
+    try:
+        with errors_named(folder):
+            partial.mkdir(parents=True)
+            yield partial
+            seal(partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     replaced = folder.with_name(f".{folder.name}.replaced")
     shutil.rmtree(replaced, ignore_errors=True)
     if folder.exists():  # moved and not emptied: a kill may leave no folder, but never half of one
@@ -36,8 +49,30 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
+@contextmanager
+def errors_named(place: Path) -> Iterator[None]:
+    """Errors of the disk in this block name a place: `write` does not, and safetensors has an error of its own."""
+    try:
+        yield
+    except SafetensorError as error:
+        code = SYSTEM_ERROR.search(str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(place)) from error
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(place)
+        raise
+
+
+def seal(folder: Path) -> None:
+    """Syncs all files of a folder and writes their checksums beside them."""
+    checksums = {str(file.relative_to(folder)): _checksum(file, sync=True) for file in _files(folder)}
+    write_text(folder / MANIFEST, json.dumps(checksums, indent=1))
+
+
 def damage(folder: Path) -> Optional[str]:
-    """What is wrong with a folder that whole_folder wrote, or None when every byte is as written."""
+    """What is wrong with a folder that was sealed, or None when every byte is as written."""
     manifest = folder / MANIFEST
     if not manifest.is_file():
         return f"{MANIFEST} is missing"
@@ -53,62 +88,110 @@ def damage(folder: Path) -> Optional[str]:
     return None
 
 
-def checkpoint_folder(folder: Path, step: int) -> Path:
-    return folder / f"checkpoint-{step}"
+def require_whole(folder: Path, remedy: str) -> None:
+    """Raises an InputError with the remedy when a sealed folder is damaged."""
+    fault = damage(folder)
+    if fault is not None:
+        raise InputError(f"{folder}: is damaged: {fault}. {remedy}")
+
+
+def checkpoint_folder(folder: Path, step: int, name: str = CHECKPOINT) -> Path:
+    return folder / f"{name}-{step}"
 
 
 def latest_checkpoint(folder: Path) -> Optional[Path]:
     """The newest whole checkpoint below a folder; damaged ones are named in a warning and passed over."""
-    for checkpoint in reversed(_checkpoints(folder)):
+    found = checkpoints(folder)
+    for checkpoint in found:
         fault = damage(checkpoint)
         if fault is None:
             return checkpoint
-        logger.warning("%s is damaged (%s); the checkpoint before it is used.", checkpoint, fault)
+        left = "the checkpoint before it is used" if checkpoint != found[-1] else "none is left: the stage starts anew"
+        logger.warning("%s is damaged (%s); %s.", checkpoint, fault, left)
     return None
 
 
-def prune_checkpoints(folder: Path, keep: int, newest: Optional[int] = None) -> None:
+def prune_checkpoints(folder: Path, keep: int, newest: Optional[int] = None, name: str = CHECKPOINT) -> None:
     """Removes all but the newest `keep` checkpoints.
 
     Args:
         newest: The step of the checkpoint just written. What is there of later steps was damaged when the stage
             was resumed before it: it goes too, and does not count.
     """
-    found = _checkpoints(folder)
-    kept = [checkpoint for checkpoint in found if newest is None or _step(checkpoint) <= newest][-keep:]
+    found = checkpoints(folder, name)
+    kept = [checkpoint for checkpoint in found if newest is None or step_of(checkpoint) <= newest][:keep]
     for checkpoint in found:
-        if not keep or checkpoint not in kept:
+        if checkpoint not in kept:
             shutil.rmtree(checkpoint)
+
+
+def checkpoints(folder: Path, name: str = CHECKPOINT) -> list[Path]:
+    """The checkpoints below a folder, damaged ones too, the newest first."""
+    pattern = re.compile(rf"{name}-(\d+)$")
+    return sorted((path for path in folder.glob(f"{name}-*") if pattern.match(path.name)), key=step_of, reverse=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def write_record(path: Path, content: dict[str, Any]) -> None:
+    """Writes a JSON object with a checksum of its own."""
+    write_text(path, json.dumps({**content, CHECKSUM: _digest(content)}, ensure_ascii=False, indent=1))
+
+
+def read_record(path: Path, remedy: str) -> dict[str, Any]:
+    """The object that write_record wrote.
+
+    Raises:
+        InputError: it is damaged; the message ends with the remedy.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        checksum = content.pop(CHECKSUM, None)  # which earlier versions did not write
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: is damaged: it is no JSON object ({error}). {remedy}") from error
+    if checksum not in (None, _digest(content)):
+        raise InputError(f"{path}: is damaged: it has another {CHECKSUM} than when it was written. {remedy}")
+    return content
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file beside its place, syncs it and renames it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    _sync(partial)
+    partial = _partial(path)
+    try:
+        with errors_named(path):
+            partial.write_text(text, encoding="utf-8")
+            _sync(partial)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     os.replace(partial, path)
+    _sync(path.parent)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob("checkpoint-*") if _NAME.search(path.name)]
-    return sorted(found, key=_step)
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
+def _partial(path: Path) -> Path:
+    """Where a file or folder is written before it takes its place."""
+    return path.with_name(f".{path.name}.partial")
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    own = (folder / MANIFEST, _partial(folder / MANIFEST))  # a kill may have left the second
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path not in own)
 
 
-def _checksum(file: Path) -> str:
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _checksum(file: Path, sync: bool = False) -> str:
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
-    _sync(file)
+        if sync:
+            os.fsync(stream.fileno())
     return digest.hexdigest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 from operator import or_
-from typing import Optional
+from typing import Any, Optional
 
 import paddle
 from paddle import Tensor, nn
@@ -25,8 +25,8 @@ class StageNetwork(nn.Layer):
 
     def __init__(self, models: Mapping[str, MultiTaskModel], objectives: Mapping[str, Objective]) -> None:
         super().__init__()
-        self.models = nn.LayerDict(models)
-        self.objectives = nn.LayerDict(objectives)
+        self.models: Any = nn.LayerDict(models)
+        self.objectives: Any = nn.LayerDict(objectives)
 
     @property
     def model(self) -> MultiTaskModel:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, Optional
 
 from ernie_tiny import processes
-from ernie_tiny.config.load import to_yaml
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.sample import write_sample
-from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.report import html_page, text_table
-from ernie_tiny.runtime import git_revision, versions
-from ernie_tiny.training.callbacks import read_events
-from ernie_tiny.training.checkpoint import write_text
+from ernie_tiny.errors import InputError, offer
+from ernie_tiny.evaluation.page import html_page
+from ernie_tiny.evaluation.report import text_table
+from ernie_tiny.training.checkpoint import write_record, write_text
 from ernie_tiny.training.conclude import conclude
+from ernie_tiny.training.curves import write_models
+from ernie_tiny.training.interruption import Interruption
+from ernie_tiny.training.lock import run_lock
 from ernie_tiny.training.plan import check_data
 from ernie_tiny.training.preflight import check_run
-from ernie_tiny.training.stage import run_stage
+from ernie_tiny.training.record import RESULTS_FILE, STAGE_RESULT_FILE, read_results, record_run
+from ernie_tiny.training.run_folders import REPORT_FILE, finished_run
+from ernie_tiny.training.stage import cache_stage, run_stage
 from ernie_tiny.training.workspace import Workspace
 
-CONFIG_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"
-RESULTS_FILE, REPORT_FILE = "results.json", "report.html"
 logger = logging.getLogger(__name__)
 
 
@@ -34,27 +34,76 @@ def run_pipeline(run: RunConfig) -> None:
 
     Every process of a launch calls it: they train and score together, and the main process alone reads and writes
     what the others wait for.
+
+    Raises:
+        SystemExit: SIGTERM or SIGINT came (Interruption).
     """
-    folder = Path(run.folder)
-    with processes.Connection():
-        if not processes.from_main(lambda: _begin(run, folder)):
+    with _session(run) as interruption:
+        workspace = _open(run)
+        if workspace is None:
             return
-        workspace = Workspace(run)
-        check_run(run, workspace.examples, lambda: workspace.tokenizer)
-        workspace.prepare()
         stages: list[dict[str, Any]] = []
         for stage in run.stages:
             for task in stage.data.tasks if stage.per_task else (None,):
-                stages.append(run_stage(workspace, stage, task))
+                stages.append(run_stage(workspace, stage, task, interruption))
         results = conclude(workspace, stages)
-        processes.from_main(lambda: _end(folder, results))
+        processes.from_main(lambda: _end(run, workspace.folder, results))
+
+
+def prepare_run(run: RunConfig) -> None:
+    """Checks the data and makes the vocabulary and general text of a run ahead of it, where they are not there."""
+    with _session(run):
+        _open(run)
+
+
+def cache_teacher(run: RunConfig, name: str) -> None:
+    """Writes the cache of a stage's teacher ahead of the stage, for each of its tasks where it runs per task.
+
+    Raises:
+        InputError: there is no such stage, it has no cache, it is finished, or a stage that it needs is not.
+    """
+    if name not in {stage.name for stage in run.stages}:
+        raise InputError(f"--stage {name}: {run.name} has no such stage. {offer(name, [s.name for s in run.stages])}")
+    stage = run.stage(name)
+    if stage.cache is None or not stage.teachers:
+        missing = "teacher" if not stage.teachers else "cache"
+        raise InputError(f"stages.{name}.{missing}: is missing, so there is nothing to write. Give the stage a teacher "
+                         f"and a cache, as in stages.{name}.cache={{precision: float16}}, here and when it is trained.")
+    with _session(run):
+        workspace = _open(run)
+        if workspace is None:
+            return
+        for task in stage.data.tasks if stage.per_task else (None,):
+            if (workspace.stage_folder(stage, task) / STAGE_RESULT_FILE).is_file():
+                logger.info("%s: is finished and needs no cache", name if task is None else f"{name}/{task}")
+            else:
+                cache_stage(workspace, stage, task)
+
+
+@contextmanager
+def _session(run: RunConfig) -> Iterator[Interruption]:
+    """A block that signals end in order, in which the processes reach each other and have the folder for themselves."""
+    lock = run_lock(Path(run.folder)) if processes.is_main() else nullcontext()
+    with Interruption() as interruption, processes.Connection(), lock:
+        yield interruption
+
+
+def _open(run: RunConfig) -> Optional[Workspace]:
+    """The run's workspace, its data checked and its vocabulary and general text made; None for a finished run."""
+    if not processes.from_main(lambda: _begin(run, Path(run.folder))):
+        return None
+    workspace = Workspace(run)
+    check_run(run, workspace.examples, lambda: workspace.tokenizer)
+    workspace.prepare()
+    return workspace
 
 
 def _begin(run: RunConfig, folder: Path) -> bool:
     """Whether there is something to do."""
     record_run(run, folder)
-    if (folder / RESULTS_FILE).is_file():
-        print(text_table(json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))))
+    results = read_results(folder)
+    if results is not None:
+        print(text_table(results))
         print(f"All stages of {run.name} are done; results in {folder}. Remove the folder to run it again.")
         return False
     if run.data.sample:
@@ -63,48 +112,11 @@ def _begin(run: RunConfig, folder: Path) -> bool:
     return True
 
 
-def _end(folder: Path, results: dict[str, Any]) -> None:
-    write_text(folder / REPORT_FILE, html_page(results, read_events(folder)))
-    write_text(folder / RESULTS_FILE, json.dumps(results, ensure_ascii=False, indent=1))
+def _end(run: RunConfig, folder: Path, results: dict[str, Any]) -> None:
+    write_text(folder / REPORT_FILE, html_page([finished_run(folder, results)]))
+    if run.runtime.visualdl:
+        write_models(folder, results)
+    write_record(folder / RESULTS_FILE, results)
     if results["models"]:
         print(text_table(results))
     print(f"Report: {folder / REPORT_FILE}")
-
-
-def record_run(run: RunConfig, folder: Path) -> None:
-    """Writes the merged config, package versions, git revision and seed before anything else.
-
-    Raises:
-        InputError: the folder holds a run of another config.
-    """
-    config_file, text = folder / CONFIG_FILE, to_yaml(run)
-    if config_file.is_file():
-        changed = _differences(yaml.safe_load(config_file.read_text(encoding="utf-8")), yaml.safe_load(text))
-        changed = [key for key in changed if not key.startswith("runtime.")]
-        if changed:
-            raise InputError(
-                f"{folder}: holds a run with another config; different: {', '.join(changed)}. Give -o "
-                "output_dir=ANOTHER, undo the change, or remove the folder."
-            )
-    write_text(config_file, text)
-    environment = {"versions": versions(), "git_revision": git_revision(), "seed": run.seed}
-    write_text(folder / ENVIRONMENT_FILE, json.dumps(environment, indent=1))
-
-
-def _differences(old: Any, new: Any, key: str = "") -> list[str]:
-    """Dotted keys whose values differ; list elements that have a name go by it."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        names = [*old, *(name for name in new if name not in old)]
-        return [
-            found
-            for name in names
-            for found in _differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
-        ]
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        names = [item.get("name", index) if isinstance(item, dict) else index for index, item in enumerate(old)]
-        return [
-            found
-            for name, left, right in zip(names, old, new)
-            for found in _differences(left, right, f"{key}.{name}")
-        ]
-    return [] if old == new else [key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -12,6 +13,8 @@ from ernie_tiny.data.corpus import corpus_files
 from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
+from ernie_tiny.training.preflight import check_heads, check_lengths
+from ernie_tiny.training.size_guard import Size, size_warnings
 from ernie_tiny.training.tasks import run_tasks
 
 BACKWARD = 2  # a backward pass costs about two forward passes
@@ -24,6 +27,8 @@ def plan(run: RunConfig) -> str:
     every input at its full length, so they are an upper bound, and leave embeddings and heads out.
     """
     specs = run_tasks(run)
+    check_lengths(run)
+    check_heads(run)
     counts = {name: _count(specs[name], run) for name in specs}
     lines = [f"run      {run.name}", f"folder   {run.folder}", f"seed     {run.seed}", ""]
     lines += ["models", *(_model_line(run, name) for name in run.models), ""]
@@ -32,8 +37,7 @@ def plan(run: RunConfig) -> str:
     lines += ["", "stages"]
     for stage in run.stages:
         lines += _stage_lines(run, stage, specs, counts)
-    results = [f"{side} {getattr(run.report, side)}" for side in ("teacher", "student", "baseline")
-               if getattr(run.report, side)]
+    results = [f"{role} {reference}" for role, reference in run.report.models.items()]
     lines += ["", f"report   {', '.join(results) or 'none'}", f"export   {run.export.model or 'none'}"]
     return "\n".join(lines)
 
@@ -87,18 +91,37 @@ def _stage_lines(
     teacher = f" from {', '.join(stage.teachers)}" if stage.teachers else ""
     terms = " + ".join(f"{term.weight:g} {name}" for name, term in stage.objective.terms().items())
     head = f"  {stage.name}: trains {', '.join(stage.trained.values())}{teacher}, {terms}"
+    augment = stage.data.augment
+    if augment is not None:
+        head += f", on {augment.copies} more copies of each example by {augment.model}"
     groups = [(task,) for task in stage.data.tasks] if stage.per_task else [stage.data.tasks]
     lines = [head + (", once a task" if stage.per_task else "")]
     for group in groups:
         stage = stage.of_task(group[0]) if stage.per_task else stage
         source = ", ".join(group) if stage.data.corpus is None else f"{stage.data.corpus} text"
         steps = _steps(stage, [counts[task] for task in group])
-        length = stage.data.max_length or max((specs[task].max_length for task in group), default=CORPUS_LENGTH)
-        flops = _flops(run, stage, length)
+        length = _length(stage, [specs[task] for task in group])
+        tokens = (stage.optim.max_tokens or (stage.optim.batch_size or 0) * length) * stage.optim.accumulate
+        flops = stage_flops(run, stage, [specs[task] for task in group], tokens)
         cost = f", at most {flops * steps:.2e} FLOPs" if steps is not None and flops is not None else ""
         shown = f"{steps:,} steps" if steps is not None else f"{stage.optim.epochs:g} epochs"
         lines.append(f"    {source}: {shown}{cost}")
-    return lines
+    return [*lines, *(f"    warning: {warning}" for warning in _size_warnings(run, stage))]
+
+
+def _size_warnings(run: RunConfig, stage: StageConfig) -> Iterator[str]:
+    """What there is to say of the stage's sizes as far as the shapes are known."""
+    sizes: list[dict[str, Size]] = []
+    for references in (stage.trained, {reference: reference for reference in stage.teachers}):
+        shapes = {name: _shape(run, split_reference(reference)[0]) for name, reference in references.items()}
+        if None in shapes.values():
+            return
+        sizes.append({
+            name: Size(shape.embedding_parameters, shape.parameters - shape.embedding_parameters)
+            for name, shape in shapes.items()
+            if shape is not None
+        })
+    yield from size_warnings(stage.name, *sizes)
 
 
 def _steps(stage: StageConfig, counts: list[Optional[tuple[int, int]]]) -> Optional[int]:
@@ -108,14 +131,27 @@ def _steps(stage: StageConfig, counts: list[Optional[tuple[int, int]]]) -> Optio
         return optim.max_steps
     if optim.batch_size is None or optim.epochs is None or any(count is None for count in counts):
         return None
+    copies = 0 if stage.data.augment is None else stage.data.augment.copies
     batches = sum(
-        math.ceil(min(count[0], stage.data.examples or count[0]) / optim.batch_size) for count in counts if count
+        math.ceil((1 + copies) * min(count[0], stage.data.examples or count[0]) / optim.batch_size)
+        for count in counts
+        if count
     )
     return max(1, math.ceil(optim.epochs * batches / optim.accumulate))
 
 
-def _flops(run: RunConfig, stage: StageConfig, length: int) -> Optional[float]:
-    """Of one optimizer step: forward and backward of the trained models, forward of the teachers."""
+def stage_flops(run: RunConfig, stage: StageConfig, specs: Sequence[TaskSpec], tokens: int) -> Optional[float]:
+    """Estimated FLOPs of training on so many tokens, with a live teacher; None for a model of unknown shape."""
+    per_token = _flops_per_token(run, stage, _length(stage, specs))
+    return None if per_token is None else float(per_token * tokens)
+
+
+def _length(stage: StageConfig, specs: Sequence[TaskSpec]) -> int:
+    return stage.data.max_length or max((spec.max_length for spec in specs), default=CORPUS_LENGTH)
+
+
+def _flops_per_token(run: RunConfig, stage: StageConfig, length: int) -> Optional[int]:
+    """Forward and backward of the trained models, forward of the teachers; attention as over full inputs."""
     per_token = 0
     for name in stage.trained:
         shape = _shape(run, name)
@@ -127,8 +163,7 @@ def _flops(run: RunConfig, stage: StageConfig, length: int) -> Optional[float]:
         if teacher is None:
             return None
         per_token += teacher.forward_flops(length, _taught_layers(stage, teacher))
-    tokens = stage.optim.max_tokens or (stage.optim.batch_size or 0) * length
-    return float(per_token * tokens * stage.optim.accumulate)
+    return per_token
 
 
 def _taught_layers(stage: StageConfig, teacher: Shape) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import shutil
 import zlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -19,56 +18,110 @@ from ernie_tiny import processes
 from ernie_tiny.config.schema import RuntimeConfig, StageConfig, split_reference
 from ernie_tiny.data.sampling import TaskStream
 from ernie_tiny.distill.objective import Objective
+from ernie_tiny.distill.teacher import Teacher
 from ernie_tiny.distill.terms import Side, side_of
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.metrics import score
 from ernie_tiny.evaluation.predict import predict
-from ernie_tiny.models.backbone import append_layers, count_parameters, drop_layers
+from ernie_tiny.models.backbone import append_layers, count_embedding_parameters, count_parameters, drop_layers
 from ernie_tiny.models.heads import MaskedTokenHead
 from ernie_tiny.models.multitask import MultiTaskModel, save_model
 from ernie_tiny.training.callbacks import StageLog
-from ernie_tiny.training.checkpoint import latest_checkpoint, prune_checkpoints, whole_folder, write_text
+from ernie_tiny.training.checkpoint import (
+    BEST,
+    CHECKPOINT,
+    latest_checkpoint,
+    prune_checkpoints,
+    read_record,
+    whole_folder,
+    write_record,
+)
+from ernie_tiny.training.curves import StageCurves
 from ernie_tiny.training.held_out import masked_token_quality
+from ernie_tiny.training.interruption import Interruption
 from ernie_tiny.training.network import StageNetwork
-from ernie_tiny.training.streams import corpus_stream, task_stream
-from ernie_tiny.training.teachers import connect_teacher, head_of, load_teachers
+from ernie_tiny.training.plan import stage_flops
+from ernie_tiny.training.record import STAGE_RESULT_FILE
+from ernie_tiny.training.size_guard import Size, size_warnings
+from ernie_tiny.training.streams import BatchStream, corpus_stream, task_stream
+from ernie_tiny.training.teachers import ByTask, connect_teacher, head_of, load_teachers
 from ernie_tiny.training.trainer import StageTrainer
 from ernie_tiny.training.workspace import Workspace
 
-RESULT_FILE = "result.json"
 CACHE_FOLDER = "teacher_cache"
 PROJECTIONS_FILE = "projections.safetensors"  # beside the model, for a stage that goes on from it
 logger = logging.getLogger(__name__)
 
 
-def run_stage(workspace: Workspace, stage: StageConfig, task: Optional[str] = None) -> dict[str, Any]:
+def run_stage(
+    workspace: Workspace, stage: StageConfig, task: Optional[str], interruption: Interruption
+) -> dict[str, Any]:
     """Trains a stage, or one task of a stage that runs per task, and returns its result record.
 
     A finished stage is not run again; an unfinished one goes on from its last whole checkpoint.
+
+    Raises:
+        SystemExit: the interruption was received, and a checkpoint is saved.
     """
     folder, stage = workspace.stage_folder(stage, task), stage.of_task(task)
     finished = processes.from_main(lambda: _read_result(folder))
     if finished is not None:
+        if stage.taken_from is None:
+            processes.from_main(lambda: _remove_leftovers(folder))
         return finished
     if stage.taken_from is not None:
         raise InputError(f"base_run = {stage.taken_from}: its stage {stage.name} is not finished ({folder}).")
     # Optimizer state is keyed by names that Paddle numbers; under a guard they are the same in every process.
     with paddle.utils.unique_name.guard():
-        return _train(workspace, stage, task, folder)
+        return _train(workspace, stage, task, folder, interruption)
+
+
+def cache_stage(workspace: Workspace, stage: StageConfig, task: Optional[str] = None) -> None:
+    """Writes the cache of a stage's teacher, as run_stage would before the first step, and trains nothing.
+
+    Raises:
+        InputError: a model that the stage starts from or learns from is not there yet.
+    """
+    with paddle.utils.unique_name.guard():
+        prepare_stage(workspace, stage.of_task(task), task, workspace.stage_folder(stage, task))
 
 
 def _read_result(folder: Path) -> Optional[dict[str, Any]]:
-    file = folder / RESULT_FILE
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    file = folder / STAGE_RESULT_FILE
+    return read_record(file, f"Remove {folder} to repeat the stage.") if file.is_file() else None
 
 
-def _train(workspace: Workspace, stage: StageConfig, task: Optional[str], folder: Path) -> dict[str, Any]:
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what only an unfinished stage needs."""
+    for name in (CHECKPOINT, BEST):
+        prune_checkpoints(folder, keep=0, name=name)
+    for name in (CACHE_FOLDER, *(path.name for path in folder.glob(".*.*"))):  # what a kill left half written
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class PreparedStage:
+    """What a stage needs before its first step: its models, its data, its length and its teacher."""
+
+    title: str
+    tasks: tuple[str, ...]
+    seed: int
+    network: StageNetwork
+    stream: BatchStream
+    steps: int
+    teacher: Optional[Teacher]
+
+
+def prepare_stage(workspace: Workspace, stage: StageConfig, task: Optional[str], folder: Path) -> PreparedStage:
+    """A stage as it stands before its first step; the teacher's cache is written if there is to be one."""
     tasks = (task,) if task is not None else stage.data.tasks
     title = f"{stage.name}/{task}" if task is not None else stage.name
     seed = _stage_seed(stage.seed if stage.seed is not None else workspace.run.seed, title)
     teachers = load_teachers(workspace, stage, tasks, task)
     side = next((side_of(model) for by_task in teachers.values() for model in by_task.values()), None)
     network = _build_network(workspace, stage, tasks, task, seed, side)
+    if processes.is_main() and (task is None or task == stage.data.tasks[0]):
+        _warn_of_sizes(stage, network, teachers)
     on_tasks = stage.data.corpus is None
     stream = task_stream(workspace, stage, tasks, seed) if on_tasks else corpus_stream(workspace, stage, seed)
     steps = stage.optim.max_steps
@@ -84,24 +137,52 @@ def _train(workspace: Workspace, stage: StageConfig, task: Optional[str], folder
         steps * stage.optim.accumulate,
         _cache_folder(stage, folder, title),
     )
+    return PreparedStage(title, tasks, seed, network, stream, steps, teacher)
+
+
+def _warn_of_sizes(stage: StageConfig, network: StageNetwork, teachers: dict[str, ByTask]) -> None:
+    students = {name: _size(model, stage.auxiliary_layers) for name, model in network.models.items()}
+    taught = {reference: _size(next(iter(by_task.values())), 0) for reference, by_task in teachers.items()}
+    for warning in size_warnings(stage.name, students, taught):
+        logger.warning("%s", warning)
+
+
+def _size(model: MultiTaskModel, auxiliary_layers: int) -> Size:
+    """Of the encoder, without the layers that are dropped at the end."""
+    layers = list(model.encoder.encoder.layers)
+    dropped = sum(count_parameters(layer) for layer in layers[len(layers) - auxiliary_layers :])
+    embeddings = count_embedding_parameters(model.encoder)
+    return Size(embeddings, count_parameters(model.encoder) - embeddings - dropped)
+
+
+def _train(
+    workspace: Workspace, stage: StageConfig, task: Optional[str], folder: Path, interruption: Interruption
+) -> dict[str, Any]:
+    prepared = prepare_stage(workspace, stage, task, folder)
+    title, tasks, network = prepared.title, prepared.tasks, prepared.network
     log = None
     if processes.is_main():
-        curves = workspace.folder / "visualdl" if workspace.run.runtime.visualdl else None
+        runtime = workspace.run.runtime
+        curves = StageCurves(workspace.folder, title, runtime.histograms) if runtime.visualdl else None
         log = StageLog(title, workspace.events, curves)
     trainer = StageTrainer(
         network,
-        stream,
-        teacher,
-        _arguments(stage, workspace.run.runtime, folder, steps, seed),
+        prepared.stream,
+        prepared.teacher,
+        _arguments(stage, workspace.run.runtime, folder, prepared.steps, prepared.seed),
         lambda: _score_models(workspace, stage, network, tasks),
         log,
         keep=workspace.run.runtime.keep_checkpoints,
+        told_to_stop=lambda: interruption.received is not None,
     )
     resumed = processes.from_main(lambda: _latest_checkpoint(folder))
     if resumed is not None:
         logger.info("%s: continues from %s", title, resumed)
     processes.wait_for_all()
-    trainer.train(resume_from_checkpoint=resumed)
+    with interruption.deferred():
+        trainer.train(resume_from_checkpoint=resumed)
+        if trainer.stopped:
+            interruption.leave(f"Stopped after step {trainer.state.global_step} of {title}; a checkpoint is saved")
     result = _finish(workspace, stage, trainer, tasks, folder, title)
     if log is not None:
         log.close()
@@ -206,6 +287,7 @@ def _arguments(
         report_to=[],
         remove_unused_columns=False,
         ignore_data_skip=True,  # the stream is put back to its place by the checkpoint
+        release_grads=True,  # zeros would let the optimizer move a head that a step did not use; a resumed run has none
         # A batch uses one head of several. What no batch of a stage uses, Paddle finds at the first one by itself.
         ddp_find_unused_parameters=not stage.per_task and len(stage.data.tasks) > 1 and stage.objective.reads_answers,
     )
@@ -251,8 +333,9 @@ def _finish(
         "steps": trainer.state.global_step,
         "tokens": trainer.tokens,
         "seconds": round(trainer.seconds, 1),
+        "flops": stage_flops(workspace.run, stage, [workspace.task(task) for task in tasks], trainer.tokens),
         "parameters": count_parameters(network.model.encoder),
-        "best_dev": trainer.state.best_metric,
+        "best_dev": trainer.best_score,
         "held_out": masked_token_quality(workspace, stage, network.model) if masking else None,
         "objective": {name: asdict(term) for name, term in stage.objective.terms().items()},
     }
@@ -268,9 +351,8 @@ def _write_stage(
     for name, model in network.models.items():
         with whole_folder(workspace.model_folder(f"{name}@{stage.name}", result["task"])) as target:
             _write_model(workspace, model, network.objectives[name], target)
-    write_text(folder / RESULT_FILE, json.dumps(result, ensure_ascii=False, indent=1))
-    prune_checkpoints(folder, keep=0)
-    shutil.rmtree(folder / CACHE_FOLDER, ignore_errors=True)
+    write_record(folder / STAGE_RESULT_FILE, result)
+    _remove_leftovers(folder)
     workspace.events.write("stage_end", **result)
 
 

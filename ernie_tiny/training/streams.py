@@ -12,6 +12,7 @@ from ernie_tiny.data.corpus import CorpusStream
 from ernie_tiny.data.masking import mask_tokens
 from ernie_tiny.data.sampling import TaskStream, sampling_weights
 from ernie_tiny.data.tokenizer import Tokenizer
+from ernie_tiny.training.augmentation import training_features
 from ernie_tiny.training.workspace import Workspace
 
 
@@ -30,7 +31,7 @@ class BatchStream(Protocol):
 def task_stream(workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...], seed: int) -> TaskStream:
     """Batches of one task each, drawn by the stage's sampling."""
     data, optim = stage.data, stage.optim
-    features = {task: workspace.features(task, "train", data.max_length, data.examples) for task in tasks}
+    features = {task: training_features(workspace, stage, task) for task in tasks}
     sizes = {task: len(found) for task, found in features.items()}
     sampling = data.sampling
     return TaskStream(

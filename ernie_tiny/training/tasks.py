@@ -14,6 +14,11 @@ TEXTS_OF_KIND = {
     "classification": (1,), "pair": (2,), "keywords": (2,), "coreference": (1,), "regression": (1, 2),
 }  # fmt: skip
 
+SPOILED_BY_REPLACED_TOKENS = {
+    "reading": "its spans, whose offsets point into the text",
+    "coreference": "the marks in the text that show which two spans are meant",
+}
+
 
 def custom_tasks(run: RunConfig) -> dict[str, TaskSpec]:
     """The user's own tasks, from data.tasks.
@@ -53,17 +58,20 @@ def run_tasks(run: RunConfig) -> dict[str, TaskSpec]:
                 f"stages.{stage.name}.data.tasks: {spans[0]} asks for spans, and {unable[0]} is a BiLSTM: its tokens "
                 "are not compared with the question. Leave the task out or train a Transformer."
             )
-        if spans and stage.data.augment is not None:
-            raise InputError(
-                f"stages.{stage.name}.data.augment: {spans[0]} asks for spans, whose offsets would no longer point at "
-                "the answer when tokens are replaced. Leave the task out of the stage, or the augmentation."
-            )
+        for task in stage.task_settings:  # the stage may run a part of the tasks that it has settings for
+            find_task(task, custom)
+        for task in stage.data.tasks if stage.data.augment is not None else ():
+            if specs[task].kind in SPOILED_BY_REPLACED_TOKENS:
+                raise InputError(
+                    f"stages.{stage.name}.data.augment: {task} cannot be augmented: replaced tokens would spoil "
+                    f"{SPOILED_BY_REPLACED_TOKENS[specs[task].kind]}. Leave the task out, or the augmentation."
+                )
     return specs
 
 
 def report_tasks(run: RunConfig) -> tuple[str, ...]:
-    """The tasks that the report compares: those named, or those of the student's (else the teacher's) stage."""
-    reference = run.report.student or run.report.teacher
+    """The tasks that the report compares: those named, or those of the student's (else the first model's) stage."""
+    reference = run.report.first
     if run.report.tasks or reference is None:
         return run.report.tasks
     stage_name = split_reference(reference)[1]

@@ -16,7 +16,8 @@ from ernie_tiny.distill.teacher import EnsembleTeacher, LiveTeacher, PerTaskTeac
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
-from ernie_tiny.training.checkpoint import whole_folder, write_text
+from ernie_tiny.training.callbacks import progress_bar
+from ernie_tiny.training.checkpoint import require_whole, whole_folder, write_text
 from ernie_tiny.training.streams import BatchStream
 from ernie_tiny.training.workspace import Workspace
 
@@ -75,11 +76,16 @@ def connect_teacher(
     complete = folder / "parts.txt"
     if not complete.is_file():
         logger.info("%s: writes the teacher's signals to %s", stage.name, folder)
+        inputs = progress_bar(
+            iterable=stream.all_inputs(batches), desc="teacher", unit="batch", disable=not processes.is_main()
+        )
         with whole_folder(folder / f"part-{processes.rank()}") as part:
-            write_cache(part, teacher, stream.all_inputs(batches), request, stage.cache.precision, identity)
+            write_cache(part, teacher, inputs, request, stage.cache.precision, identity)
         processes.wait_for_all()
         processes.from_main(lambda: write_text(complete, str(processes.world_size())))
     parts = [folder / f"part-{number}" for number in range(int(complete.read_text(encoding="utf-8")))]
+    for part in parts:
+        require_whole(part, f"Remove {folder} to compute the teacher's signals anew.")
     return CachedTeacher(parts, request, stage.cache.precision, identity)
 
 

@@ -5,12 +5,15 @@ is replaced, and why:
 - the data: a stage is one endless stream of batches whose position is saved, because the Trainer's own resume
   loads the random state again at each later epoch and then ends elsewhere than the undisturbed run;
 - the random state: it is seeded anew for each batch from (seed, position), so there is none to save;
-- the checkpoints: written whole or not at all, with the stream's position and a checksum.
+- the checkpoints: written whole or not at all, with the stream's position and a checksum;
+- the check of the loss: it names the batch and the term, and is the one place where a step waits for a GPU.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,21 +23,32 @@ from typing import Any, Callable, Optional
 import numpy as np
 import paddle
 from paddle import Tensor, nn
-from paddlenlp.trainer import PrinterCallback, Trainer, TrainerControl, TrainingArguments
-from safetensors.numpy import load_file, save_file
+from paddlenlp.trainer import PrinterCallback, Trainer, TrainerControl, TrainerState, TrainingArguments
 
 from ernie_tiny import processes
 from ernie_tiny.batch import Batch
 from ernie_tiny.distill.teacher import Teacher
-from ernie_tiny.training.callbacks import StageLog
-from ernie_tiny.training.checkpoint import checkpoint_folder, prune_checkpoints, whole_folder
+from ernie_tiny.errors import InputError
+from ernie_tiny.training.callbacks import StageLog, StopWhenTold
+from ernie_tiny.training.checkpoint import (
+    BEST,
+    checkpoint_folder,
+    checkpoints,
+    latest_checkpoint,
+    prune_checkpoints,
+    require_whole,
+    step_of,
+    whole_folder,
+)
+from ernie_tiny.training.frozen import parts_without_gradient
 from ernie_tiny.training.network import ClipEachModel, StageNetwork
+from ernie_tiny.training.states import load_optimizer, load_weights, save_optimizer, save_weights, scaler_numbers
 from ernie_tiny.training.streams import BatchStream
 
-WEIGHTS_FILE = "network.safetensors"
-OPTIMIZER_FILE = "optimizer.pdopt"
-STREAM_FILE = "stream.json"
-BEST_FOLDER = "best"
+STATE_FILE, TRAINER_STATE_FILE = "state.json", "trainer_state.json"  # of a checkpoint; ours and the Trainer's
+SCORE_FILE = "score.json"  # beside the best weights
+SHOWN_IDS = 5
+logger = logging.getLogger(__name__)
 
 
 class StageTrainer(Trainer):
@@ -44,9 +58,11 @@ class StageTrainer(Trainer):
         score: Called for evaluation; gives scores by name, in percent. Their mean selects the best weights.
         log: Where progress goes; None on all but the main process.
         keep: Number of checkpoints that are kept.
+        told_to_stop: Whether this process is to stop; looked at in each step.
     """
 
     control: TrainerControl
+    optimizer: Any
 
     def __init__(
         self,
@@ -57,14 +73,24 @@ class StageTrainer(Trainer):
         score: Callable[[], dict[str, float]],
         log: Optional[StageLog],
         keep: int,
+        told_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(model=network, args=arguments, callbacks=[log] if log is not None else None)
         self.pop_callback(PrinterCallback)
+        self._stop = StopWhenTold(self.is_to_stop)
+        self.add_callback(self._stop)
         self.network, self.stream, self.teacher = network, stream, teacher
         self._score, self._log, self._keep = score, log, keep
         self._position = 0  # batches drawn since the stage began
         self._tokens = paddle.zeros([], "int64")  # a tensor: on a GPU a number would wait for every step
+        self._told_to_stop, self._told = told_to_stop, paddle.zeros([], "int64")
         self._seconds_before, self._start = 0.0, time.perf_counter()
+        self._step_batches: list[tuple[Batch, dict[str, Tensor]]] = []
+        self._learning: set[str] = set()  # parameters with a gradient, and
+        self._answered: set[Optional[str]] = set()  # tasks, None for masked tokens, of the first logging interval
+        self._gradients_checked = False
+        # From the folder of the weights, not from the checkpoint: a kill may fall between the two.
+        self.best_score: Optional[float] = processes.from_main(self._read_best_score)
         self._forget_interval()
 
     @property
@@ -78,12 +104,18 @@ class StageTrainer(Trainer):
         return int(self._tokens)
 
     @property
+    def stopped(self) -> bool:
+        """Whether training ended before its time, with a checkpoint, because it was told to."""
+        return self._stop.stopped
+
+    @property
     def progress(self) -> float:
         """The part of this stage's optimizer steps that is done, 0 to 1."""
         return self.state.global_step / max(1, self.state.max_steps)
 
     def create_optimizer(self, lr_scheduler: Any = None) -> Any:
-        """AdamW without decay on biases and norms, as the Trainer makes it, but clipping each model's gradient apart."""
+        """AdamW without decay on biases and norms, as the Trainer makes it, but each model's gradient is clipped apart.
+        """
         if self.optimizer is None:
             decayed = {
                 parameter.name
@@ -102,6 +134,15 @@ class StageTrainer(Trainer):
             )
         return self.optimizer
 
+    def train(self, resume_from_checkpoint: Optional[str] = None, **_: Any) -> None:
+        """Trains up to the last step; from a checkpoint of that step the Trainer would make one more."""
+        if resume_from_checkpoint is None or step_of(Path(resume_from_checkpoint)) < self.args.max_steps:
+            super().train(resume_from_checkpoint=resume_from_checkpoint)
+            return
+        load_weights(self.network, Path(resume_from_checkpoint))
+        self.state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_FILE))
+        self._load_state(Path(resume_from_checkpoint))
+
     def get_train_dataloader(self) -> _Endless:
         return _Endless(self.stream)
 
@@ -113,19 +154,64 @@ class StageTrainer(Trainer):
         self._position += 1
         signals = self.teacher(inputs) if self.teacher is not None else None
         total, terms = model(inputs, signals, self.progress, self._count(inputs))
+        terms = {name: value.detach() for name, value in terms.items()}
         for name, value in terms.items():
-            self._interval_terms[name].append(value.detach())
+            self._interval_terms[name].append(value)
+        self._step_batches.append((inputs, terms))
+        self._answered.add(inputs.task if inputs.masked_positions is None else None)
         return total
 
     def _count(self, batch: Batch) -> Optional[dict[str, Tensor]]:
         """Counts the batch's tokens; gives the shares that Objective.forward takes, None for one process."""
         counts = self.network.counts(batch)
-        totals = processes.total([*counts.values(), batch.num_tokens])
-        self._tokens = self._tokens + totals[-1]
+        totals = processes.total([*counts.values(), batch.num_tokens, self._told_to_stop()])
+        self._tokens, self._told = self._tokens + totals[-2], totals[-1]
         if processes.world_size() == 1:
             return None
         means = totals.astype("float32") / processes.world_size()
         return {name: count / mean for (name, count), mean in zip(counts.items(), means)}
+
+    def is_to_stop(self) -> bool:
+        """Whether some process was told to stop: the same answer in all of them after the same step.
+
+        Several processes agree when they count a step's tokens, so that what comes later counts for the next step.
+        """
+        return self._told_to_stop() if processes.world_size() == 1 else bool(self._told)
+
+    def _check_loss_valid(self, loss: Tensor) -> None:
+        """Raises an InputError when the loss of the running logging interval is no longer finite.
+
+        The Trainer calls it in each step between gradients and optimizer.
+        """
+        if not self._gradients_checked:
+            self._learning |= {weight.name for weight in self.network.parameters() if weight.grad is not None}
+        batches, self._step_batches = self._step_batches, []
+        if math.isfinite(float(loss)):
+            return
+        found = [(batch, name, float(value)) for batch, terms in batches for name, value in terms.items()
+                 if not math.isfinite(float(value))]
+        batch, name, value = found[0] if found else (batches[-1][0], "all together", float(loss))
+        ids = ", ".join(map(repr, batch.example_ids[:SHOWN_IDS])) + (", ..." if batch.example_ids[SHOWN_IDS:] else "")
+        checkpoint = latest_checkpoint(Path(self.args.output_dir))
+        raise InputError(
+            f"{self.args.output_dir}: step {self.state.global_step + 1}: the loss ({name}) is {value} for the batch of "
+            f"{batch.task or 'general text'} with {ids}. Last good checkpoint: {checkpoint or 'none'}. Look at these "
+            "examples. If they are sound, lower optim.learning_rate or raise optim.warmup_ratio, and give the run "
+            "another output_dir."
+        )
+
+    def _frozen_parts(self) -> list[str]:
+        """A sentence for each model of which some part gets no gradient although it should; looked for once."""
+        if self._gradients_checked:
+            return []
+        self._gradients_checked, sentences = True, []
+        for name, objective in self.network.objectives.items():
+            answered = self._answered if objective.student_request.logits else set()
+            frozen = parts_without_gradient(self.network.models[name], self._learning, answered)
+            if frozen:
+                sentences.append(f"{self.args.output_dir}: no gradient reaches {', '.join(frozen)} of {name}: it "
+                                 "stays as it is. Look at what the objective reads of the model.")
+        return sentences
 
     def log(self, logs: dict[str, float], **_: Any) -> None:
         """Passes the Trainer's loss on with the terms by name, raw and weighted, and the speed."""
@@ -144,8 +230,11 @@ class StageTrainer(Trainer):
             if teacher_seconds:  # a cached one takes none
                 values["teacher_tokens_per_second"] = tokens / teacher_seconds
             values["student_tokens_per_second"] = tokens / (seconds - teacher_seconds)
+        if self.do_grad_scaling:  # the schedule stands still in a step that is skipped
+            values["scaler_skips"] = self.state.global_step - self.lr_scheduler.last_epoch
         if self._log is not None:
             self._log.record(self.state.global_step, values)
+            self._log.warn(self._frozen_parts())
         self._forget_interval()
 
     def _forget_interval(self) -> None:
@@ -159,60 +248,74 @@ class StageTrainer(Trainer):
         mean = float(np.mean(list(scores.values())))
         if self._log is not None:
             self._log.scores(self.state.global_step, scores)
-        if self.state.best_metric is None or mean > self.state.best_metric:
-            self.state.best_metric = mean
+        if self.best_score is None or mean > self.best_score:
+            self.best_score = mean
             processes.from_main(self._save_best)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
         self._forget_interval()
         return scores
 
     def _save_best(self) -> None:
-        with whole_folder(Path(self.args.output_dir) / BEST_FOLDER) as folder:
-            _save_weights(self.network, folder)
+        folder, step = Path(self.args.output_dir), self.state.global_step
+        with whole_folder(checkpoint_folder(folder, step, BEST)) as best:
+            save_weights(self.network, best)
+            (best / SCORE_FILE).write_text(json.dumps(self.best_score), encoding="utf-8")
+        prune_checkpoints(folder, keep=1, newest=step, name=BEST)
 
     def load_best(self) -> None:
         """Puts the weights of the best evaluation back, if there was one."""
-        if self.state.best_metric is not None:
-            _load_weights(self.network, Path(self.args.output_dir) / BEST_FOLDER)
+        if self.best_score is not None:
+            load_weights(self.network, checkpoints(Path(self.args.output_dir), BEST)[0])
+
+    def _read_best_score(self) -> Optional[float]:
+        found = checkpoints(Path(self.args.output_dir), BEST)
+        if not found:
+            return None
+        require_whole(found[0], f"Remove {self.args.output_dir} to repeat the stage, or {found[0]} to go on without "
+                                "the best weights so far.")
+        return json.loads((found[0] / SCORE_FILE).read_text(encoding="utf-8"))
 
     def _save_checkpoint(self, model: nn.Layer, metrics: Optional[dict[str, float]] = None) -> None:
         processes.from_main(self._write_checkpoint)
 
     def _write_checkpoint(self) -> None:
         folder = Path(self.args.output_dir)
+        state = {
+            "position": self._position,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "stream": self.stream.state_dict(),
+            "scheduler": self.lr_scheduler.state_dict(),
+            "scaler": scaler_numbers(self.scaler) if self.do_grad_scaling else {},
+        }
         with whole_folder(checkpoint_folder(folder, self.state.global_step)) as checkpoint:
-            _save_weights(self.network, checkpoint)
-            states = {"optimizer": self.optimizer.state_dict(), "scheduler": self.lr_scheduler.state_dict()}
-            if self.do_grad_scaling:
-                states["scaler"] = self.scaler.state_dict()
-            paddle.save(states, str(checkpoint / OPTIMIZER_FILE))
-            stream = {
-                "position": self._position,
-                "tokens": self.tokens,
-                "seconds": self.seconds,
-                "stream": self.stream.state_dict(),
-            }
-            (checkpoint / STREAM_FILE).write_text(json.dumps(stream), encoding="utf-8")
-            self.state.save_to_json(str(checkpoint / "trainer_state.json"))
+            save_weights(self.network, checkpoint)
+            save_optimizer(self.optimizer, self.network, checkpoint)
+            (checkpoint / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+            self.state.save_to_json(str(checkpoint / TRAINER_STATE_FILE))
         prune_checkpoints(folder, self._keep, self.state.global_step)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: Optional[str] = None) -> None:
         if resume_from_checkpoint is not None:
-            _load_weights(self.network, Path(resume_from_checkpoint))
+            load_weights(self.network, Path(resume_from_checkpoint))
 
     def _load_optimizer_and_scheduler(self, checkpoint: Optional[str]) -> None:
         if checkpoint is None:
             return
-        states = paddle.load(str(Path(checkpoint) / OPTIMIZER_FILE))
-        self.optimizer.set_state_dict(states["optimizer"])
-        self.lr_scheduler.set_state_dict(states["scheduler"])
-        if self.do_grad_scaling:
-            self.scaler.load_state_dict(states["scaler"])
-        stream = json.loads((Path(checkpoint) / STREAM_FILE).read_text(encoding="utf-8"))
-        self._position, self._tokens = stream["position"], paddle.to_tensor(stream["tokens"], dtype="int64")
-        self._seconds_before = stream["seconds"]
+        load_optimizer(self.optimizer, self.network, Path(checkpoint))
+        state = self._load_state(Path(checkpoint))
+        self.lr_scheduler.set_state_dict(state["scheduler"])
+        if self.do_grad_scaling and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+
+    def _load_state(self, checkpoint: Path) -> dict[str, Any]:
+        """Puts position, counts and stream back; returns what else the file holds with them."""
+        state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+        self._position, self._tokens = state["position"], paddle.to_tensor(state["tokens"], dtype="int64")
+        self._seconds_before = state["seconds"]
         self._forget_interval()
-        self.stream.load_state_dict(stream["stream"])
+        self.stream.load_state_dict(state["stream"])
+        return state
 
 
 class _Endless:
@@ -228,13 +331,3 @@ class _Endless:
 
 def _batch_seed(seed: int, position: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, position, rank]).generate_state(1)[0])
-
-
-def _save_weights(network: nn.Layer, folder: Path) -> None:
-    arrays = {name: np.ascontiguousarray(value.numpy()) for name, value in network.state_dict().items()}
-    save_file(arrays, folder / WEIGHTS_FILE)
-
-
-def _load_weights(network: nn.Layer, folder: Path) -> None:
-    weights = load_file(folder / WEIGHTS_FILE)
-    network.set_state_dict({name: paddle.to_tensor(value) for name, value in weights.items()})

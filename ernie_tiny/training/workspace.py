@@ -16,15 +16,16 @@ from ernie_tiny.batch import Feature
 from ernie_tiny.config.schema import DROPOUTS, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.data.clue import find_task
-from ernie_tiny.data.corpus import build_corpus, corpus_files
+from ernie_tiny.data.corpus import build_corpus, corpus_files, is_built_from
 from ernie_tiny.data.features import featurise
 from ernie_tiny.data.reader import read_split, text_lines
 from ernie_tiny.data.task import Example, TaskSpec
-from ernie_tiny.data.tokenizer import VOCABULARY_FILES, Tokenizer, build_vocabulary, load_tokenizer
+from ernie_tiny.data.tokenizer import Tokenizer, build_vocabulary, load_tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import build_encoder, copy_layers, copy_word_embeddings
 from ernie_tiny.models.multitask import MultiTaskModel, load_model
-from ernie_tiny.training.callbacks import EventLog
+from ernie_tiny.training.checkpoint import MANIFEST, errors_named, require_whole, seal, whole_folder
+from ernie_tiny.training.events import EventLog
 from ernie_tiny.training.tasks import custom_tasks
 
 MODEL_FOLDER = "model"
@@ -39,6 +40,7 @@ class Workspace:
         self.folder, self.root = Path(run.folder), Path(run.data.root)
         self.events = EventLog(self.folder)
         self._custom = custom_tasks(run)
+        self._checked_corpora: set[str] = set()
         self.examples = lru_cache(maxsize=None)(self._read_examples)
 
     def task(self, name: str) -> TaskSpec:
@@ -73,8 +75,13 @@ class Workspace:
         return load_tokenizer(folder)
 
     def _write_tokenizer(self, folder: Path) -> None:
-        if not any((folder / name).is_file() for name in VOCABULARY_FILES):
-            self._make_tokenizer().save(folder)
+        if (folder / MANIFEST).is_file():
+            require_whole(folder, "Remove it: it is made anew from the same source.")
+        if folder.exists():
+            return
+        tokenizer = self._make_tokenizer()
+        with whole_folder(folder) as partial:
+            tokenizer.save(partial)
 
     def _make_tokenizer(self) -> Tokenizer:
         config = self.run.tokenizer
@@ -101,10 +108,26 @@ class Workspace:
         return corpus_files(self.root, self.run.data.corpora[corpus].files, f"data.corpora.{corpus}.files")
 
     def corpus(self, name: str) -> Path:
-        """The folder of a corpus's token shards, built when it is not there."""
-        folder, tokenizer = self.folder / "corpora" / name, self.tokenizer
-        processes.from_main(lambda: build_corpus(self.corpus_files(name), tokenizer, folder))
+        """The folder of a corpus's token shards, built when it is not there, and read through when it is."""
+        folder = self.folder / "corpora" / name
+        if name not in self._checked_corpora:
+            processes.from_main(lambda: self._build_corpus(name, folder))
+            self._checked_corpora.add(name)
         return folder
+
+    def _build_corpus(self, name: str, folder: Path) -> None:
+        files = self.corpus_files(name)
+        if not (folder / MANIFEST).is_file():
+            with errors_named(folder):
+                build_corpus(files, self.tokenizer, folder)
+                seal(folder)
+            return
+        require_whole(folder, "Remove it: it is made anew from the same text.")
+        if not is_built_from(files, self.tokenizer, folder):
+            raise InputError(
+                f"data.corpora.{name}.files: the text has changed since {folder} was made of it. Put it back, or give "
+                "-o output_dir=ANOTHER."
+            )
 
     # ---- models
 
@@ -132,7 +155,11 @@ class Workspace:
         """
         name, stage = split_reference(reference)
         if stage is not None:
-            return load_model(str(self.model_folder(reference, task)))
+            folder = self.model_folder(reference, task)
+            if not folder.is_dir():
+                raise InputError(f"{reference}: that stage is not finished ({folder} is not there). Train it first.")
+            require_whole(folder, f"Remove {folder.parent} and run the same command again to repeat the stage.")
+            return load_model(str(folder))
         config = self.run.models[name]
         paddle.seed(self.run.seed if seed is None else seed)
         if config.pretrained is not None:

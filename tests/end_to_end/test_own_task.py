@@ -37,7 +37,7 @@ stages:
     data: {{tasks: [reviews]}}
     objective: {{hard: {{weight: 1.0}}}}
     optim: {{learning_rate: 5.0e-3, epochs: 3, batch_size: 16}}
-report: {{student: student@finetune}}
+report: {{student: student@finetune, others: {{the same again: student@finetune}}}}
 export: {{model: student@finetune}}
 runtime: {{threads: 1, visualdl: false}}
 """
@@ -74,13 +74,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_task_is_learned_scored_exported_and_answered_alike(run: Path, tmp_path: Path) -> None:
-    (model,) = json.loads((run / "results.json").read_text(encoding="utf-8"))["models"]
+    model, again = json.loads((run / "results.json").read_text(encoding="utf-8"))["models"]
     assert model["scores"]["reviews"]["accuracy"] > 90
+    assert (again["role"], again["main"]) == ("the same again", model["main"])
+    assert "the same again" in (run / "report.html").read_text(encoding="utf-8")
 
     printed = tool("evaluate", "--run", str(run), "--models", "student@finetune", "--output", str(tmp_path))
     assert f"40 examples: accuracy {model['scores']['reviews']['accuracy']:.2f}" in printed
     expected = [json.loads(line) for line in (tmp_path / "student@finetune/reviews.jsonl").open(encoding="utf-8")]
     assert [item["id"] for item in expected] == [f"q{number}" for number in range(40)]
+    (record,) = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    low, high = record["intervals"]["accuracy"]
+    assert low <= record["scores"]["accuracy"] <= high
+    assert sum(map(sum, record["confusion"]["counts"])) == 40 and record["confusion"]["labels"] == ["0", "1"]
 
     lines = [json.dumps({"qid": f"q{number}", "text_a": text}) for number, (_, text) in enumerate(reviews(1000, 40))]
     answered = tool("infer", "--model", str(run / "export" / "reviews"), text="\n".join(lines))

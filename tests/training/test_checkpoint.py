@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
+from ernie_tiny.errors import InputError
+from ernie_tiny.runtime import remedy_of
 from ernie_tiny.training.checkpoint import (
+    CHECKSUM,
     MANIFEST,
     checkpoint_folder,
     damage,
+    errors_named,
     latest_checkpoint,
     prune_checkpoints,
+    read_record,
+    require_whole,
+    seal,
     whole_folder,
+    write_record,
     write_text,
 )
 
@@ -62,11 +77,11 @@ def test_nothing_is_there_before_the_end(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_an_exception_leaves_no_folder(tmp_path, error):
+def test_an_exception_leaves_nothing(tmp_path, error):
     with pytest.raises(error), whole_folder(tmp_path / "checkpoint-5") as partial:
         (partial / "a").write_bytes(b"1")
         raise error
-    assert not (tmp_path / "checkpoint-5").exists() and latest_checkpoint(tmp_path) is None
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_exception_leaves_the_old_folder(tmp_path):
@@ -79,9 +94,8 @@ def test_an_exception_leaves_the_old_folder(tmp_path):
 
 
 def test_what_an_earlier_attempt_left_is_not_taken_over(tmp_path):
-    with pytest.raises(ValueError), whole_folder(tmp_path / "best") as partial:
-        (partial / "stale").write_bytes(b"1")
-        raise ValueError
+    (tmp_path / ".best.partial").mkdir()
+    (tmp_path / ".best.partial" / "stale").write_bytes(b"1")  # of a process that was killed
     folder = write(tmp_path / "best", {"fresh": b"2"})
     assert set(contents(folder)) == {"fresh", MANIFEST}
     assert os.listdir(tmp_path) == ["best"]
@@ -105,11 +119,64 @@ def test_the_old_folder_is_never_half_of_one(tmp_path, monkeypatch):
     assert states == [None] * len(states) and len(states) == 3
 
 
+def test_a_folder_whose_sealing_was_killed_is_sealed_again(tmp_path):
+    folder = write(tmp_path / "corpus")
+    (folder / MANIFEST).rename(folder / f".{MANIFEST}.partial")
+    seal(folder)
+    assert damage(folder) is None and set(contents(folder)) == {*FILES, MANIFEST}
+
+
 def test_a_file_is_written_whole(tmp_path):
     path = tmp_path / "new" / "result.json"
     write_text(path, "一")
     write_text(path, "二")
     assert path.read_text(encoding="utf-8") == "二" and os.listdir(path.parent) == ["result.json"]
+
+
+# ---- a full disk
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may have more than 64 bytes, as after `ulimit -f`."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def write_arrays(folder: Path) -> None:
+    save_file({"a": np.zeros(1000)}, folder / "weights.safetensors")
+
+
+def write_bytes(folder: Path) -> None:
+    (folder / "weights.bin").write_bytes(b"0" * 1000)
+
+
+@pytest.mark.parametrize("write_into", [write_arrays, write_bytes])
+def test_a_full_disk_names_the_folder_and_leaves_the_old_one(tmp_path, write_into):
+    folder = write(tmp_path / "checkpoint-5", {"small": b"1"})
+    with pytest.raises(OSError) as error, full_disk(), whole_folder(folder) as partial:
+        write_into(partial)
+    assert error.value.errno == errno.EFBIG and "checkpoint-5" in error.value.filename
+    assert "The same command continues" in remedy_of(error.value)
+    assert damage(folder) is None and os.listdir(tmp_path) == ["checkpoint-5"]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    path = tmp_path / "result.json"
+    write_text(path, "old")
+    with pytest.raises(OSError) as error, full_disk():
+        write_text(path, "new" * 100)
+    assert error.value.filename == str(path)
+    assert path.read_text(encoding="utf-8") == "old" and os.listdir(tmp_path) == ["result.json"]
+
+
+def test_a_fault_of_the_content_is_no_fault_of_the_disk(tmp_path):
+    with pytest.raises(SafetensorError), errors_named(tmp_path):
+        raise SafetensorError("InvalidHeader")
 
 
 # ---- damage
@@ -167,6 +234,42 @@ def test_a_flipped_bit_in_the_manifest_is_found_or_harmless(written, offset, bit
     path.write_bytes(whole)
 
 
+RECORD = {"stage": "distil", "task": None, "loss": 0.1, "objective": {"hard": {"weight": 1.0}}, "name": "一"}
+
+
+def test_a_record_comes_back_without_its_checksum(tmp_path):
+    write_record(tmp_path / "result.json", RECORD)
+    assert CHECKSUM in json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert read_record(tmp_path / "result.json", "") == RECORD
+    write_text(tmp_path / "result.json", json.dumps(RECORD))  # of an earlier version
+    assert read_record(tmp_path / "result.json", "") == RECORD
+
+
+@settings(deadline=None)
+@given(offset=st.integers(0, 10_000), bit=st.integers(0, 7), cut=st.booleans())
+def test_a_damaged_record_is_refused_or_says_the_same(written, offset, bit, cut):
+    path = written.parent / "result.json"
+    write_record(path, RECORD)
+    whole = bytearray(path.read_bytes())
+    offset %= len(whole)
+    whole[offset] ^= 1 << bit
+    path.write_bytes(bytes(whole[:offset] if cut else whole))
+    try:
+        found = read_record(path, "Remove the folder.")
+    except InputError as error:
+        assert str(error).startswith(f"{path}: is damaged") and str(error).endswith("Remove the folder.")
+    else:
+        assert {key: found.get(key) for key in RECORD} == RECORD  # white space, or the name of the checksum
+
+
+def test_a_damaged_folder_is_refused_with_the_remedy(tmp_path):
+    folder = write(tmp_path / "model")
+    require_whole(folder, "")
+    (folder / "weights.bin").unlink()
+    with pytest.raises(InputError, match=r"model: is damaged: weights\.bin is missing\. Repeat the stage\.$"):
+        require_whole(folder, "Repeat the stage.")
+
+
 # ---- which checkpoint
 
 
@@ -199,11 +302,14 @@ def test_damaged_checkpoints_are_passed_over_and_named(tmp_path, caplog):
     assert "checkpoint-200" in middle and MANIFEST in middle
 
 
-def test_without_a_whole_checkpoint_there_is_none(tmp_path, caplog):
-    write(checkpoint_folder(tmp_path, 100))
-    (tmp_path / "checkpoint-100" / "state.json").unlink()
+def test_without_a_whole_checkpoint_the_stage_starts_anew_and_each_is_named(tmp_path, caplog):
+    for step in (100, 200):
+        write(checkpoint_folder(tmp_path, step))
+        (tmp_path / f"checkpoint-{step}" / "state.json").unlink()
     assert latest_checkpoint(tmp_path) is None
-    assert "checkpoint-100" in caplog.text
+    newest, oldest = (record.getMessage() for record in caplog.records)
+    assert "checkpoint-200" in newest and "the checkpoint before it" in newest
+    assert "checkpoint-100" in oldest and "none is left: the stage starts anew" in oldest
 
 
 def test_a_whole_checkpoint_is_used_without_a_word(tmp_path, caplog):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from paddlenlp.trainer import TrainerState
 
-from ernie_tiny.training.callbacks import EventLog, StageLog, read_events
+from ernie_tiny.training.callbacks import StageLog
+from ernie_tiny.training.events import EventLog, read_events
 from ernie_tiny.training.term_shares import INTERVALS, TermShares
 
 

@@ -2,119 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import TrainingArguments
 
 from ernie_tiny.batch import Batch
-from ernie_tiny.config.schema import HardTerm, ObjectiveConfig
-from ernie_tiny.distill.objective import Objective
-from ernie_tiny.distill.terms import side_of
-from ernie_tiny.models.backbone import build_encoder
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
-from ernie_tiny.training.callbacks import EventLog, StageLog, read_events
-from ernie_tiny.training.checkpoint import latest_checkpoint
-from ernie_tiny.training.network import StageNetwork
+from ernie_tiny.errors import InputError
+from ernie_tiny.training.checkpoint import BEST, checkpoints, damage, latest_checkpoint
+from ernie_tiny.training.events import read_events
 from ernie_tiny.training.trainer import StageTrainer
-
-VOCABULARY = 40
-
-
-class Stream:
-    """Endless batches that follow from their number."""
-
-    def __init__(self) -> None:
-        self.position = 0
-
-    def next_batch(self) -> Batch:
-        random = np.random.default_rng(self.position)
-        self.position += 1
-        ids = random.integers(1, VOCABULARY, (4, 6))
-        return Batch("topic", ("",) * 4, ids, np.zeros_like(ids), np.ones_like(ids), labels=random.integers(0, 3, 4))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"position": self.position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.position = state["position"]
-
-
-class Stopped(Exception):
-    """Stands for a killed process."""
-
-
-class StoppingStream(Stream):
-    """Breaks off at a batch."""
-
-    def __init__(self, stop: int) -> None:
-        super().__init__()
-        self.stop = stop
-
-    def next_batch(self) -> Batch:
-        if self.position == self.stop:
-            raise Stopped
-        return super().next_batch()
-
-
-def build(folder: Path, stream: Stream, score: Callable[[], dict[str, float]] = dict, **options: Any) -> StageTrainer:
-    paddle.seed(1)
-    shape = {
-        "num_hidden_layers": 2,
-        "hidden_size": 16,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "vocab_size": VOCABULARY,
-        "max_position_embeddings": 8,
-        "type_vocab_size": 2,
-        "hidden_dropout_prob": 0.1,
-        "attention_probs_dropout_prob": 0.1,
-    }
-    model = MultiTaskModel(build_encoder("ernie", shape), [HeadSpec("topic", "classification", ("a", "b", "c"))])
-    objective = Objective(ObjectiveConfig(hard=HardTerm(0.5)), side_of(model))
-    network = StageNetwork({"student": model}, {"student": objective})
-    settings: dict[str, Any] = {
-        "output_dir": str(folder),
-        "max_steps": 6,
-        "per_device_train_batch_size": 1,
-        "learning_rate": 1e-2,
-        "warmup_ratio": 0.3,
-        "logging_steps": 2,
-        "save_strategy": "steps",
-        "save_steps": 3,
-        "device": "cpu",
-        "seed": 5,
-        "disable_tqdm": True,
-        "report_to": [],
-        "remove_unused_columns": False,
-        "ignore_data_skip": True,
-        **options,
-    }
-    log = StageLog("stage", EventLog(folder), None)
-    return StageTrainer(network, stream, None, TrainingArguments(**settings), score, log, keep=2)
-
-
-def weights(trainer: StageTrainer) -> dict[str, np.ndarray]:
-    return {name: value.numpy().copy() for name, value in trainer.network.state_dict().items()}
-
-
-def run(folder: Path, stream: Stream, **options: Any) -> dict[str, np.ndarray]:
-    """The weights after training from the folder's last checkpoint, as a process of its own would."""
-    with paddle.utils.unique_name.guard():
-        trainer = build(folder, stream, **options)
-        checkpoint = latest_checkpoint(folder)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        assert trainer.state.global_step == 6
-        return weights(trainer)
-
-
-def assert_equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        np.testing.assert_array_equal(value, other[name], err_msg=name)
+from tests.training.small_stage import VOCABULARY, Stopped, StoppingStream, Stream, assert_equal, build, run, weights
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -147,8 +49,9 @@ def test_the_best_weights_are_put_back(tmp_path: Path) -> None:
 
         trainer = build(tmp_path, Stream(), score, evaluation_strategy="steps", eval_steps=2)
         trainer.train()
-    assert trainer.state.best_metric == 30.0
-    assert (weights(trainer)["models.student.heads.topic.dense.weight"] != seen[1]["models.student.heads.topic.dense.weight"]).any()
+    assert trainer.best_score == 30.0
+    name = "models.student.heads.topic.dense.weight"
+    assert (weights(trainer)[name] != seen[1][name]).any()
     trainer.load_best()
     assert_equal(seen[1], weights(trainer))
     assert [event["topic"] for event in read_events(tmp_path) if event["event"] == "scores"] == [10.0, 30.0, 20.0]
@@ -163,3 +66,213 @@ def test_the_log_holds_terms_and_speed(tmp_path: Path) -> None:
         assert event["loss"] == pytest.approx(event["weighted/hard"], abs=1e-5)
         assert event["tokens_per_second"] > 0
         assert "teacher_tokens_per_second" not in event  # there is none
+
+
+# ---- resuming
+
+
+def test_a_checkpoint_holds_nothing_that_is_unpickled(tmp_path: Path) -> None:
+    run(tmp_path, Stream())
+    files = {file.suffix for checkpoint in checkpoints(tmp_path) for file in checkpoint.iterdir()}
+    assert files == {".json", ".safetensors"}
+
+
+def test_resuming_after_the_last_step_makes_no_more(tmp_path: Path) -> None:
+    whole, again = run(tmp_path, Stream()), Stream()
+    assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-6"
+    assert_equal(whole, run(tmp_path, again))
+    assert again.position == 6
+
+
+def test_a_run_resumed_twice_ends_alike(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", Stream(), save_steps=1)
+    for stop in (2, 4):
+        with pytest.raises(Stopped):
+            run(tmp_path / "cut", StoppingStream(stop), save_steps=1)
+    assert_equal(whole, run(tmp_path / "cut", Stream(), save_steps=1))
+
+
+def test_a_stage_goes_on_with_more_steps_on_their_schedule(tmp_path: Path) -> None:
+    build(tmp_path / "eight", Stream(), max_steps=8).train()
+    with pytest.raises(Stopped):
+        run(tmp_path / "cut", StoppingStream(4))
+    with paddle.utils.unique_name.guard():
+        trainer = build(tmp_path / "cut", Stream(), max_steps=8)
+        trainer.train(resume_from_checkpoint=str(tmp_path / "cut/checkpoint-3"))
+    assert trainer.state.global_step == 8
+    eight, cut = ({event["step"]: event["learning_rate"] for event in read_events(folder) if event["event"] == "log"}
+                  for folder in (tmp_path / "eight", tmp_path / "cut"))
+    assert cut[2] != eight[2] and [cut[step] for step in (4, 6, 8)] == [eight[step] for step in (4, 6, 8)]
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        run(tmp_path, StoppingStream(4))
+    with paddle.utils.unique_name.guard():
+        trainer = build(tmp_path, Stream())
+        trainer.network.models["student"].heads.pop("topic")
+        with pytest.raises(InputError, match=r"2 of the weights are not those.*heads\.topic.*repeat the stage"):
+            trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+
+
+def scores_of(trainer: StageTrainer) -> dict[str, float]:
+    """Rises, falls, and follows from the weights alone."""
+    return {"topic": float(np.abs(weights(trainer)["models.student.heads.topic.dense.weight"]).sum()) % 0.02}
+
+
+def best(folder: Path, stream: Stream) -> tuple[Any, dict[str, np.ndarray]]:
+    """The best score and weights of a run with an evaluation after each step."""
+    with paddle.utils.unique_name.guard():
+        trainer = build(folder, stream, lambda: scores_of(trainer), evaluation_strategy="steps", eval_steps=1)
+        checkpoint = latest_checkpoint(folder)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.load_best()
+        return trainer.best_score, weights(trainer)
+
+
+@pytest.mark.parametrize("stop", [3, 4, 5])
+def test_the_best_weights_are_those_of_the_undisturbed_run(stop: int, tmp_path: Path) -> None:
+    expected = best(tmp_path / "whole", Stream())
+    with pytest.raises(Stopped):
+        best(tmp_path / "cut", StoppingStream(stop))
+    found = best(tmp_path / "cut", Stream())
+    assert found[0] == expected[0]
+    assert_equal(expected[1], found[1])
+
+
+def test_damaged_best_weights_are_found_before_the_stage_goes_on(tmp_path: Path) -> None:
+    with paddle.utils.unique_name.guard():
+        build(tmp_path, Stream(), lambda: {"topic": 1.0}, evaluation_strategy="steps", eval_steps=2).train()
+    best = checkpoints(tmp_path, BEST)[0]
+    (best / "network.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=r"best-2: is damaged: network\.safetensors .* Remove"):
+        build(tmp_path, Stream())
+
+
+def test_a_stage_that_is_told_to_stop_saves_and_goes_on_later(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", Stream())
+    stream = Stream()
+    with paddle.utils.unique_name.guard():
+        trainer = build(tmp_path / "cut", stream, told_to_stop=lambda: stream.position == 4)
+        trainer.train()
+    assert trainer.stopped and trainer.state.global_step == 4
+    assert latest_checkpoint(tmp_path / "cut") == tmp_path / "cut" / "checkpoint-4"
+    assert_equal(whole, run(tmp_path / "cut", Stream()))
+
+
+def test_a_stage_that_is_not_told_to_stop_is_not_stopped(tmp_path: Path) -> None:
+    trainer = build(tmp_path, Stream())
+    trainer.train()
+    assert not trainer.stopped
+
+
+# ---- numbers that go wrong
+
+
+class PoisonedStream(Stream):
+    """From some batch on there is a token whose embedding is too large for a norm."""
+
+    def __init__(self, poisoned: int) -> None:
+        super().__init__()
+        self.poisoned = poisoned
+
+    def next_batch(self) -> Batch:
+        batch = super().next_batch()
+        ids = np.minimum(batch.input_ids, VOCABULARY - 2)
+        if self.position > self.poisoned:
+            ids[2, 3] = VOCABULARY - 1
+        return dataclasses.replace(batch, input_ids=ids)
+
+
+def poison(trainer: StageTrainer) -> StageTrainer:
+    embedding = trainer.network.models["student"].encoder.embeddings.word_embeddings.weight
+    values = embedding.numpy()
+    values[VOCABULARY - 1] = 3e38
+    embedding.set_value(values)
+    return trainer
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_loss_that_is_not_finite_stops_with_batch_term_and_checkpoint(accumulate: int, tmp_path: Path) -> None:
+    poisoned = 4 * accumulate - 1 + accumulate  # the last batch of step 5
+    trainer = poison(build(tmp_path, PoisonedStream(poisoned), gradient_accumulation_steps=accumulate))
+    with pytest.raises(InputError) as error:
+        trainer.train()
+    message = str(error.value)
+    assert "step 5: the loss (hard) is nan for the batch of topic" in message
+    assert f"with '{poisoned}-0', '{poisoned}-1'" in message
+    assert f"Last good checkpoint: {tmp_path / 'checkpoint-3'}" in message
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+    trainer = build(tmp_path, PoisonedStream(99))
+    trainer.train()
+    before = latest_checkpoint(tmp_path)
+    embedding = trainer.network.models["student"].encoder.embeddings.word_embeddings.weight
+    embedding.set_value(np.full(embedding.shape, np.inf, "float32"))
+    trainer.state.global_step = 7
+    with pytest.raises(InputError, match="NaN or infinite, first models.student.encoder.embeddings.word_embeddings"):
+        trainer._save_checkpoint(trainer.network)
+    assert latest_checkpoint(tmp_path) == before and damage(before) is None  # type: ignore[arg-type]
+
+
+class SkippingScaler:
+    """Stands for a GradScaler, which is for GPUs, that finds an infinite gradient in the first two steps."""
+
+    def __init__(self) -> None:
+        self.steps, self._scale, self._cache_found_inf = 0, paddle.ones([1]), False
+
+    def scale(self, loss: Any) -> Any:
+        return loss
+
+    def step(self, optimizer: Any) -> None:
+        self.steps += 1
+        self._cache_found_inf = self.steps <= 2
+        if not self._cache_found_inf:
+            optimizer.step()
+
+    def update(self) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"scale": self._scale.numpy(), "incr_count": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps = state["incr_count"]
+
+
+def test_steps_that_loss_scaling_skips_are_counted(tmp_path: Path) -> None:
+    trainer = build(tmp_path, Stream())
+    trainer.do_grad_scaling, trainer.scaler, trainer.amp_dtype = True, SkippingScaler(), "float16"
+    trainer.train()
+    assert [event["scaler_skips"] for event in read_events(tmp_path) if event["event"] == "log"] == [2, 2, 2]
+    state = json.loads((tmp_path / "checkpoint-6/state.json").read_text(encoding="utf-8"))
+    assert state["scaler"] == {"scale": [1.0], "incr_count": 6}
+    resumed = build(tmp_path, Stream())
+    resumed.do_grad_scaling, resumed.scaler = True, SkippingScaler()
+    resumed.create_optimizer_and_scheduler(6)
+    resumed._load_optimizer_and_scheduler(str(tmp_path / "checkpoint-3"))
+    assert resumed.scaler.steps == 3 and resumed.lr_scheduler.last_epoch == 1
+
+
+def freeze(trainer: StageTrainer, *parts: str) -> StageTrainer:
+    for name, weight in trainer.network.named_parameters():
+        weight.stop_gradient = name.startswith(tuple(f"models.student.{part}" for part in parts))
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("frozen", "said"),
+    [
+        ((), None),
+        (("encoder.encoder.layers.0.linear1", "encoder.pooler"), None),
+        (("encoder.encoder.layers.1",), "no gradient reaches layer 1 of student"),
+        (("encoder.embeddings", "encoder.encoder.layers.0"), "no gradient reaches the embeddings, layer 0 of student"),
+        (("heads",), "no gradient reaches the head of topic of student"),
+    ],
+)
+def test_a_part_that_gets_no_gradient_is_reported_once(frozen: tuple[str, ...], said: Any, tmp_path: Path) -> None:
+    freeze(build(tmp_path, Stream()), *frozen).train()
+    warnings = [event["text"] for event in read_events(tmp_path) if event["event"] == "warning"]
+    assert len(warnings) == (said is not None)
+    assert all(said in warning for warning in warnings)

@@ -20,7 +20,7 @@ name: toy
 tokenizer: {build_from: general, vocab_size: 40}
 data: {corpora: {general: {files: [general.txt]}}}
 models:
-  teacher: {num_hidden_layers: 1, hidden_size: 8, num_attention_heads: 2, max_position_embeddings: 64}
+  teacher: {num_hidden_layers: 1, hidden_size: 8, num_attention_heads: 2, max_position_embeddings: 512}
   student: {family: bilstm, num_hidden_layers: 2, hidden_size: 12, embedding_size: 8, init_from: teacher}
 stages:
   - name: distil

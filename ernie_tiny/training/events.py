@@ -1,0 +1,43 @@
+"""What happened in a run, an event a line: events.jsonl."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from ernie_tiny.training.checkpoint import errors_named
+
+EVENTS_FILE = "events.jsonl"
+
+
+class EventLog:
+    """Appends one JSON object a line to a run's events.jsonl."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self._path = folder, folder / EVENTS_FILE
+
+    def write(self, event: str, **values: Any) -> None:
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **values}, ensure_ascii=False) + "\n"
+        with errors_named(self._path), self._path.open("ab+") as stream:
+            if stream.tell():
+                stream.seek(-1, os.SEEK_END)
+                if stream.read(1) != b"\n":  # a kill or a full disk has cut the line before
+                    line = "\n" + line
+            stream.write(line.encode())
+
+
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """The events of a run, oldest first; a line cut off by a crash is left out."""
+    path = folder / EVENTS_FILE
+    if not path.is_file():
+        return []
+    events = []
+    for line in path.read_bytes().split(b"\n"):
+        with contextlib.suppress(ValueError):
+            events.append(json.loads(line))
+    return events

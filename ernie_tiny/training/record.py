@@ -1,0 +1,123 @@
+"""A run folder belongs to one config: what may change of it when the run goes on, and what may not."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import yaml
+
+from ernie_tiny.config.load import CONFIG_FILE, load_config, to_yaml
+from ernie_tiny.config.schema import RunConfig
+from ernie_tiny.errors import InputError
+from ernie_tiny.runtime import git_revision, versions
+from ernie_tiny.training.checkpoint import read_record, write_text
+
+ENVIRONMENT_FILE, RESULTS_FILE = "environment.json", "results.json"
+STAGE_RESULT_FILE = "result.json"
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One key of a config, dotted, with its two values."""
+
+    key: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.before} -> {self.now}"
+
+
+def record_run(run: RunConfig, folder: Path) -> None:
+    """Writes the merged config, package versions, git revision and seed before anything else; says what changed.
+
+    Raises:
+        InputError: the folder holds a run of another config, and what differs may not change.
+    """
+    for change in changes_since(run, folder):
+        logger.info("changed: %s%s", change, _consequence(change))
+    write_text(folder / CONFIG_FILE, to_yaml(run))
+    environment = {"versions": versions(), "git_revision": git_revision(), "seed": run.seed}
+    write_text(folder / ENVIRONMENT_FILE, json.dumps(environment, indent=1))
+
+
+def changes_since(run: RunConfig, folder: Path) -> list[Change]:
+    """What differs from the config that a folder holds; nothing where it holds none.
+
+    Raises:
+        InputError: what differs may not change.
+    """
+    config_file = folder / CONFIG_FILE
+    if not config_file.is_file():
+        return []
+    changes = list(differences(yaml.safe_load(to_yaml(load_config(config_file))), yaml.safe_load(to_yaml(run))))
+    refused = [change.key for change in changes if not _may_change(change, run, folder)]
+    if refused:
+        raise InputError(
+            f"{folder}: holds a run with another config; different: {', '.join(refused)}. Give -o "
+            "output_dir=ANOTHER, undo the change, or remove the folder." + _hint(refused, folder)
+        )
+    return changes
+
+
+def read_results(folder: Path) -> Optional[dict[str, Any]]:
+    """What a finished run came to; None for an unfinished one.
+
+    Raises:
+        InputError: results.json is damaged.
+    """
+    file, remedy = folder / RESULTS_FILE, "Remove it and run again: results are made anew, nothing is trained."
+    return read_record(file, remedy) if file.is_file() else None
+
+
+def differences(before: Any, now: Any, key: str = "") -> Iterator[Change]:
+    """The values that differ between two configs as plain data; list elements that have a name go by it."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in [*before, *(name for name in now if name not in before)]:
+            yield from differences(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for index, (left, right) in enumerate(zip(before, now)):
+            name = left.get("name", index) if isinstance(left, dict) else index
+            yield from differences(left, right, f"{key}.{name}")
+    elif before != now:
+        yield Change(key, before, now)
+
+
+def _may_change(change: Change, run: RunConfig, folder: Path) -> bool:
+    """As docs/resume.md lists it."""
+    room, _, rest = change.key.partition(".")
+    if room in ("report", "export"):
+        return not (folder / RESULTS_FILE).is_file()
+    if room == "stages":
+        return rest.endswith(".optim.max_steps") and _may_grow(change, run, folder)
+    return change.key == "output_dir" or (room == "runtime" and rest != "precision")
+
+
+def _may_grow(change: Change, run: RunConfig, folder: Path) -> bool:
+    """Whether a stage may have more steps: none of its parts is finished, and no cache holds just the old ones."""
+    stage = run.stage(change.key.split(".")[1])
+    finished = any((folder / "stages" / stage.name).rglob(STAGE_RESULT_FILE))
+    rises = None not in (change.before, change.now) and change.now > change.before
+    return rises and not finished and (stage.cache is None or stage.data.corpus is None)
+
+
+def _consequence(change: Change) -> str:
+    if not change.key.startswith("stages."):
+        return ""
+    return (
+        ". If the stage has begun, its next step has the learning rate and the terms' weights that a stage of "
+        f"{change.now} steps has there; the steps before keep theirs, so that it ends elsewhere than one that had "
+        f"{change.now} steps from the start."
+    )
+
+
+def _hint(refused: list[str], folder: Path) -> str:
+    if all(key.startswith(("report.", "export.")) for key in refused):
+        return f" Or remove {folder / RESULTS_FILE}: what is reported and exported is then made anew, nothing trained."
+    return ""

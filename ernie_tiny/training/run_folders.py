@@ -1,0 +1,72 @@
+"""Run folders, finished or not, read back for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ernie_tiny.config.load import CONFIG_FILE
+from ernie_tiny.errors import InputError
+from ernie_tiny.evaluation.page import html_page, markdown_page
+from ernie_tiny.evaluation.runs import Run, results_so_far, state_so_far
+from ernie_tiny.training.checkpoint import write_text
+from ernie_tiny.training.events import read_events
+from ernie_tiny.training.record import RESULTS_FILE, read_results
+
+REPORT_FILE, MARKDOWN_FILE = "report.html", "report.md"
+
+
+def write_report(folders: Sequence[Path], target: Path) -> list[Path]:
+    """Writes a page and its tables in Markdown about the runs in these folders; gives the two files.
+
+    Raises:
+        InputError: as of read_run; or a folder is given twice.
+    """
+    resolved = [folder.resolve() for folder in folders]
+    twice = next((folder for folder in folders if resolved.count(folder.resolve()) > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice}: is given twice. Give each run once.")
+    runs = [read_run(folder) for folder in folders]
+    files = [target / REPORT_FILE, target / MARKDOWN_FILE]
+    write_text(files[0], html_page(runs))
+    write_text(files[1], markdown_page(runs))
+    return files
+
+
+def read_run(folder: Path) -> Run:
+    """The run in a folder; of an unfinished one what its events tell.
+
+    Raises:
+        InputError: the folder holds no run, or one of its files is damaged.
+    """
+    results = read_results(folder)
+    if results is not None:
+        return finished_run(folder, results)
+    if not (folder / CONFIG_FILE).is_file():
+        raise InputError(f"{folder}: has no {RESULTS_FILE} and no {CONFIG_FILE}, so it is no run's folder. Give the "
+                         "output_dir of tools/train.py.")
+    events, config = read_events(folder), _config(folder)
+    name = str(config.get("name", folder.name))
+    return Run(results_so_far(name, events), events, config, state_so_far(events), str(folder))
+
+
+def finished_run(folder: Path, results: dict[str, Any]) -> Run:
+    """The run in a folder, which came to these results."""
+    return Run(results, read_events(folder), _config(folder), folder=str(folder))
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The merged config as plain data. It is not validated: a page can be made where data and weights are gone."""
+    file = folder / CONFIG_FILE
+    try:
+        content = yaml.safe_load(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{file}: is damaged ({str(error).splitlines()[0]}). Leave the run out.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: holds {type(content).__name__} and no config. Leave the folder out.")
+    return content

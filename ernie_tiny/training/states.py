@@ -1,0 +1,105 @@
+"""What a checkpoint holds of a network and its optimizer: arrays by name and numbers, nothing that is unpickled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+from safetensors.numpy import load_file, save_file
+
+from ernie_tiny.errors import InputError
+
+WEIGHTS_FILE, OPTIMIZER_FILE = "network.safetensors", "optimizer.safetensors"
+KINDS = "moment1|moment2|beta1_pow_acc|beta2_pow_acc"  # what Paddle's AdamW keeps of a parameter
+_KEY = re.compile(rf"(.+)_({KINDS})_0")
+
+
+def save_weights(network: nn.Layer, folder: Path) -> None:
+    """Writes the weights by the names that they have in the network.
+
+    Raises:
+        InputError: one of them is NaN or infinite; nothing is written.
+    """
+    _save(network.state_dict(), folder / WEIGHTS_FILE)
+
+
+def load_weights(network: nn.Layer, folder: Path) -> None:
+    """Puts weights back.
+
+    Raises:
+        InputError: they are those of another network.
+    """
+    stored = load_file(folder / WEIGHTS_FILE)
+    own = {name: list(value.shape) for name, value in network.state_dict().items()}
+    other = {name for name, value in stored.items() if own.get(name) != list(value.shape)} | own.keys() - stored.keys()
+    if other:
+        raise InputError(
+            f"{folder}: {len(other)} of the weights are not those of this network, such as {min(other)}. It was "
+            f"written by another version of ernie_tiny: go on with that one, or remove {folder.parent} to repeat the "
+            "stage."
+        )
+    network.set_state_dict(_tensors(stored))
+
+
+def save_optimizer(optimizer: Any, network: nn.Layer, folder: Path) -> None:
+    """Writes AdamW's moments and powers of beta as parameter/kind, the parameter by its name in the network.
+
+    Paddle's own names are numbered by the order in which a process makes things.
+    """
+    _create_moments(optimizer, network)
+    names = {parameter.name: name for name, parameter in network.named_parameters()}
+    state = {key: value for key, value in optimizer.state_dict().items() if key != "LR_Scheduler"}
+    matches = {key: _KEY.fullmatch(key) for key in state}
+    unknown = [key for key, match in matches.items() if match is None]
+    if unknown:
+        raise ValueError(f"the optimizer keeps {unknown[0]}, which a checkpoint has no place for")
+    _save({f"{names[match[1]]}/{match[2]}": state[key] for key, match in matches.items() if match},
+          folder / OPTIMIZER_FILE)
+
+
+def load_optimizer(optimizer: Any, network: nn.Layer, folder: Path) -> None:
+    """Puts back what save_optimizer wrote."""
+    _create_moments(optimizer, network)
+    names = {name: parameter.name for name, parameter in network.named_parameters()}
+    state = {}
+    for key, value in _tensors(load_file(folder / OPTIMIZER_FILE)).items():
+        parameter, _, kind = key.rpartition("/")
+        state[f"{names[parameter]}_{kind}_0"] = value
+    optimizer.set_state_dict(state)
+
+
+def _create_moments(optimizer: Any, network: nn.Layer) -> None:
+    """Makes the moments of all parameters, zeros where there were none.
+
+    Paddle makes them at a parameter's first gradient. Of a parameter that has had none, such as the head of a task not
+    drawn yet, it then demands moments from what was loaded; and what was loaded and not used yet it does not save.
+    """
+    block = paddle.static.default_main_program().global_block()
+    optimizer._create_accumulators(block, [weight for weight in network.parameters() if not weight.stop_gradient])
+
+
+def scaler_numbers(scaler: Any) -> dict[str, Any]:
+    """The state of a loss scaler as JSON can hold it; empty for one that is switched off."""
+    state = scaler.state_dict()
+    return {**state, "scale": np.asarray(state["scale"]).tolist()} if state else {}
+
+
+def _save(tensors: Mapping[str, Tensor], file: Path) -> None:
+    arrays = {name: np.ascontiguousarray(value.numpy()) for name, value in tensors.items()}
+    bad = [name for name, value in arrays.items() if not np.isfinite(value).all()]
+    if bad:
+        raise InputError(
+            f"{len(bad)} of the numbers to be saved are NaN or infinite, first {bad[0]}, and were not saved. The "
+            "checkpoint before is whole. Lower optim.learning_rate, or raise optim.warmup_ratio, in a run with another "
+            "output_dir."
+        )
+    save_file(arrays, file)
+
+
+def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    return {name: paddle.to_tensor(value) for name, value in arrays.items()}

@@ -1,0 +1,127 @@
+"""A stage that trains in a second: a small model on batches of random tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import paddle
+from paddlenlp.trainer import TrainingArguments
+
+from ernie_tiny.batch import Batch
+from ernie_tiny.config.schema import HardTerm, ObjectiveConfig
+from ernie_tiny.distill.objective import Objective
+from ernie_tiny.distill.terms import side_of
+from ernie_tiny.models.backbone import build_encoder
+from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.training.callbacks import StageLog
+from ernie_tiny.training.checkpoint import latest_checkpoint
+from ernie_tiny.training.events import EventLog
+from ernie_tiny.training.network import StageNetwork
+from ernie_tiny.training.trainer import StageTrainer
+
+VOCABULARY = 40
+
+
+class Stream:
+    """Endless batches that follow from their number."""
+
+    def __init__(self) -> None:
+        self.position = 0
+
+    def next_batch(self) -> Batch:
+        random = np.random.default_rng(self.position)
+        self.position += 1
+        ids = random.integers(1, VOCABULARY, (4, 6))
+        names = tuple(f"{self.position - 1}-{row}" for row in range(4))
+        return Batch("topic", names, ids, np.zeros_like(ids), np.ones_like(ids), labels=random.integers(0, 3, 4))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.position = state["position"]
+
+
+class Stopped(Exception):
+    """Stands for a killed process."""
+
+
+class StoppingStream(Stream):
+    """Breaks off at a batch."""
+
+    def __init__(self, stop: int) -> None:
+        super().__init__()
+        self.stop = stop
+
+    def next_batch(self) -> Batch:
+        if self.position == self.stop:
+            raise Stopped
+        return super().next_batch()
+
+
+def build(
+    folder: Path,
+    stream: Stream,
+    score: Callable[[], dict[str, float]] = dict,
+    told_to_stop: Callable[[], bool] = lambda: False,
+    **options: Any,
+) -> StageTrainer:
+    """A trainer of six steps, with a head of which no batch makes use."""
+    paddle.seed(1)
+    shape = {
+        "num_hidden_layers": 2,
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": 8,
+        "type_vocab_size": 2,
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+    }
+    heads = [HeadSpec(name, "classification", ("a", "b", "c")) for name in ("topic", "never drawn")]
+    model = MultiTaskModel(build_encoder("ernie", shape), heads)
+    objective = Objective(ObjectiveConfig(hard=HardTerm(0.5)), side_of(model))
+    network = StageNetwork({"student": model}, {"student": objective})
+    settings: dict[str, Any] = {
+        "output_dir": str(folder),
+        "max_steps": 6,
+        "per_device_train_batch_size": 1,
+        "learning_rate": 1e-2,
+        "warmup_ratio": 0.3,
+        "logging_steps": 2,
+        "save_strategy": "steps",
+        "save_steps": 3,
+        "device": "cpu",
+        "seed": 5,
+        "disable_tqdm": True,
+        "report_to": [],
+        "remove_unused_columns": False,
+        "ignore_data_skip": True,
+        "release_grads": True,
+        **options,
+    }
+    log = StageLog("stage", EventLog(folder), None)
+    return StageTrainer(network, stream, None, TrainingArguments(**settings), score, log, 2, told_to_stop)
+
+
+def run(folder: Path, stream: Stream, **options: Any) -> dict[str, np.ndarray]:
+    """The weights after training from the folder's last checkpoint, as a process of its own would."""
+    with paddle.utils.unique_name.guard():
+        trainer = build(folder, stream, **options)
+        checkpoint = latest_checkpoint(folder)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        assert trainer.state.global_step == 6
+        return weights(trainer)
+
+
+def weights(trainer: StageTrainer) -> dict[str, np.ndarray]:
+    return {name: value.numpy().copy() for name, value in trainer.network.state_dict().items()}
+
+
+def assert_equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name], err_msg=name)
