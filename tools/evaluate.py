@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", help="by default those of each model's stage")
     parser.add_argument("--split", default="dev", help="a split with labels")
     parser.add_argument("--examples", type=int, help="only the first so many")
-    parser.add_argument("--output", type=Path, help="folder for predictions as <model@stage>/<task>.jsonl")
+    parser.add_argument("--output", type=Path, help="folder for <model@stage>/<task>.jsonl and evaluation.json")
     parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     return parser.parse_args()
 
@@ -29,11 +29,12 @@ def main() -> None:
     args = parse_args()
     run = load_config(args.run / "config.yaml", [f"output_dir={args.run}", *args.override])
     prepare(run.runtime.device, run.runtime.threads)
-    from ernie_tiny.training.conclude import evaluate_models
+    from ernie_tiny.evaluation.details import detail_lines
+    from ernie_tiny.training.scoring import evaluate_models
 
-    for row in evaluate_models(run, args.models, args.tasks, args.split, args.examples, args.output):
-        scores = "  ".join(f"{name} {value:.2f}" for name, value in row["scores"].items())
-        print(f"{row['model']:<28} {row['task']:<12} {args.split}, {row['examples']} examples: {scores}")
+    print("Scores in percent, with their 95 % intervals over the choice of examples (bootstrap, 1,000 resamples).")
+    for record in evaluate_models(run, args.models, args.tasks, args.split, args.examples, args.output):
+        print(*detail_lines(record), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

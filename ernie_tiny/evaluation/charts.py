@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from ernie_tiny.evaluation.runs import Entry, Event, metrics_of, spread
+from ernie_tiny.evaluation.tables import width
+
 LABELS = {
     "majority": "most frequent label",
     "teacher": "teacher",
@@ -15,8 +18,21 @@ LABELS = {
     "baseline": "student, no distillation",
 }
 CHART_LABELS = {**LABELS, "baseline": "no distillation"}
+OTHER_CLASS = "other"  # of all models that have a title of their own
+PUBLISHED = "published"  # class of points of models that others measured
+LEGEND = {**CHART_LABELS, OTHER_CLASS: "further model", PUBLISHED: "published elsewhere"}
+SHAPES = {  # paths from the middle of a point
+    "teacher": "m-5 -5h10v10h-10z",
+    "student": "m-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0z",
+    "baseline": "m0 -6.5l6.5 12h-13z",
+    OTHER_CLASS: "m0 -7l7 7l-7 7l-7 -7z",
+    PUBLISHED: "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
+}
+LABEL_COLUMNS = 15  # that a label has beside a bar
 CHART_WIDTH, PLOT_END = 340, 316  # units of an SVG, about a pixel each
 CURVE_POINTS, CURVE_STYLES = 400, 7  # the template defines the styles c0, c1, ...
+GAP = 8  # between the bars of two runs
+PLOT_WIDTH = 400
 Point = tuple[int, float]
 
 
@@ -25,17 +41,40 @@ def number(value: Optional[float], spec: str = ",.1f") -> str:
     return format(value, spec) if value is not None and math.isfinite(value) else "-"
 
 
-def figures(charts: Iterable[str]) -> str:
-    """Drawings side by side."""
+def label(role: str) -> str:
+    """What a model is called in a table: a role has a label, a further model is called by its title."""
+    return LABELS.get(role, role)
+
+
+def css_class(role: str) -> str:
+    return role if role in LABELS else OTHER_CLASS
+
+
+def _chart_label(role: str) -> str:
+    return _cut(CHART_LABELS.get(role, role), LABEL_COLUMNS)
+
+
+def _cut(text: str, columns: int) -> str:
+    """The text, with an ellipsis for the end where it is wider."""
+    shown = text
+    while width(shown) > columns:
+        shown = shown[:-1]
+    return text if shown == text else f"{shown[:-1]}…"
+
+
+def figures(charts: Iterable[str], css: str = "figures") -> str:
+    """Drawings side by side; with the class "plots" two and larger."""
     content = "\n".join(charts)
-    return f'<div class="figures">\n{content}\n</div>' if content else ""
+    return f'<div class="{css}">\n{content}\n</div>' if content else ""
 
 
-def _figure(name: str, detail: str, height: float, parts: Iterable[str], description: str) -> str:
-    """A captioned drawing CHART_WIDTH units wide; the description is what a screen reader says of it."""
+def _figure(
+    name: str, detail: str, height: float, parts: Iterable[str], description: str, width: int = CHART_WIDTH
+) -> str:
+    """A captioned drawing `width` units wide; the description is what a screen reader says of it."""
     return (
         f"<figure><figcaption>{html.escape(name)} <span>{html.escape(detail)}</span></figcaption>"
-        f'<svg viewBox="0 0 {CHART_WIDTH} {height}" role="img"><title>{html.escape(description)}</title>'
+        f'<svg viewBox="0 0 {width} {height}" role="img"><title>{html.escape(description)}</title>'
         f"{''.join(parts)}</svg></figure>"
     )
 
@@ -52,63 +91,142 @@ def _bar(x: float, y: float, width: float, css: str) -> str:
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="20" rx="2" class="{css}"/>'
 
 
-def score_charts(results: Mapping[str, Any]) -> Iterable[str]:
-    """For each task a bar for each model, from 0 to 100 %, and a line at the score of the most frequent label."""
-    left, width, bottom = 100, 190, 8 + 26 * len(results["models"])
-    for task, metric in results["metrics"].items():
-        chance = results["majority"].get(task, math.nan)
+def score_charts(entries: Sequence[Entry]) -> Iterable[str]:
+    """For each task a bar for each model, from 0 to 100 %, and a line at the score of the most frequent label.
+
+    A model whose score is known to vary has an error bar.
+    """
+    left = 100 if len(entries) == 1 else 118
+    room = 290 - left
+    for task, metric in metrics_of(entries):
+        having = [entry for entry in entries if entry.results["metrics"].get(task) == metric]
+        models = [(entry, model) for entry in having for model in entry.results["models"] if task in model["main"]]
+        chances = [entry.results["majority"].get(task) for entry in having]
+        chance = next((value for value in chances if value is not None), math.nan)
+        gaps = [entry.mark for entry, _ in models]
+        bottom = 8 + 26 * len(models) + GAP * max(0, len(set(gaps)) - 1)
         parts, spoken = [], [f"{LABELS['majority']} {number(chance)}"]
-        for row, model in enumerate(results["models"]):
-            role, score, y = model["role"], model["main"].get(task, math.nan), 8 + 26 * row
-            parts += [_text(left - 8, y + 14, CHART_LABELS[role], "end"), _bar(left, y, width, "track")]
-            parts += [_bar(left, y, width * score / 100, role)] if math.isfinite(score) else []
+        for row, (entry, model) in enumerate(models):
+            role, score = model["role"], model["main"][task]
+            y = 8 + 26 * row + GAP * (len(set(gaps[: row + 1])) - 1)
+            parts += [_text(left - 8, y + 14, entry.marked(_chart_label(role)), "end"), _bar(left, y, room, "track")]
+            if math.isfinite(score):
+                parts.append(_bar(left, y, room * score / 100, css_class(role)))
+                parts += _error_bar([left + room * end / 100 for end in spread(model, task, metric) or ()], y + 10)
             parts.append(_text(CHART_WIDTH, y + 14, number(score), "end"))
-            spoken.append(f"{LABELS[role]} {number(score)}")
+            spoken.append(f"{entry.marked(label(role))} {number(score)}")
         if math.isfinite(chance):
-            x, anchor = left + width * chance / 100, "start" if chance < 50 else "end"
+            x, anchor = left + room * chance / 100, "start" if chance < 50 else "end"
             parts.append(_line(x, 4, x, bottom + 2, "chance"))
             parts.append(_text(x, bottom + 15, spoken[0], anchor, "quiet"))
         yield _figure(task, f"{metric}, %", bottom + 20, parts, f"{task}, {metric} in percent: {', '.join(spoken)}")
 
 
-def latency_chart(results: Mapping[str, Any]) -> Iterable[str]:
-    """One chart of average score over latency, if models were timed."""
-    timed = [(model["average"], model["speed"]["p50"], model["role"]) for model in results["models"] if model["speed"]]
-    timed = sorted((model for model in timed if math.isfinite(model[0])), reverse=True)
-    if not timed:
-        return
-    height, parts, spoken = 236, [], []
-    x = _Axis(0, 1.15 * max(latency for _, latency, _ in timed), 44, PLOT_END)
-    y = _Axis.around([average for average, _, _ in timed], height - 44, 12)
-    placed: list[tuple[float, float]] = []
-    for average, latency, role in timed:
-        left, top = x.place(latency), y.place(average)
-        # A label goes below that of a near point that it would cover.
-        label = max([top + 4, *(other + 14 for near, other in placed if abs(near - left) < 120)])
-        placed.append((left, label))
-        spoken.append(f"{LABELS[role]}: {number(average)} % at {number(latency, '.2f')} ms")
-        circle = f'<circle cx="{left:.1f}" cy="{top:.1f}" r="6" class="{role}">'
-        parts.append(f"{circle}<title>{html.escape(spoken[-1])}</title></circle>")
-        side, anchor = (-11, "end") if left > CHART_WIDTH / 2 else (11, "start")
-        parts.append(_text(left + side, label, CHART_LABELS[role], anchor))
-    parts = [*_grid(x, y), _text(PLOT_END, height - 6, "latency p50, ms", "end", "quiet"), *parts]
-    yield _figure("average score, %", "best at the top left", height, parts, "; ".join(spoken))
+def _error_bar(ends: Sequence[float], y: float) -> list[str]:
+    """A bar between two places with a stroke at each; nothing where there are none."""
+    strokes = [_line(x, y - 4, x, y + 4, "spread") for x in ends]
+    return [_line(min(ends), y, max(ends), y, "spread"), *strokes] if ends else []
 
 
-def loss_charts(events: Iterable[Mapping[str, Any]]) -> Iterable[str]:
-    """One chart for each stage that logged a loss."""
-    stages: dict[str, dict[int, Mapping[str, Any]]] = {}
-    for event in events:
-        if event["event"] == "log":
-            stages.setdefault(event["stage"], {})[event["step"]] = event
-    for stage, steps in stages.items():
+@dataclass(frozen=True)
+class ModelPoint:
+    """A model in a plot of quality over cost; `name` is what stands beside it, `spoken` what it is."""
+
+    x: float
+    y: float
+    css: str
+    name: str
+    spoken: str
+    spread: Optional[tuple[float, float]] = None
+
+
+def point_chart(title: str, x_title: str, points: Sequence[ModelPoint], legend: Sequence[str]) -> str:
+    """A plot of points over a cost, logarithmic where it spans more than a factor of ten.
+
+    Args:
+        points: At least one.
+        legend: The classes whose shapes are explained below; none where the names of the points say enough.
+    """
+    height, end, costs = 250, PLOT_WIDTH - 24, [point.x for point in points]
+    x = _Axis(0, 1.25 * max(costs), 44, end)
+    if min(costs) > 0 and max(costs) > 10 * min(costs):
+        x = _Axis(min(costs) / 1.8, max(costs) * 1.8, 44, end, logarithmic=True)  # room for the names
+    y = _Axis.around([value for point in points for value in (point.y, *(point.spread or ()))], height - 44, 12)
+    parts = [*_grid(x, y), _text(end, height - 6, x_title, "end", "quiet")]
+    parts += _point_names([(x.place(point.x), y.place(point.y), point) for point in points], end)
+    for point in points:  # over the names, whose edges in the page's colour would hide them
+        left, ends = x.place(point.x), [y.place(value) for value in point.spread or ()]
+        parts += [_line(left, max(ends), left, min(ends), "spread")] if ends else []
+        parts.append(_shape(point.css, left, y.place(point.y), point.spoken))
+    for index, css in enumerate(legend):
+        left, top = 50 + 170 * (index % 2), height + 16 + 18 * (index // 2)
+        parts += [_shape(css, left, top - 4, ""), _text(left + 12, top, LEGEND[css])]
+    height += 6 + 18 * ((len(legend) + 1) // 2) if legend else 0
+    return _figure(title, "best at the top left", height, parts, "; ".join(p.spoken for p in points), PLOT_WIDTH)
+
+
+def _point_names(places: Sequence[tuple[float, float, ModelPoint]], end: float) -> Iterable[str]:
+    """A name beside each point, on the left of published ones, that covers no other name.
+
+    Points that cover each other have one name, and so have points of one class and different names.
+    """
+    groups: list[tuple[float, float, str, list[str]]] = []
+    for left, top, point in sorted(places, key=lambda place: place[1]):
+        near = [group for group in groups if abs(group[0] - left) < 12 and abs(group[1] - top) < 16]
+        same = next((group for group in near if group[2] == point.css or point.name in group[3]), None)
+        if same is None:
+            groups.append((left, top, point.css, [point.name]))
+        elif point.name not in same[3]:
+            same[3].append(point.name)
+    placed: list[tuple[float, float, float]] = []
+    for left, top, css, names in groups:
+        name = ", ".join(sorted(names))
+        wide = 7.0 * width(name) + 12
+        before = left - wide > 44 and (css == PUBLISHED or left + wide > end + 20)
+        start = left - wide if before else left
+        below = [bottom + 13 for bottom, other, stop in placed
+                 if start < stop and other < start + wide and bottom > top - 9]
+        placed.append((max([top + 4, *below]), start, start + wide))
+        yield _text(left + (-11 if before else 11), placed[-1][0], name, "end" if before else "start",
+                    "quiet" if css == PUBLISHED else "name")
+
+
+def _shape(css: str, x: float, y: float, spoken: str) -> str:
+    named = f"<title>{html.escape(spoken)}</title>" if spoken else ""
+    return f'<path class="point {css}" d="M{x:.1f} {y:.1f}{SHAPES[css]}">{named}</path>'
+
+
+def loss_charts(events: Iterable[Event]) -> dict[str, str]:
+    """Of each stage that logged a loss a chart of its terms, by the stage's title."""
+    charts = {}
+    for stage, steps in _logs(events).items():
         terms: dict[str, list[Point]] = {}
         for step, event in sorted(steps.items()):
             for key in event:
                 if key.startswith("raw/"):
                     terms.setdefault(key[len("raw/") :], []).append((step, event[key]))
         if terms:
-            yield _loss_chart(stage, terms)
+            charts[stage] = _loss_chart(stage, terms)
+    return charts
+
+
+def loss_overlays(runs: Iterable[tuple[str, Iterable[Event]]]) -> dict[str, str]:
+    """Of each stage a chart with the weighted loss of every run, given with its mark, by the stage's title."""
+    stages: dict[str, dict[str, list[Point]]] = {}
+    for mark, events in runs:
+        for stage, steps in _logs(events).items():
+            losses = [(step, event["loss"]) for step, event in sorted(steps.items())]
+            stages.setdefault(stage, {})[mark] = losses
+    return {stage: _loss_chart(stage, losses) for stage, losses in stages.items()}
+
+
+def _logs(events: Iterable[Event]) -> dict[str, dict[int, Event]]:
+    """Stage to step to what was logged last there."""
+    stages: dict[str, dict[int, Event]] = {}
+    for event in events:
+        if event["event"] == "log":
+            stages.setdefault(event["stage"], {})[event["step"]] = event
+    return stages
 
 
 def _loss_chart(stage: str, terms: Mapping[str, Sequence[Point]]) -> str:
@@ -128,6 +246,49 @@ def _loss_chart(stage: str, terms: Mapping[str, Sequence[Point]]) -> str:
     broken = sum(not math.isfinite(value) for _, value in points)
     detail = f"{broken} of {len(points)} are not finite" if broken else ""
     return _figure(stage, detail, top + 6, parts, f"Losses of {stage}: {', '.join(spoken)}")
+
+
+def grid_charts(results: Mapping[str, Any]) -> Iterable[str]:
+    """For each task its mean score at each value of the grid's first key, a line for each setting of the other keys.
+
+    Bars reach one standard deviation over seeds up and down.
+    """
+    key, values = next(iter(results["grid"].items()), ("", [""]))
+    for task, metric in results["metrics"].items():
+        series: dict[str, list[tuple[int, float, float]]] = {}
+        for cell in results["cells"]:
+            others = ", ".join(f"{name.rpartition('.')[2]} {value}"
+                               for name, value in cell["setting"].items() if name != key)
+            if task in cell["mean"]:
+                place = values.index(cell["setting"].get(key, ""))
+                point = (place, cell["mean"][task], cell["deviation"].get(task, 0.0))
+                series.setdefault(others, []).append(point)
+        if series:
+            yield _grid_chart(task, metric, key, values, series)
+
+
+def _grid_chart(
+    task: str, metric: str, key: str, values: Sequence[str], series: Mapping[str, list[tuple[int, float, float]]]
+) -> str:
+    ends = [mean + side * spread for points in series.values() for _, mean, spread in points for side in (-1, 1)]
+    x, y = _Axis(-0.5, len(values) - 0.5, 44, PLOT_END), _Axis.around(ends, 160, 8)
+    room = int((PLOT_END - 44) / len(values) / 6.5)  # columns of text below a value
+    parts = _levels(x, y)
+    parts += [_text(x.place(i), 176, _cut(value, max(2, room)), "middle", "quiet") for i, value in enumerate(values)]
+    parts.append(_text(PLOT_END, 192, key.rpartition(".")[2], "end", "quiet"))
+    spoken, top = [], 196
+    for index, (name, points) in enumerate(series.items()):
+        css, shift = f"curve c{index % CURVE_STYLES}", 5 * (index - (len(series) - 1) / 2)
+        places = [(x.place(i) + shift, y.place(mean), y.place(mean - spread), y.place(mean + spread))
+                  for i, mean, spread in sorted(points)]
+        parts.append(f'<path class="{css}" d="M{"L".join(f"{left:.1f} {mid:.1f}" for left, mid, _, _ in places)}"/>')
+        for left, mid, low, high in places:
+            parts += [_line(left, low, left, high, f"{css} error"), _line(left, mid, left, mid, f"{css} dot")]
+        if name:
+            top += 18
+            parts += [_line(44, top - 4, 66, top - 4, css), _text(73, top, _cut(name, 40))]
+        spoken += [f"{name} {values[i]}: {number(mean, '.2f')} ± {number(spread, '.2f')}" for i, mean, spread in points]
+    return _figure(task, f"{metric}, %", top + 8, parts, f"{task}, {metric} on dev in percent: {'; '.join(spoken)}")
 
 
 def _thin(series: Sequence[Point]) -> Sequence[Point]:
@@ -182,7 +343,10 @@ class _Axis:
         return [step * index for index in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
 
 
-def _grid(x: _Axis, y: _Axis) -> list[str]:
+def _levels(x: _Axis, y: _Axis) -> list[str]:
     parts = [_line(x.start, height, x.end, height, "grid") for height in (y.start, *map(y.place, y.ticks()))]
-    parts += [_text(x.start - 6, y.place(tick) + 4, f"{tick:.4g}", "end", "quiet") for tick in y.ticks()]
-    return parts + [_text(x.place(tick), y.start + 16, f"{tick:,.7g}", "middle", "quiet") for tick in x.ticks()]
+    return parts + [_text(x.start - 6, y.place(tick) + 4, f"{tick:.4g}", "end", "quiet") for tick in y.ticks()]
+
+
+def _grid(x: _Axis, y: _Axis) -> list[str]:
+    return _levels(x, y) + [_text(x.place(tick), y.start + 16, f"{tick:,.7g}", "middle", "quiet") for tick in x.ticks()]

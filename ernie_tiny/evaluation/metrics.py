@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from types import MappingProxyType
+from typing import Callable
 
 import numpy as np
 from scipy import stats
 
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.reading import reading_scores
+from ernie_tiny.evaluation.reading import question_scores
+
+ScoresOf = Callable[[np.ndarray], dict[str, float]]  # indices of examples, one as often as it counts, to their scores
 
 
 def score(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
@@ -21,14 +24,28 @@ def score(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Pre
     Raises:
         InputError: Not every example is answered exactly once, or one has no label or reference answer.
     """
-    answers = _by_id(f"{spec.name}: the predictions", predictions, [example.id for example in examples])
+    return scorer(spec, examples, predictions)(np.arange(len(examples)))
+
+
+def scorer(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> ScoresOf:
+    """Gives the scores, as `score` has them, of any choice among the examples; errors are those of `score`."""
     if spec.head == "span":
+        answers = _by_id(f"{spec.name}: the predictions", predictions, [example.id for example in examples])
         references = {example.id: [answer.text for answer in example.answers] for example in examples}
-        return reading_scores(answers, references, spec.scorer)
-    truths = _truths(spec, examples)
-    found = np.array([_number(spec, answers[example.id]) for example in examples])
+        by_metric = question_scores(answers, references, spec.scorer)
+        each = {name: np.array(values) for name, values in by_metric.items()}
+        return lambda chosen: {name: 100 * float(values[chosen].mean()) for name, values in each.items()}
+    truths, found = labels_and_answers(spec, examples, predictions)
     names = ("pearson", "spearman") if spec.head == "regression" else dict.fromkeys(("accuracy", spec.metric))
-    return {name: 100 * METRICS[name](truths, found) for name in names}
+    return lambda chosen: {name: 100 * METRICS[name](truths[chosen], found[chosen]) for name in names}
+
+
+def labels_and_answers(
+    spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]
+) -> tuple[np.ndarray, np.ndarray]:
+    """[examples] right and [examples] given: indices of labels or candidates, or numbers; errors as of `score`."""
+    answers = _by_id(f"{spec.name}: the predictions", predictions, [example.id for example in examples])
+    return _truths(spec, examples), np.array([_number(spec, answers[example.id]) for example in examples])
 
 
 def accuracy(truths: np.ndarray, found: np.ndarray) -> float:

@@ -54,7 +54,15 @@ CLOSING_RULES = tuple((re.compile(pattern), replacement) for pattern, replacemen
 def reading_scores(
     predictions: Mapping[str, str], references: Mapping[str, Sequence[str]], scorer: str
 ) -> dict[str, float]:
-    """{"exact_match", "f1"} in percent, for each question the best over its reference answers.
+    """{"exact_match", "f1"} in percent: the means of `question_scores`, which see."""
+    scores = question_scores(predictions, references, scorer)
+    return {metric: 100 * sum(values) / len(values) for metric, values in scores.items()}
+
+
+def question_scores(
+    predictions: Mapping[str, str], references: Mapping[str, Sequence[str]], scorer: str
+) -> dict[str, list[float]]:
+    """{"exact_match", "f1"} of each question, in the order of the references, 0 to 1: the best over its answers.
 
     Args:
         scorer: A key of SCORERS.
@@ -71,9 +79,7 @@ def reading_scores(
             raise InputError(f"{len(missing)} of {len(references)} questions have no {what}; the first is "
                              f"{missing[0]!r}. Score a split that has answers, and all of it.")
     return {
-        metric: 100 * sum(
-            max(compare(predictions[name], answer) for answer in answers) for name, answers in references.items()
-        ) / len(references)
+        metric: [max(compare(predictions[name], answer) for answer in answers) for name, answers in references.items()]
         for metric, compare in SCORERS[scorer].items()
     }
 

@@ -14,12 +14,13 @@ class ModelResult:
     """One model's row.
 
     Attributes:
-        role: "teacher", "student" or "baseline" (the same student without distillation).
+        role: "teacher", "student", "baseline" (the same student without distillation), or the title of another one.
         reference: model@stage.
         parameters: Weights of the encoder, embeddings and pooler included, heads left out.
         embedding_parameters: Of these, weights of the embeddings.
         scores: Task to metric to percent, on dev.
         main: Task to its main metric, in percent.
+        intervals: Task to metric to the ends of its bootstrap interval, in percent.
         megabytes: Size of the exported network, 10^6 bytes.
         speed: p50 and p95 in milliseconds, throughput in inputs a second, and how they were measured.
     """
@@ -30,6 +31,7 @@ class ModelResult:
     embedding_parameters: int
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     main: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     megabytes: Optional[float] = None
     speed: Optional[dict[str, float]] = None
 

@@ -1,0 +1,51 @@
+"""The scores that ERNIE 3.0 Tiny's makers published, where they can stand beside ours."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ernie_tiny.config.shapes import PRETRAINED
+from ernie_tiny.evaluation.results import mean
+from ernie_tiny.evaluation.runs import Entry, metrics_of
+
+MARK = "published, measured elsewhere, best of a grid on dev"
+SOURCE = "PaddleNLP, slm/model_zoo/ernie-3.0-tiny/README.md"
+METRIC = "accuracy"  # of every published column
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published model: its name, its encoder's parameters, task to percent on dev."""
+
+    name: str
+    parameters: int
+    scores: dict[str, float]
+
+    def average(self, tasks: Iterable[str]) -> float:
+        return mean({task: self.scores[task] for task in tasks})
+
+
+def published_models() -> list[Published]:
+    """All rows of published.csv, ERNIE 3.0 (v1) and ERNIE 3.0 Tiny v2, the largest first."""
+    lines = Path(__file__).with_name("published.csv").read_text(encoding="utf-8").splitlines()
+    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    return [
+        Published(row.pop("model"), PRETRAINED[row.pop("checkpoint")].parameters,
+                  {task: float(score) for task, score in row.items()})
+        for row in rows
+    ]
+
+
+def published_tasks(entries: Sequence[Entry]) -> list[str]:
+    """The entries' tasks that a published column answers to: of its name and metric, on data that was not invented."""
+    known = published_models()[0].scores
+    real = [entry for entry in entries if _is_real(entry)]
+    return [task for task, metric in metrics_of(real) if task in known and metric == METRIC]
+
+
+def _is_real(entry: Entry) -> bool:
+    """Whether the data is known to be the tasks' own: the sample's tasks have their names, too."""
+    return all(run.config.get("data", {}).get("sample", True) is False for run in entry.runs)

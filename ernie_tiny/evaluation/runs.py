@@ -1,0 +1,169 @@
+"""What a report reads of run folders, and how runs that differ in nothing but the seed become one entry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from string import ascii_uppercase
+from typing import Any, Optional
+
+from ernie_tiny.evaluation.results import mean, summarise
+from ernie_tiny.evaluation.statistics import mean_and_deviation
+
+NAMES_OF_A_RUN = ("name", "output_dir", "seed")  # keys of a config that runs of one entry may differ in
+COMPARISONS = ("quality_kept", "gain", "agreement")
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds.
+
+    Attributes:
+        results: The content of results.json; of an unfinished run what `results_so_far` gives.
+        events: Those of events.jsonl, oldest first; a resumed run logs some steps twice, and the later one counts.
+        config: The merged config as plain data.
+        state: How far an unfinished run came; "" for a finished one.
+        folder: Its path.
+    """
+
+    results: Mapping[str, Any]
+    events: Sequence[Event] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    state: str = ""
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run, or several that differ in nothing but the seed, as rows and drawings show it.
+
+    Attributes:
+        mark: The letter that stands before its rows; "" where there is one entry only.
+        results: As in results.json, means where there are several runs. Then each model has `deviation`, and the
+            results too: standard deviations (n - 1) over the runs, by task and average.
+    """
+
+    mark: str
+    runs: tuple[Run, ...]
+    results: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        seeds = f", {len(self.runs)} seeds" if len(self.runs) > 1 else ""
+        return f"{self.results['name']}{seeds}{' (unfinished)' if self.runs[0].state else ''}"
+
+    def marked(self, text: str) -> str:
+        return f"{self.mark} {text}".strip()
+
+    @property
+    def marked_runs(self) -> list[tuple[str, Run]]:
+        """The runs with their own marks: A, or A1, A2 where the entry has several."""
+        if len(self.runs) == 1:
+            return [(self.mark, self.runs[0])]
+        return [(f"{self.mark}{number}", run) for number, run in enumerate(self.runs, 1)]
+
+
+def to_entries(runs: Iterable[Run]) -> list[Entry]:
+    """The runs in their order, those that differ in nothing but the seed at the place of the first of them."""
+    groups: dict[tuple[str, int], list[Run]] = {}
+    seen: list[tuple[str, Any]] = []
+    for number, run in enumerate(runs):
+        kind = _kind(run) or str(number)
+        seen.append((kind, run.config.get("seed")))
+        groups.setdefault((kind, seen.count(seen[-1])), []).append(run)  # a second run of one seed adds no chance
+    marks = [""] if len(groups) == 1 else [_mark(number) for number in range(len(groups))]
+    return [Entry(mark, tuple(group), _together(group)) for mark, group in zip(marks, groups.values())]
+
+
+def _kind(run: Run) -> str:
+    """The same text for runs that differ in nothing but the seed; nothing for one that stands alone."""
+    if run.state or not run.results["models"] or not run.config:
+        return ""
+    config = {key: value for key, value in run.config.items() if key not in NAMES_OF_A_RUN}
+    rows = [run.results["metrics"], [model["role"] for model in run.results["models"]]]
+    return json.dumps([config, *rows], sort_keys=True)
+
+
+def _mark(number: int) -> str:
+    rest, letter = divmod(number, len(ascii_uppercase))
+    return (_mark(rest - 1) if rest else "") + ascii_uppercase[letter]
+
+
+def _together(runs: Sequence[Run]) -> Mapping[str, Any]:
+    """The results of one run, or the means of several with their deviations."""
+    first, *others = (run.results for run in runs)
+    if not others:
+        return first
+    results = {**first, "models": [], "stages": [], "deviation": {}}
+    for models in zip(*(each["models"] for each in (first, *others))):
+        main, deviation = _means([{**model["main"], "average": model["average"]} for model in models])
+        average = main.pop("average")
+        speeds = [model["speed"] for model in models]
+        speed = speeds[0] and {**speeds[0], **_means([_timings(each) for each in speeds if each])[0]}
+        merged = {**models[0], "main": main, "average": average, "deviation": deviation, "speed": speed}
+        results["models"].append({**merged, "intervals": {}})
+    for name in COMPARISONS:
+        if first.get(name):
+            found = [each[name] for each in (first, *others)]
+            every = [{**values, "average": values.get("average", mean(values))} for values in found]
+            results[name], results["deviation"][name] = _means(every)
+    for stages in zip(*(each["stages"] for each in (first, *others))):
+        costs = _means([{key: stage.get(key) or 0 for key in ("tokens", "seconds")} for stage in stages])[0]
+        results["stages"].append({**stages[0], **costs})
+    return results
+
+
+def _timings(speed: Mapping[str, float]) -> dict[str, float]:
+    return {key: speed[key] for key in ("p50", "p95", "throughput")}
+
+
+def _means(values: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
+    """Means and standard deviations of the keys that all have."""
+    shared = [key for key in values[0] if all(key in each for each in values)]
+    pairs = {key: mean_and_deviation([each[key] for each in values]) for key in shared}
+    return {key: pair[0] for key, pair in pairs.items()}, {key: pair[1] for key, pair in pairs.items()}
+
+
+def results_so_far(name: str, events: Iterable[Event]) -> dict[str, Any]:
+    """Results of an unfinished run: its finished stages, without a model."""
+    stages = {(event["stage"], event["task"]): dict(event) for event in events if event["event"] == "stage_end"}
+    return summarise(name, [], {}, {}, {}, {}, {}, list(stages.values()))
+
+
+def state_so_far(events: Sequence[Event]) -> str:
+    """How far an unfinished run came: "unfinished: distil, step 250 of 1,000, dev 51.2 %"."""
+    begun = [number for number, event in enumerate(events) if event["event"] == "train_begin"]
+    if not begun:
+        return "unfinished: no step yet"
+    start, since = events[begun[-1]], events[begun[-1] :]
+    if any(event["event"] == "stage_end" for event in since):
+        return f"unfinished: {start['stage']} is done"
+    step = max(event["step"] for event in since if "step" in event)
+    scores: Event = next((event for event in reversed(since) if event["event"] == "scores"), {})
+    known = {key: value for key, value in scores.items() if key not in ("time", "event", "stage", "step")}
+    dev = f", dev {mean(known):.1f} %" if known else ""
+    return f"unfinished: {start['stage']}, step {step:,} of {start['max_steps']:,}{dev}"
+
+
+def common_tasks(entries: Sequence[Entry]) -> list[str]:
+    """The tasks, with the same metric, of all entries that have scores."""
+    scored = [entry.results["metrics"] for entry in entries if entry.results["models"]]
+    first = scored[0] if scored else {}
+    return [task for task, metric in first.items() if all(each.get(task) == metric for each in scored)]
+
+
+def metrics_of(entries: Iterable[Entry]) -> list[tuple[str, str]]:
+    """(task, metric) of all entries, each once, in their order."""
+    return list(dict.fromkeys(pair for entry in entries for pair in entry.results["metrics"].items()))
+
+
+def spread(model: Mapping[str, Any], task: str, metric: str = "") -> Optional[tuple[float, float]]:
+    """Where an error bar begins and ends: a standard deviation over seeds, else a bootstrap interval, or None."""
+    deviation = model.get("deviation", {}).get(task)
+    if deviation is not None:
+        center = model["average"] if task == "average" else model["main"][task]
+        return center - deviation, center + deviation
+    interval = model.get("intervals", {}).get(task, {}).get(metric)
+    return None if interval is None else (interval[0], interval[1])
