@@ -28,10 +28,11 @@ def main() -> None:
     run = load_config(args.run / "config.yaml", [f"output_dir={args.run}", *args.override])
     prepare(run.runtime.device, run.runtime.threads)
     from ernie_tiny.training.conclude import export_task
+    from ernie_tiny.training.record import read_results
     from ernie_tiny.training.workspace import Workspace
 
     folder = args.output or args.run / "export" / args.task
-    result = export_task(Workspace(run), args.model, args.task, folder)
+    result = export_task(Workspace(run), args.model, args.task, folder, read_results(args.run))
     print(f"{folder}: logits differ by {result['static']:.1e} (static), {result['inference']:.1e} (Paddle Inference)")
 
 

@@ -146,6 +146,29 @@ def test_results_may_be_references_to_any_supervised_stage(path):
     assert load_config(path, results).report.teacher == "teacher@enhance"
 
 
+def test_further_models_of_a_report_are_references_too(path):
+    report = load_config(path, ["report.student=student@finetune", "report.others.as it was=teacher@enhance"]).report
+    assert report.models == {"student": "student@finetune", "as it was": "teacher@enhance"}
+    assert load_config(path, ["report.others.gone=null"]).report.models == {}
+    message = refused(path, "report.others.plain=student@finetuned")
+    assert "report.others.plain = 'student@finetuned'" in message and "Did you mean 'finetune'?" in message
+    for title in ("teacher", "majority", "a/b", ""):
+        assert "is no title" in refused(path, f"report.others={{'{title}': student@finetune}}")
+
+
+def test_every_model_of_a_report_has_learned_its_tasks(path):
+    message = refused(path, "report.student=student@finetune", "report.teacher=teacher@enhance",
+                      "stages.enhance.data.tasks=[afqmc]")
+    assert "report.tasks" in message and "which teacher@enhance has not learned" in message
+
+
+def test_settings_of_a_task_are_checked_as_those_of_the_stage(path):
+    key = "stages.finetune.task_settings.tnews"
+    assert "warmup_ratio" in refused(path, "stages.finetune.per_task=true", f"{key}.warmup_ratio=1.5")
+    stage = load_config(path, ["stages.finetune.per_task=true", f"{key}.warmup_ratio=0"]).stage("finetune")
+    assert stage.of_task("tnews").optim.warmup_ratio == 0.0 != stage.of_task("ocnli").optim.warmup_ratio
+
+
 @pytest.mark.parametrize("side", ["report", "export"])
 def test_results_are_of_tasks_that_were_learned(path, side):
     reference = "report.student=student@finetune" if side == "report" else "export.model=student@finetune"

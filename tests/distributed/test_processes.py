@@ -215,13 +215,16 @@ def test_a_run_that_was_stopped_and_killed_ends_at_the_weights_of_the_undisturbe
     assert np.linalg.norm(expected - found) < ROUNDING * np.linalg.norm(expected)
 
 
-def test_two_processes_predict_what_one_does_byte_for_byte(together: Path, tmp_path: Path) -> None:
+def test_two_processes_predict_and_score_what_one_does_byte_for_byte(together: Path, tmp_path: Path) -> None:
     run = together / "run"
-    command = [str(ROOT / "tools/evaluate.py"), "--run", str(run), "--examples", "30", "--output", str(tmp_path)]
-    assert finish(start(1, command, tmp_path)) == [0]
+    command = [str(ROOT / "tools/evaluate.py"), "--run", str(run), "--examples", "30", "--output"]
+    assert finish(start(1, [*command, str(tmp_path / "1")], tmp_path)) == [0]
+    assert finish(start(2, [*command, str(tmp_path / "2")], tmp_path)) == [0, 0]
+    assert (tmp_path / "1/evaluation.json").read_bytes() == (tmp_path / "2/evaluation.json").read_bytes()
     for task in TASKS:
         found = (run / f"predictions/teacher/{task}.jsonl").read_bytes()
-        assert found == (tmp_path / f"teacher@enhance/{task}.jsonl").read_bytes()
+        for number in (1, 2):
+            assert found == (tmp_path / f"{number}/teacher@enhance/{task}.jsonl").read_bytes()
         assert len(found.splitlines()) == 30
 
 
