@@ -23,7 +23,9 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def made(name: str = "mini", seed: int = 1, by: float = 0.0, tasks: tuple[str, str] = ("tnews", "ocnli"), **keys) -> Run:
+def made(
+    name: str = "mini", seed: int = 1, by: float = 0.0, tasks: tuple[str, str] = ("tnews", "ocnli"), **keys: Any
+) -> Run:
     """A run whose student scores so much more than that of made_results."""
     results = make(name=name, tasks=tasks)
     student = results["models"][1]

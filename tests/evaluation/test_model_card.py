@@ -1,0 +1,85 @@
+"""The card of an exported model tells what the run's records hold, and its command works."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from ernie_tiny.config import load_config
+from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.glue import GLUE
+from ernie_tiny.data.inputs import read_inputs
+from ernie_tiny.evaluation.model_card import Export, model_card
+from tests.evaluation.made_results import make
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+PARITY = {"static": 1e-7, "inference": 2.5e-6}
+
+
+def card(reference="student@finetune", config="mitkd/nano.yaml", task="ocnli", overrides=(), results=None) -> str:
+    run = load_config(CONFIGS / config, overrides)
+    spec = {**CLUE, **GLUE}[task]
+    return model_card(Export(run, reference, spec, 17_900_000, 13_100_000, PARITY, 32, 1e-4, results, 71.6))
+
+
+def section(text: str, title: str) -> str:
+    return text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+def results_of(reference: str) -> dict:
+    results = make()
+    for model in results["models"]:
+        model["scores"] = {task: {"accuracy": score} for task, score in model["main"].items()}
+    student = results["models"][1]
+    student.update(reference=reference, intervals={"ocnli": {"accuracy": (74.5, 77.5)}})
+    return results
+
+
+def test_card_tells_data_method_scores_limits_and_licences():
+    text = card(results=results_of("student@finetune"))
+    assert "Answers ocnli (pair: one of 3 labels)" in text and "17.90 M parameters (4.80 M without embeddings)" in text
+    assert "- distil: general text `general`" in section(text, "Data")
+    assert re.search(r"\| distil \| student \| teacher@enhance \| 1 relation \| 12.00 \| 10.0 \|", section(text, "Method"))
+    assert "`teacher` starts from ernie-3.0-base-zh." in section(text, "Method")
+    scores = section(text, "Scores")
+    assert "On dev of ocnli, 2,950 examples" in scores
+    assert "| student, student@finetune (this model) | 76.00 [74.50, 77.50] |" in scores
+    assert "| teacher, teacher@end | 80.00 |" in scores and "same answer to 84.50 %" in scores
+    assert "2.5e-06 (Paddle Inference) and 1.0e-07 (static graph)" in scores
+    assert "CC BY-NC" in section(text, "Licences")
+
+
+def test_stages_are_those_that_led_to_the_model_in_their_order():
+    method = section(card("student@TSD", "progressive/nano.yaml"), "Method")
+    names = re.findall(r"^\| ([\w-]+) \|", method, re.MULTILINE)
+    assert names[0] == "stage" and [name for name in names[1:] if name in ("GD", "GED", "TAD", "TSD")] == [
+        "GD", "GED", "TAD", "TSD",
+    ]  # fmt: skip
+    assert "scratch" not in names and "finetune-teacher" in names
+
+
+def test_card_of_a_model_that_was_not_scored_says_so():
+    assert "was not scored" in card() and "was not scored" in card(results=results_of("student@scratch"))
+
+
+def test_invented_data_is_named_as_such():
+    text = card(config="quickstart.yaml")
+    assert "invented by the project" in section(text, "Data") and "CC BY-NC" not in text
+
+
+@pytest.mark.parametrize("task", [*CLUE, "stsb"])
+def test_line_of_the_command_is_one_that_the_model_reads(task, tmp_path):
+    spec = {**CLUE, **GLUE}[task]
+    line = re.search(r"^echo '(.*)' \| python tools/infer.py", card(task=task), re.MULTILINE)
+    assert line is not None
+    (tmp_path / "lines.jsonl").write_text(line[1], encoding="utf-8")
+    assert read_inputs(dataclasses.replace(spec, max_length=64), tmp_path / "lines.jsonl")
+
+
+def test_python_of_the_card_compiles():
+    code = re.search(r"```python\n(.*?)```", card(), re.DOTALL)
+    assert code is not None
+    compile(code[1], "card", "exec")

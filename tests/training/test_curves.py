@@ -1,0 +1,81 @@
+"""VisualDL reads back what a run wrote, while it runs and when it is finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import paddle
+from visualdl import LogReader
+
+from ernie_tiny.training.curves import StageCurves, write_models
+from ernie_tiny.training.events import EventLog, read_events
+from ernie_tiny.training.trainer import StageTrainer
+from tests.evaluation.made_results import make
+from tests.training.small_stage import Stream, build
+
+
+def read(folder: Path, component: str, tag: str) -> list:
+    (file,) = folder.glob("vdlrecords.*")  # VisualDL shows but the newest of a folder
+    return LogReader(file_path=str(file)).get_data(component, tag)
+
+
+def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
+    return [(item.id, item.value) for item in read(folder, "scalar", tag)]
+
+
+def test_curves_are_there_while_the_stage_runs(tmp_path):
+    curves = StageCurves(tmp_path, "finetune/tnews", histograms=False)
+    curves.begin([], 0)
+    curves.add("log", 10, {"loss": 2.0, "raw/hard": 1.5})
+    curves.add("scores", 10, {"tnews": 50.0})
+    folder = tmp_path / "visualdl" / "finetune" / "tnews"
+    assert scalars(folder, "finetune/tnews/loss") == [(10, 2.0)]
+    assert scalars(folder, "finetune/tnews/dev/tnews") == [(10, 50.0)]
+    assert LogReader(logdir=str(tmp_path)).runs() == [str(folder)]
+    curves.close()
+
+
+def test_resumed_stage_shows_the_steps_before_once(tmp_path):
+    log = EventLog(tmp_path)
+    for step, loss in ((10, 9.0), (20, 8.0), (30, 7.0), (20, 6.0), (30, 5.0)):  # resumed from step 10
+        log.write("log", stage="distil", step=step, loss=loss)
+    log.write("log", stage="enhance", step=10, loss=1.0)
+    for _ in range(2):
+        curves = StageCurves(tmp_path, "distil", histograms=False)
+        curves.begin(read_events(tmp_path), 20)
+        curves.add("log", 30, {"loss": 4.0})
+        curves.close()
+    assert scalars(tmp_path / "visualdl" / "distil", "distil/loss") == [(10, 9.0), (20, 6.0), (30, 4.0)]
+
+
+def test_histograms_hold_every_weight_and_every_gradient(tmp_path):
+    network = paddle.nn.Linear(3, 2)
+    network(paddle.ones([1, 3])).sum().backward()
+    network.weight.grad[0, 0] = np.inf
+    curves = StageCurves(tmp_path, "distil", histograms=True)
+    curves.begin([], 0)
+    curves.add_histograms(network, 5, scale=2.0)
+    curves.close()
+    folder = tmp_path / "visualdl" / "distil"
+    (weights,) = read(folder, "histogram", "distil/weights/weight")
+    (gradients,) = read(folder, "histogram", "distil/gradients/weight")
+    assert weights.id == gradients.id == 5
+    assert sum(weights.histogram.frequency) == 6 and sum(gradients.histogram.frequency) == 5
+    low, high = min(gradients.histogram.bin_edges), max(gradients.histogram.bin_edges)
+    assert low <= 0.5 <= high
+
+
+def test_models_are_points_of_cost_and_quality(tmp_path):
+    results = make()
+    results["models"].append({**results["models"][1], "role": "50 % a/b"})
+    for _ in range(2):
+        write_models(tmp_path, results)
+    models = tmp_path / "visualdl" / "models"
+    assert sorted(path.name for path in models.iterdir()) == ["50_a_b", "baseline", "student", "teacher"]
+    (point,) = read(models / "student", "hyper_parameters", "hparam")
+    costs = {item.name: item.float_value for item in point.hparam.hparamInfos if item.HasField("float_value")}
+    assert costs["latency p50, ms"] == 5.0 and round(costs["parameters, M"], 2) == 17.97
+    assert scalars(models / "student", "average score") == [(0, 65.0)]
+    (text,) = read(tmp_path / "visualdl" / "results", "text", "results")
+    assert "keeps 92.9 %" in text.text.encoded_text_string
