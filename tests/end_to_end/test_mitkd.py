@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+from visualdl import LogReader
 
 from tests.end_to_end.tiny import METHODS, Runs, tool
 
@@ -24,6 +25,7 @@ def test_a_run_leaves_config_environment_results_report_and_export(run: Path) ->
     for task in ("tnews", "ocnli"):
         for name in ("model.json", "model.pdiparams", "vocab.txt", "task.json"):
             assert (run / "export" / task / name).stat().st_size > 0
+        assert "student@finetune (this model)" in (run / "export" / task / "README.md").read_text(encoding="utf-8")
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))
     assert [model["role"] for model in results["models"]] == ["teacher", "student", "baseline"]
     assert set(results["gain"]) == {"tnews", "ocnli", "average"}
@@ -38,6 +40,15 @@ def test_events_hold_every_term_raw_and_weighted_and_the_speed(run: Path) -> Non
         by_stage["distil"]
     )
     assert "raw/hard" in by_stage["finetune/tnews"]
+
+
+def test_visualdl_shows_every_stage_and_the_models(run: Path) -> None:
+    reader = LogReader(logdir=str(run))
+    shown = {str(Path(folder).relative_to(run / "visualdl")) for folder in reader.runs()}
+    stages = {"pretrain", "enhance", "distil", *(f"{stage}/{task}" for stage in ("finetune", "scratch")
+                                                 for task in ("tnews", "ocnli"))}  # fmt: skip
+    assert shown == stages | {"results", "models/teacher", "models/student", "models/baseline"}
+    assert {"scalar", "hyper_parameters", "text"} <= reader.components()
 
 
 def test_the_same_command_again_says_that_all_is_done(run: Path) -> None:

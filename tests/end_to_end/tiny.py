@@ -146,7 +146,7 @@ TROUBLES = {
                 ("SIGINT: Stopped after step 8 of enhance; a checkpoint is saved", REPEAT)),
         Trouble("open stages/distil/.model.partial/config.json", "full disk", 2, _full("model")),
         Trouble("os.rename predictions/student/tnews.jsonl", "SIGTERM", 143, ("what is finished is kept", REPEAT)),
-        Trouble("os.rename predictions/baseline/ocnli.jsonl", "full disk", 2, _full("export")),
+        Trouble("os.rename predictions/baseline/ocnli.jsonl", "full disk", 2, _full("teacher")),
     ),
 }  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import numpy as np
 import paddle
@@ -17,6 +17,7 @@ from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
 from ernie_tiny.training.callbacks import StageLog
 from ernie_tiny.training.checkpoint import latest_checkpoint
+from ernie_tiny.training.curves import StageCurves
 from ernie_tiny.training.events import EventLog
 from ernie_tiny.training.network import StageNetwork
 from ernie_tiny.training.trainer import StageTrainer
@@ -66,6 +67,7 @@ def build(
     stream: Stream,
     score: Callable[[], dict[str, float]] = dict,
     told_to_stop: Callable[[], bool] = lambda: False,
+    curves: Optional[StageCurves] = None,
     **options: Any,
 ) -> StageTrainer:
     """A trainer of six steps, with a head of which no batch makes use."""
@@ -103,7 +105,7 @@ def build(
         "release_grads": True,
         **options,
     }
-    log = StageLog("stage", EventLog(folder), None)
+    log = StageLog("stage", EventLog(folder), curves)
     return StageTrainer(network, stream, None, TrainingArguments(**settings), score, log, 2, told_to_stop)
 
 

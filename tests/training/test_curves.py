@@ -10,9 +10,8 @@ from visualdl import LogReader
 
 from ernie_tiny.training.curves import StageCurves, write_models
 from ernie_tiny.training.events import EventLog, read_events
-from ernie_tiny.training.trainer import StageTrainer
 from tests.evaluation.made_results import make
-from tests.training.small_stage import Stream, build
+from tests.training.small_stage import Stream, assert_equal, run
 
 
 def read(folder: Path, component: str, tag: str) -> list:
@@ -51,8 +50,7 @@ def test_resumed_stage_shows_the_steps_before_once(tmp_path):
 
 def test_histograms_hold_every_weight_and_every_gradient(tmp_path):
     network = paddle.nn.Linear(3, 2)
-    network(paddle.ones([1, 3])).sum().backward()
-    network.weight.grad[0, 0] = np.inf
+    network(paddle.to_tensor([[1.0, 2.0, np.inf]])).sum().backward()  # the gradient of a weight is its input
     curves = StageCurves(tmp_path, "distil", histograms=True)
     curves.begin([], 0)
     curves.add_histograms(network, 5, scale=2.0)
@@ -61,9 +59,18 @@ def test_histograms_hold_every_weight_and_every_gradient(tmp_path):
     (weights,) = read(folder, "histogram", "distil/weights/weight")
     (gradients,) = read(folder, "histogram", "distil/gradients/weight")
     assert weights.id == gradients.id == 5
-    assert sum(weights.histogram.frequency) == 6 and sum(gradients.histogram.frequency) == 5
-    low, high = min(gradients.histogram.bin_edges), max(gradients.histogram.bin_edges)
-    assert low <= 0.5 <= high
+    assert sum(weights.histogram.hist) == 6 and sum(gradients.histogram.hist) == 4
+    assert (min(gradients.histogram.bin_edges), max(gradients.histogram.bin_edges)) == (0.5, 1.0)
+
+
+def test_stage_draws_histograms_at_its_logging_steps_and_trains_alike(tmp_path):
+    curves = StageCurves(tmp_path / "drawn", "stage", histograms=True)
+    assert_equal(run(tmp_path / "plain", Stream()), run(tmp_path / "drawn", Stream(), curves=curves))
+    folder = tmp_path / "drawn" / "visualdl" / "stage"
+    assert [step for step, _ in scalars(folder, "stage/loss")] == [2, 4, 6]
+    name = "models.student.encoder.embeddings.word_embeddings.weight"
+    for kind in ("weights", "gradients"):
+        assert [item.id for item in read(folder, "histogram", f"stage/{kind}/{name}")] == [2, 4, 6]
 
 
 def test_models_are_points_of_cost_and_quality(tmp_path):
