@@ -62,6 +62,13 @@ def test_every_folder_of_the_package_is_installed():
     assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
+def test_every_data_file_of_the_package_is_installed():
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    kinds = (".html", ".csv", ".json", ".txt")
+    files = [path.name for path in (ROOT / "ernie_tiny").rglob("*") if path.suffix in kinds]
+    assert files and [name for name in files if f'"{name}"' not in setup] == []
+
+
 def test_version_is_that_of_the_package():
     done = subprocess.run([sys.executable, "setup.py", "--version"], cwd=ROOT, capture_output=True, text=True)
     stated = (ROOT / "ernie_tiny/__init__.py").read_text(encoding="utf-8")

@@ -153,7 +153,7 @@ def point_chart(title: str, x_title: str, points: Sequence[ModelPoint], legend: 
         x = _Axis(min(costs) / 1.8, max(costs) * 1.8, 44, end, logarithmic=True)  # room for the names
     y = _Axis.around([value for point in points for value in (point.y, *(point.spread or ()))], height - 44, 12)
     parts = [*_grid(x, y), _text(end, height - 6, x_title, "end", "quiet")]
-    parts += _point_names([(x.place(point.x), y.place(point.y), point) for point in points], end)
+    parts += _point_names([(x.place(point.x), y.place(point.y), point) for point in points])
     for point in points:  # over the names, whose edges in the page's colour would hide them
         left, ends = x.place(point.x), [y.place(value) for value in point.spread or ()]
         parts += [_line(left, max(ends), left, min(ends), "spread")] if ends else []
@@ -165,8 +165,8 @@ def point_chart(title: str, x_title: str, points: Sequence[ModelPoint], legend: 
     return _figure(title, "best at the top left", height, parts, "; ".join(p.spoken for p in points), PLOT_WIDTH)
 
 
-def _point_names(places: Sequence[tuple[float, float, ModelPoint]], end: float) -> Iterable[str]:
-    """A name beside each point, on the left of published ones, that covers no other name.
+def _point_names(places: Sequence[tuple[float, float, ModelPoint]]) -> Iterable[str]:
+    """A name beside each point, on the left of published ones, where there is room.
 
     Points that cover each other have one name, and so have points of one class and different names.
     """
@@ -178,17 +178,25 @@ def _point_names(places: Sequence[tuple[float, float, ModelPoint]], end: float) 
             groups.append((left, top, point.css, [point.name]))
         elif point.name not in same[3]:
             same[3].append(point.name)
-    placed: list[tuple[float, float, float]] = []
+    taken = [(left - 7, left + 7, top) for left, top, _ in places]  # from, to, middle
     for left, top, css, names in groups:
         name = ", ".join(sorted(names))
-        wide = 7.0 * width(name) + 12
-        before = left - wide > 44 and (css == PUBLISHED or left + wide > end + 20)
-        start = left - wide if before else left
-        below = [bottom + 13 for bottom, other, stop in placed
-                 if start < stop and other < start + wide and bottom > top - 9]
-        placed.append((max([top + 4, *below]), start, start + wide))
-        yield _text(left + (-11 if before else 11), placed[-1][0], name, "end" if before else "start",
-                    "quiet" if css == PUBLISHED else "name")
+        boxes = []
+        for shift in (0, 13, -13, 26, -26):
+            after = (left + 9, left + 14 + 7.0 * width(name), top + shift)
+            before = (2 * left - after[1], left - 9, top + shift)
+            boxes += [before, after] if css == PUBLISHED else [after, before]
+        box = next((box for box in boxes if _has_room(box, taken)), boxes[0])
+        taken.append(box)
+        x, anchor = (box[0] + 2, "start") if box[0] > left else (box[1] - 2, "end")
+        yield _text(x, box[2] + 4, name, anchor, "quiet" if css == PUBLISHED else "name")
+
+
+def _has_room(box: tuple[float, float, float], taken: Iterable[tuple[float, float, float]]) -> bool:
+    """Whether a line of text from, to, at the middle lies in the plot and covers nothing."""
+    start, end, middle = box
+    inside = start > 44 and end < PLOT_WIDTH
+    return inside and not any(start < to and at < end and abs(middle - y) < 12 for at, to, y in taken)
 
 
 def _shape(css: str, x: float, y: float, spoken: str) -> str:
@@ -345,7 +353,12 @@ class _Axis:
 
 def _levels(x: _Axis, y: _Axis) -> list[str]:
     parts = [_line(x.start, height, x.end, height, "grid") for height in (y.start, *map(y.place, y.ticks()))]
-    return parts + [_text(x.start - 6, y.place(tick) + 4, f"{tick:.4g}", "end", "quiet") for tick in y.ticks()]
+    return parts + [_text(x.start - 6, y.place(tick) + 4, _short(tick), "end", "quiet") for tick in y.ticks()]
+
+
+def _short(value: float) -> str:
+    """Four digits at most, small numbers with an exponent of one: 4.43e-4."""
+    return f"{value:.2e}".replace("e-0", "e-") if 0 < abs(value) < 1e-3 else f"{value:.4g}"
 
 
 def _grid(x: _Axis, y: _Axis) -> list[str]:

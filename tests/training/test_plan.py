@@ -10,7 +10,8 @@ import pytest
 from ernie_tiny.config.load import load_config
 from ernie_tiny.data.sample import COUNTS, write_sample
 from ernie_tiny.errors import InputError
-from ernie_tiny.training.plan import check_data, plan
+from ernie_tiny.training.plan import check_data, plan, stage_flops
+from ernie_tiny.training.tasks import run_tasks
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 CONFIG = """
@@ -79,6 +80,12 @@ def test_flops_by_hand(tmp_path: Path) -> None:
     assert f"    general text: 10 steps, at most {10 * DISTIL_STEP:.2e} FLOPs" in text
     doubled = plan(load(tmp_path, "stages.distil.optim.accumulate=2"))
     assert f"    general text: 10 steps, at most {20 * DISTIL_STEP:.2e} FLOPs" in doubled
+
+
+def test_flops_of_a_stage_are_those_of_its_tokens(tmp_path: Path) -> None:
+    run = load(tmp_path)
+    assert stage_flops(run, run.stage("distil"), [], 320) == 10 * DISTIL_STEP
+    assert stage_flops(run, run.stage("finetune"), [run_tasks(run)["mine"]], 32) == FINETUNE_STEP
 
 
 def test_without_data_the_plan_says_so(tmp_path: Path) -> None:
