@@ -108,7 +108,11 @@ def fork(arguments: list[str], moment: str = "", action: Callable[[], None] = la
 
 
 def watch(folder: str, report: int, target: str, action: Callable[[], None]) -> None:
-    """Reports each moment of this process, and acts just before the target."""
+    """Reports each moment of this process, and acts just before the target.
+
+    Once: Python 3.9 reports the opening of a file by pathlib twice, and a second signal would mean more than the first.
+    """
+    actions = [action]
 
     def look(event: str, given: tuple[Any, ...]) -> None:
         if event == "open":
@@ -120,8 +124,8 @@ def watch(folder: str, report: int, target: str, action: Callable[[], None]) -> 
         place = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
         if writes and place.startswith(folder + os.sep):
             moment = f"{event} {place[len(folder) + 1 :]}"
-            if moment == target:
-                action()
+            if moment == target and actions:
+                actions.pop()()
             os.write(report, f"{moment}\n".encode())
 
     sys.addaudithook(look)
