@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 from ernie_tiny.evaluation.charts import LABELS, label, number
-from ernie_tiny.evaluation.results import mean
+from ernie_tiny.evaluation.results import by_drawn_task, mean
 from ernie_tiny.evaluation.runs import Entry, metrics_of
+from ernie_tiny.evaluation.statistics import mean_and_deviation
 from ernie_tiny.evaluation.tables import TERMINAL_WIDTH, Rows, fold, markdown_lines, text_row, width
 
 COMPARED = (
@@ -154,11 +155,23 @@ def notes_of(results: Mapping[str, Any]) -> list[str]:
     speed = next((model["speed"] for model in results["models"] if model["speed"]), None)
     notes = [f"Scores in percent on dev, examples: {counts or 'none'}."]
     notes += [f"Weights: {weights}. Parameters are the encoder's, without task heads."] if weights else []
+    notes += _draw_notes(results)
     if speed is not None:
         how = f"random inputs of {speed['length']} tokens, CPU threads: {speed['threads']}"
         more = f"latency with one input, throughput with batches of {speed['batch_size']}"
         notes.append(f"Speed: network only, {how}; {more}.")
     return notes
+
+
+def _draw_notes(results: Mapping[str, Any]) -> list[str]:
+    """Mean and standard deviation over the draws of a task, of each model."""
+    lines: dict[str, list[str]] = {}
+    for model in results["models"]:
+        for task, values in by_drawn_task(model["main"]).items():
+            if len(values) > 1:
+                shown = with_deviation(*mean_and_deviation(values))
+                lines.setdefault(f"{task}, {len(values)} draws", []).append(f"{label(model['role'])} {shown}")
+    return [f"{name}: {', '.join(models)}. An average counts them as one task." for name, models in lines.items()]
 
 
 def export_notes(results: Mapping[str, Any]) -> list[str]:

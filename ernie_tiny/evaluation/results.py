@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Callable, Optional
 
 import numpy as np
+
+DRAW = re.compile(r"(.+)-[0-9]+")  # a task of which there are several draws of training data, as FewCLUE has them
 
 
 @dataclass
@@ -37,12 +40,22 @@ class ModelResult:
 
     @property
     def average(self) -> float:
-        """Mean of the tasks' main metrics."""
+        """Mean of the tasks' main metrics; the draws of a task count as one task."""
         return mean(self.main)
 
 
 def mean(scores: Mapping[str, float]) -> float:
-    return float(np.mean(list(scores.values()))) if scores else float("nan")
+    """The mean over tasks, of which one with several draws ("bustm-0", "bustm-1") counts as their mean."""
+    return float(np.mean([np.mean(values) for values in by_drawn_task(scores).values()])) if scores else float("nan")
+
+
+def by_drawn_task(scores: Mapping[str, float]) -> dict[str, list[float]]:
+    """The scores of each task: those of its draws under the name before the hyphen and the number."""
+    found: dict[str, list[float]] = {}
+    for task, value in scores.items():
+        drawn = DRAW.fullmatch(task)
+        found.setdefault(drawn[1] if drawn else task, []).append(value)
+    return found
 
 
 def summarise(

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from ernie_tiny.evaluation.report import notes_of
 from ernie_tiny.evaluation.results import ModelResult, mean, summarise
 
 
@@ -40,3 +41,11 @@ def test_a_gain_over_nothing_is_a_gain() -> None:
 def test_a_teacher_that_knows_nothing_ends_no_run() -> None:
     results = summary(row("student", a=3.0), row("teacher", a=0.0))
     assert "a" not in results["quality_kept"]
+
+
+def test_the_draws_of_a_task_count_as_one_task() -> None:
+    results = summary(row("student", **{"a": 80.0, "few-0": 40.0, "few-1": 50.0, "few-2": 60.0}))
+    assert results["models"][0]["average"] == pytest.approx((80.0 + 50.0) / 2)
+    notes = " ".join(notes_of(results))
+    assert "few, 3 draws: student 50.00 ± 10.00. An average counts them as one task." in notes
+    assert "a, 1 draws" not in notes
