@@ -115,8 +115,8 @@ def attention_mse(
     """
     _check_equal_heads(student_heads, teacher_heads)
     with paddle.amp.auto_cast(enable=False):
-        student = _scores(_split_heads(student_queries, student_heads), _split_heads(student_keys, student_heads))
-        teacher = _scores(_split_heads(teacher_queries, teacher_heads), _split_heads(teacher_keys, teacher_heads))
+        student = _attention_scores(student_queries, student_keys, student_heads)
+        teacher = _attention_scores(teacher_queries, teacher_keys, teacher_heads)
         real = mask.astype("float32")
         pairs = (real.unsqueeze(2) * real.unsqueeze(1)).unsqueeze(1)
         return (_squared_difference(student, teacher) * pairs).sum() / (pairs.sum() * student_heads)
@@ -147,8 +147,8 @@ def attention_kl(
     """
     _check_equal_heads(student_heads, teacher_heads)
     with paddle.amp.auto_cast(enable=False):
-        student = _scores(_split_heads(student_queries, student_heads), _split_heads(student_keys, student_heads))
-        teacher = _scores(_split_heads(teacher_queries, teacher_heads), _split_heads(teacher_keys, teacher_heads))
+        student = _attention_scores(student_queries, student_keys, student_heads)
+        teacher = _attention_scores(teacher_queries, teacher_keys, teacher_heads)
         return _kl_of_real_tokens(student, teacher, mask)
 
 
@@ -219,6 +219,11 @@ def _split_heads(vectors: Tensor, heads: int) -> Tensor:
     if width % heads:
         raise InputError(f"{heads} heads do not divide the width {width} of a model's layers.")
     return vectors.astype("float32").reshape([rows, length, heads, width // heads]).transpose([0, 2, 1, 3])
+
+
+def _attention_scores(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
+    """Q Kᵀ / sqrt(width of a head): [rows, length, width] twice to [rows, heads, length, length]."""
+    return _scores(_split_heads(queries, heads), _split_heads(keys, heads))
 
 
 def _scores(queries: Tensor, keys: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def side_of(model: MultiTaskModel) -> Side:
 
 
 class TermLoss(nn.Layer):
-    """A term of an objective.
+    """A term of an objective: its `forward(student, teacher, batch)` is the raw loss, a scalar.
 
     Attributes:
         student, teacher: The signals that it reads; a teacher is needed when those of `teacher` are not nothing.
@@ -56,10 +56,6 @@ class TermLoss(nn.Layer):
     def __init__(self, student: SignalRequest, teacher: SignalRequest = NOTHING) -> None:
         super().__init__()
         self.student, self.teacher = student, teacher
-
-    def forward(self, student: Signals, teacher: Signals, batch: Batch) -> Tensor:
-        """The raw loss, a scalar."""
-        raise NotImplementedError
 
     def count(self, batch: Batch) -> int:
         """How many things the loss is the mean of; several processes weigh their losses by it. Here real tokens."""
