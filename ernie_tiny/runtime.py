@@ -95,7 +95,8 @@ def prepare(device: str = "auto", threads: int = 0) -> None:
     """Imports Paddle, quietly, on the device and with the threads of this run; nobody may import it before.
 
     On a CPU it takes every core, shared between the processes of this machine, and turns the strided copy
-    kernels off: without them dygraph is twice as fast there. What the user set in the environment stays.
+    kernels off: without them dygraph is twice as fast there. On AMD's it names the kernels that Paddle's matrix
+    products take, which is up to 3.4 times as fast. What the user set in the environment stays.
 
     Args:
         device: "auto" (a GPU if there is one), "cpu", "gpu" or "gpu:1".
@@ -109,6 +110,9 @@ def prepare(device: str = "auto", threads: int = 0) -> None:
     if device == "cpu" or installation.devices == 0:
         os.environ.setdefault("FLAGS_use_stride_kernel", "0")
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() // _count_local_processes())))
+        kernels = mkl_kernels(_read_cpu())
+        if kernels is not None:
+            os.environ.setdefault("MKL_DEBUG_CPU_TYPE", kernels)
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ.setdefault("GLOG_minloglevel", "1")  # Paddle's own warnings and errors stay
@@ -124,6 +128,25 @@ def prepare(device: str = "auto", threads: int = 0) -> None:
     if device != "cpu" and int(device.partition(":")[2] or 0) >= gpus:
         raise InputError(f"device is {device!r}, but Paddle sees {gpus} GPUs ({installation}). Use auto.")
     paddle.set_device(device)
+
+
+def mkl_kernels(cpuinfo: str) -> Optional[str]:
+    """The kernels of MKL-ML, which the CPU build of Paddle holds, for a CPU that it does not know: AMD's.
+
+    Left to itself it takes its oldest ones there.
+
+    Args:
+        cpuinfo: The text of Linux's /proc/cpuinfo.
+    Returns:
+        The value of MKL_DEBUG_CPU_TYPE; None where MKL-ML is to choose.
+    """
+    if "AuthenticAMD" not in cpuinfo:
+        return None
+    listed = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
+    flags = set(listed[1].split()) if listed else set()
+    if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
+        return "7"
+    return "5" if {"avx2", "fma"} <= flags else None
 
 
 def versions() -> dict[str, str]:
@@ -212,6 +235,11 @@ def count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _read_cpu() -> str:
+    file = Path("/proc/cpuinfo")
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def _count_local_processes() -> int:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from importlib import metadata
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -119,7 +120,7 @@ def test_prepare_keeps_what_the_user_set():
 @pytest.fixture
 def prepared(monkeypatch):
     """Runs prepare with the given arguments, changes undone afterwards, and gives OMP_NUM_THREADS."""
-    for name in ("OMP_NUM_THREADS", "FLAGS_use_stride_kernel", "GLOG_minloglevel"):
+    for name in ("OMP_NUM_THREADS", "FLAGS_use_stride_kernel", "GLOG_minloglevel", "MKL_DEBUG_CPU_TYPE"):
         monkeypatch.setenv(name, "")  # so that the original comes back
         monkeypatch.delenv(name)
 
@@ -129,6 +130,29 @@ def prepared(monkeypatch):
 
     yield run
     logging.getLogger("PaddleNLP").removeFilter(runtime._is_warning)
+
+
+ZEN4 = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2 fma avx512f avx512dq avx512bw avx512vl\nbugs\t\t: none\n"
+
+
+@pytest.mark.parametrize(("cpuinfo", "kernels"), [
+    (ZEN4, "7"),
+    (ZEN4.replace(" avx512bw", ""), "5"),
+    ("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx\n", None),
+    (ZEN4.replace("AuthenticAMD", "GenuineIntel"), None),
+    ("", None),
+])
+def test_kernels_are_named_for_amd_alone(cpuinfo: str, kernels: Optional[str], prepared, monkeypatch):
+    monkeypatch.setattr(runtime, "_read_cpu", lambda: cpuinfo)
+    prepared("cpu")
+    assert os.environ.get("MKL_DEBUG_CPU_TYPE") == kernels
+
+
+def test_kernels_that_the_user_named_stay(prepared, monkeypatch):
+    monkeypatch.setattr(runtime, "_read_cpu", lambda: ZEN4)
+    monkeypatch.setenv("MKL_DEBUG_CPU_TYPE", "4")
+    prepared("cpu")
+    assert os.environ["MKL_DEBUG_CPU_TYPE"] == "4"
 
 
 def test_prepare_shares_the_cores_between_local_processes(prepared, monkeypatch):
@@ -251,3 +275,10 @@ def test_run_tool_is_quiet_when_its_reader_goes_away(lines):
     done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_the_speed_benchmark_runs():
+    command = [sys.executable, "benchmarks/speed/distillation_step.py", "--steps", "1", "--threads", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "step with log_softmax / step with relation_kl" in done.stdout

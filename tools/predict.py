@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes CLUE's leaderboard bundle: tools/predict.py --models output/x --data data --output submit.zip."""
+"""Writes a leaderboard's bundle: tools/predict.py --models output/x --data data --output submit.zip."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from ernie_tiny.runtime import prepare, run_tool
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, nargs="+", required=True, help="run folder, or exported models")
-    parser.add_argument("--data", type=Path, required=True, help="data root, which holds clue/")
+    parser.add_argument("--data", type=Path, required=True, help="data root, which holds clue/ (or glue/)")
     parser.add_argument("--output", type=Path, required=True, metavar="ZIP")
-    parser.add_argument("--tasks", nargs="+", help="by default all of CLUE that the models answer")
+    parser.add_argument("--leaderboard", choices=("clue", "glue"), default="clue")
+    parser.add_argument("--tasks", nargs="+", help="by default all of the leaderboard's that the models answer")
     parser.add_argument("--split", nargs="+", choices=BOARDS, default=["test"], help="CLUE 1.1's (test), CLUE 1.0's")
     parser.add_argument("--reference", help="model@stage of a run; by default its report's student")
     parser.add_argument("--device", default="auto", help="of a run; exported models use the CPU")
@@ -31,10 +32,14 @@ def main() -> None:
     prepare(args.device, args.threads)
     from ernie_tiny.training.submit import submit
 
-    lines = submit(args.models, args.data, args.output, args.split, args.tasks, args.reference, args.threads)
+    lines = submit(args.models, args.data, args.output, args.leaderboard, args.split, args.tasks, args.reference,
+                   args.threads)
     for line in lines:
         print(line, flush=True)
-    print(f"{args.output} is written. Check it: tools/check_submission.py {args.output} --data {args.data}")
+    if args.leaderboard == "clue":
+        print(f"{args.output} is written. Check it: tools/check_submission.py {args.output} --data {args.data}")
+    else:
+        print(f"{args.output} is written. GLUE's site wants WNLI.tsv and AX.tsv beside it, which are no tasks here.")
 
 
 if __name__ == "__main__":

@@ -3,51 +3,39 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import Prediction, TaskSpec
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.evaluation.submission import write_zip
 
 STSB_RANGE = (0.0, 5.0)  # of the scores that people gave
-NOT_TASKS_HERE = ("WNLI.tsv", "AX.tsv")
+SUBMITTED = {name: task for name, task in GLUE.items() if task.submission}
 
 
-def write_glue_submission(predictions: Mapping[str, Mapping[str, Sequence[Prediction]]], target: Path) -> list[str]:
-    """Writes a table "index, prediction" for each test split; returns the names of the tables still missing.
+def write_glue_submission(predictions: Mapping[str, Mapping[str, Sequence[Prediction]]], target: Path) -> None:
+    """Writes a zip of tables "index, prediction", one for each test split, at its top.
 
-    The site takes a zip of all eleven tables; WNLI.tsv and AX.tsv, which are no tasks here, are always missing.
+    The site takes a zip of all eleven tables; WNLI.tsv and AX.tsv are no tasks here and have to be added.
 
     Args:
         predictions: Task to test split to the answers to all of its rows: {"mnli": {"test": ..., "test_mismatched":
             ...}}.
-        target: A .zip, to have the tables at its top, or a folder.
     Raises:
         InputError: A name is no task or test split of GLUE; the ids are not 0 to the number of rows less 1, each
             once; an answer is no label of the task.
     """
-    tables: dict[str, bytes] = {}
-    submitted = {name: task for name, task in GLUE.items() if task.submission}
+    tables: dict[str, str] = {}
     for name, splits in predictions.items():
-        if name not in submitted:
-            raise InputError(f"{name!r} is no task of GLUE's site. {offer(name, submitted)}")
+        if name not in SUBMITTED:
+            raise InputError(f"{name!r} is no task of GLUE's site. {offer(name, SUBMITTED)}")
         for split, answers in splits.items():
-            if split not in submitted[name].submission:
-                raise InputError(f"{name} has no test split {split!r}. {offer(split, submitted[name].submission)}")
-            tables[submitted[name].submission[split]] = _table(submitted[name], split, answers).encode()
-    if target.suffix == ".zip":
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file, table in tables.items():
-                archive.writestr(file, table)
-    else:
-        target.mkdir(parents=True, exist_ok=True)
-        for file, table in tables.items():
-            (target / file).write_bytes(table)
-    due = [file for task in submitted.values() for file in task.submission.values()]
-    return [file for file in (*due, *NOT_TASKS_HERE) if file not in tables]
+            if split not in SUBMITTED[name].submission:
+                raise InputError(f"{name} has no test split {split!r}. {offer(split, SUBMITTED[name].submission)}")
+            tables[SUBMITTED[name].submission[split]] = _table(SUBMITTED[name], split, answers)
+    write_zip(tables, target)
 
 
 def write_squad_predictions(predictions: Sequence[Prediction], path: Path) -> None:

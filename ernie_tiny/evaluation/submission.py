@@ -63,6 +63,11 @@ def write_submission(predictions: Mapping[str, Mapping[str, Sequence[Prediction]
             if split not in files:
                 raise InputError(f"{task} has no test split {split!r}. {offer(split, files)}")
             contents[files[split]] = _content(CLUE[task], answers)
+    write_zip(contents, target)
+
+
+def write_zip(contents: Mapping[str, str], target: Path) -> None:
+    """Writes texts as files at the top of a zip; the same texts give the same bytes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     with zipfile.ZipFile(partial, "w") as archive:

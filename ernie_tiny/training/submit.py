@@ -1,9 +1,9 @@
-"""Trained models, in run folders or exported, answering the test splits of CLUE's leaderboard."""
+"""Trained models, in run folders or exported, answering the test splits of a leaderboard."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,26 @@ from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.deploy.predictor import TASK_FILE, Predictor, read_spec
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.evaluation.submission import read_questions, split_of, write_submission
+from ernie_tiny.evaluation.glue_submission import SUBMITTED, write_glue_submission
+from ernie_tiny.evaluation.submission import BOARDS, read_questions, split_of, write_submission
 from ernie_tiny.training.conclude import answer_examples, trained_model, trained_tasks
 from ernie_tiny.training.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Tasks whose test splits have no labels, and the file of answers that a site scores.
+
+    Attributes:
+        tasks: By name, as the site has them.
+        write: Writes the answers, by task and test split in the order of the test file, to a zip.
+    """
+
+    tasks: Mapping[str, TaskSpec]
+    write: Callable[[Mapping[str, Mapping[str, Sequence[Prediction]]], Path], None]
+
+
+LEADERBOARDS = {"clue": Leaderboard(CLUE, write_submission), "glue": Leaderboard(SUBMITTED, write_glue_submission)}
 
 
 @dataclass(frozen=True)
@@ -39,7 +56,8 @@ def submit(
     folders: Sequence[Path],
     root: Path,
     target: Path,
-    boards: Sequence[str],
+    leaderboard: str = "clue",
+    clue_splits: Sequence[str] = BOARDS[:1],
     tasks: Optional[Sequence[str]] = None,
     reference: Optional[str] = None,
     threads: int = 0,
@@ -48,9 +66,10 @@ def submit(
 
     Args:
         folders: Run folders and folders of exported models.
-        root: The data root; the files of the test splits are read as CLUE has them.
-        boards: Of BOARDS.
-        tasks: Of CLUE; all by default.
+        root: The data root; the files of the test splits are read as the leaderboard has them.
+        leaderboard: Of LEADERBOARDS.
+        clue_splits: Of BOARDS; GLUE has no such choice.
+        tasks: Of the leaderboard; all by default.
         reference: model@stage of the run folders; by default their report's student, or what they export.
         threads: Of an exported model; 0 takes every core.
     Raises:
@@ -58,11 +77,13 @@ def submit(
             or no test split can be answered.
     """
     with processes.Connection():
-        specs = [_official(task) for task in tasks or CLUE]
+        board = LEADERBOARDS[leaderboard]
+        specs = [_official(board, task) for task in tasks or board.tasks]
         solvers = _find_solvers(folders, reference, threads or os.cpu_count() or 1, specs)
         predictions: dict[str, dict[str, list[Prediction]]] = {}
         for spec in specs:
-            for split in dict.fromkeys(split_of(spec, board) for board in boards):
+            splits = [split_of(spec, split) for split in clue_splits] if leaderboard == "clue" else spec.submission
+            for split in dict.fromkeys(splits):
                 reason = _hindrance(spec, split, root, solvers.get(spec.name))
                 if reason is not None:
                     yield f"{spec.submission[split]:<26} left out: {reason}"
@@ -74,13 +95,13 @@ def submit(
         if not predictions:
             raise InputError("No test split can be answered, so nothing was written.")
         if processes.is_main():
-            write_submission(predictions, target)
+            board.write(predictions, target)
 
 
-def _official(task: str) -> TaskSpec:
-    if task not in CLUE:
-        raise InputError(f"--tasks {task}: is no task of CLUE's leaderboard. {offer(task, CLUE)}")
-    return CLUE[task]
+def _official(board: Leaderboard, task: str) -> TaskSpec:
+    if task not in board.tasks:
+        raise InputError(f"--tasks {task}: is no task of the leaderboard. {offer(task, board.tasks)}")
+    return board.tasks[task]
 
 
 def _hindrance(spec: TaskSpec, split: str, root: Path, solver: Optional[Solver]) -> Optional[str]:

@@ -15,6 +15,7 @@ import pytest
 
 from ernie_tiny.config.load import CONFIG_FILE, load_config
 from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.deploy.export import export_model
 from ernie_tiny.errors import InputError
@@ -89,7 +90,7 @@ def contents(bundle: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def bundle(root: Path, run: Path) -> Path:
-    list(submit([run], root, run / "submit.zip", ["test", "test1.0"]))
+    list(submit([run], root, run / "submit.zip", "clue", ["test", "test1.0"]))
     return run / "submit.zip"
 
 
@@ -133,7 +134,7 @@ def test_a_test_file_that_is_absent_is_said(run: Path, tmp_path: Path, root: Pat
     file = CLUE["tnews"].files["test"][0]
     (tmp_path / file).parent.mkdir(parents=True)
     (tmp_path / file).write_bytes((root / file).read_bytes())
-    said = list(submit([run], tmp_path, tmp_path / "submit.zip", ["test", "test1.0"], ["tnews", "c3"]))
+    said = list(submit([run], tmp_path, tmp_path / "submit.zip", "clue", ["test", "test1.0"], ["tnews", "c3"]))
     assert [line.split()[0] for line in said if "left out" not in line] == ["tnews11_predict.json"]
     assert f"left out: {tmp_path / 'clue/c3_public/test1.1.json'} is not there" in "".join(said)
     assert list(contents(tmp_path / "submit.zip")) == ["tnews11_predict.json"]
@@ -142,7 +143,7 @@ def test_a_test_file_that_is_absent_is_said(run: Path, tmp_path: Path, root: Pat
 @pytest.mark.parametrize(("folders", "tasks", "reference", "message"), [
     (["", "exported"], None, None, "tnews is answered by student@finetune and by .*exported. Give one of them"),
     (["stages"], None, None, "stages: is neither a run's folder .it has no config.yaml. nor an exported"),
-    ([""], ["tnew"], None, "--tasks tnew: is no task of CLUE's leaderboard. Did you mean 'tnews'"),
+    ([""], ["tnew"], None, "--tasks tnew: is no task of the leaderboard. Did you mean 'tnews'"),
     ([""], ["afqmc"], None, "No test split can be answered, so nothing was written"),
     ([""], None, "student@tune", "student@tune: write model@stage; stages of this run: finetune"),
 ])
@@ -150,7 +151,7 @@ def test_what_is_refused(
     root: Path, run: Path, tmp_path: Path, folders: list[str], tasks: list[str], reference: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        list(submit([run / name for name in folders], root, tmp_path / "a.zip", ["test"], tasks, reference))
+        list(submit([run / name for name in folders], root, tmp_path / "a.zip", tasks=tasks, reference=reference))
     assert not (tmp_path / "a.zip").exists()
 
 
@@ -166,4 +167,41 @@ def test_other_labels_than_the_board_has_are_refused_and_a_run_without_weights_t
     ):
         (tmp_path / CONFIG_FILE).write_text(config, encoding="utf-8")
         with pytest.raises(InputError, match=message):
-            list(submit([tmp_path], root, tmp_path / "a.zip", ["test"]))
+            list(submit([tmp_path], root, tmp_path / "a.zip"))
+
+
+@pytest.fixture(scope="module")
+def glue_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with random weights for two tasks of GLUE; their test files, as the site has them, below data/."""
+    folder = tmp_path_factory.mktemp("glue_run")
+    (folder / "data/glue/MNLI").mkdir(parents=True)
+    (folder / "data/glue/STS-B").mkdir()
+    for kind, rows in (("matched", 3), ("mismatched", 2)):
+        lines = ["index\tpairID\tsentence1\tsentence2", *(f"{row}\t{row}n\ta ship\t{row} ships" for row in range(rows))]
+        (folder / f"data/glue/MNLI/test_{kind}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    similar = "index\tsentence1\tsentence2\n0\ta ship\tships\n"
+    (folder / "data/glue/STS-B/test.tsv").write_text(similar, encoding="utf-8")
+    text = CONFIG.format(root=root).replace("[tnews, cmnli, chid, c3, cmrc2018]", "[mnli, stsb]")
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+    workspace = Workspace(load_config(folder / CONFIG_FILE, [f"output_dir={folder}"]))
+    for task in ("mnli", "stsb"):
+        spec, model = workspace.task(task), workspace.model("student")
+        model.add_head(HeadSpec(task, spec.head, spec.labels))
+        with whole_folder(workspace.model_folder("student@finetune", task)) as target:
+            save_model(model, target)
+    return folder
+
+
+def test_glues_tables_are_written_for_every_test_split(glue_run: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "tools/predict.py", "--models", str(glue_run), "--data", str(glue_run / "data"),
+               "--output", str(tmp_path / "glue.zip"), "--leaderboard", "glue", "--threads", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "MNLI-mm.tsv                2 examples answered by student@finetune\n" in done.stdout
+    assert "RTE.tsv                    left out: no model answers rte\n" in done.stdout
+    tables = contents(tmp_path / "glue.zip")
+    assert {name: len(table.splitlines()) for name, table in tables.items()} == {
+        "STS-B.tsv": 2, "MNLI-m.tsv": 4, "MNLI-mm.tsv": 3,
+    }
+    labels = {line.split("\t")[1] for line in tables["MNLI-m.tsv"].decode().splitlines()[1:]}
+    assert labels <= set(GLUE["mnli"].labels)
