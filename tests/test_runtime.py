@@ -10,6 +10,7 @@ import sys
 import textwrap
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Optional
 
 import pytest
@@ -153,6 +154,20 @@ def test_kernels_that_the_user_named_stay(prepared, monkeypatch):
     monkeypatch.setenv("MKL_DEBUG_CPU_TYPE", "4")
     prepared("cpu")
     assert os.environ["MKL_DEBUG_CPU_TYPE"] == "4"
+
+
+@pytest.mark.parametrize(("environment", "calls"), [
+    ({}, [(-3, 33554432), (-1, 2147483647)]),
+    ({"MALLOC_TRIM_THRESHOLD_": "1"}, []),
+    ({"GLIBC_TUNABLES": "x"}, []),
+])
+def test_freed_memory_is_kept_unless_the_user_set_malloc(environment, calls, prepared, monkeypatch):
+    made: list[tuple[int, int]] = []
+    for name, text in environment.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setattr(runtime.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=lambda *call: made.append(call)))
+    prepared("cpu")
+    assert made == calls
 
 
 def test_prepare_shares_the_cores_between_local_processes(prepared, monkeypatch):
