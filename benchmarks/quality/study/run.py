@@ -1,0 +1,253 @@
+#!/usr/bin/env python3
+"""The whole study: python benchmarks/quality/study/run.py --data DIR --encoder FOLDER --output OUT
+
+Pretrains, fine-tunes and enhances the teacher, trains every arm with every seed, scores them, and writes
+OUT/study.json, OUT/study.md (the tables) and OUT/study.svg (the picture). The same command again goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from ernie_tiny.evaluation.results import by_drawn_task, mean
+from ernie_tiny.evaluation.statistics import mean_and_deviation
+from ernie_tiny.evaluation.tables import markdown_lines
+
+HERE = Path(__file__).resolve().parent
+TOOLS = HERE.parents[2] / "tools"
+ARMS = {  # letter: what it is, its model@stage
+    "a": ("teacher, fine-tuned on the task", "teacher@finetune-teacher"),
+    "b": ("student from scratch", "student@scratch"),
+    "c": ("distilled, teacher not enhanced", "student@finetune-unenhanced"),
+    "d": ("MITKD", "student@finetune-enhanced"),
+    "e": ("the four stages", "student@TSD"),
+    "f": ("without GED", "student@TSD-without-GED"),
+    "g": ("without GD", "student@TSD-without-GD"),
+    "h": ("TSD alone", "student@TSD-alone"),
+    "i": ("MKD", "student@mkd-transformer"),
+    "i0": ("as i, no teacher", "student@joint-transformer"),
+    "j": ("MKD, BiLSTM", "bilstm@mkd-bilstm"),
+    "k": ("as j, no teacher", "bilstm@joint-bilstm"),
+}
+EVERYWHERE = ("b", "c", "d")  # arms that are fine-tuned on tasks that the teacher was not enhanced on
+OUT_OF_DOMAIN = ("shopping_10", *(f"bustm-{draw}" for draw in range(5)))
+LOW_RESOURCE = tuple(f"{task}-{draw}" for task in ("eprstmt", "csldcp") for draw in range(5))
+CLAIMS = (  # the first is to be above the second
+    ("d", "c", "out-of-domain"), ("c", "b", "out-of-domain"), ("d", "c", "low-resource"), ("c", "b", "low-resource"),
+    ("e", "h", "in-domain"), ("i", "i0", "in-domain"), ("j", "k", "in-domain"),
+)  # fmt: skip
+Scores = Mapping[str, float]  # task to its main metric, in percent
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="data root")
+    parser.add_argument("--encoder", type=Path, required=True, help="a small pretrained encoder to go on from")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--jobs", type=int, default=2, help="students' runs at a time")
+    parser.add_argument("--summarise", action="store_true", help="train nothing, gather what is there")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    seeds = args.seeds.split(",")
+    if not args.summarise:
+        run_all(args, seeds)
+    finished = [seed for seed in seeds if (args.output / f"students/seed={seed}/unseen/evaluation.json").is_file()]
+    study = gather(args.output, finished)
+    (args.output / "study.json").write_text(json.dumps(study, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    text = "\n".join(tables(study))
+    (args.output / "study.md").write_text(text + "\n", encoding="utf-8")
+    draw(study, args.output / "study.svg")
+    print(text)
+
+
+def run_all(args: argparse.Namespace, seeds: Sequence[str]) -> None:
+    root, output = f"data.root={args.data}", args.output
+    tool("train.py", "-c", HERE / "pretrain.yaml", "-o", root, f"output_dir={output}/pretrain",
+         f"models.teacher.pretrained={args.encoder}")
+    tool("train.py", "-c", HERE / "teachers.yaml", "-o", root, f"output_dir={output}/teachers",
+         f"base_run={output}/pretrain")
+    tool("search.py", "-c", HERE / "students.yaml", "-o", root, f"base_run={output}/teachers",
+         "--grid", f"seed={args.seeds}", "--output", output / "students", "--jobs", args.jobs)
+    for seed in seeds:
+        run = output / f"students/seed={seed}"
+        if not (run / "unseen/evaluation.json").is_file():
+            tool("evaluate.py", "--run", run, "--models", *(ARMS[arm][1] for arm in EVERYWHERE),
+                 "--tasks", *OUT_OF_DOMAIN, *LOW_RESOURCE, "--output", run / "unseen")
+
+
+def tool(name: str, *arguments: object) -> None:
+    subprocess.run([sys.executable, str(TOOLS / name), *map(str, arguments)], check=True)
+
+
+def gather(output: Path, seeds: Sequence[str]) -> dict[str, Any]:
+    """All numbers of the study.
+
+    Returns:
+        "tasks": task to its majority baseline, number of examples, and scores of teacher and scratch student before
+        any method was run; "arms": letter to "parameters", "latency" (p50, ms) and "scores", task to score by seed;
+        "pretraining": the held-out masked-token figures; "hours": by part.
+    """
+    teachers = _read(output / "teachers/results.json")
+    first = {model["reference"]: model["main"] for model in teachers["models"]}
+    runs = [_read(output / f"students/seed={seed}/results.json") for seed in seeds]
+    scores: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
+    for seed, run in zip(seeds, runs):
+        seen = {model["reference"]: model["main"] for model in run["models"]}
+        unseen: dict[str, dict[str, float]] = {}
+        for record in _read(output / f"students/seed={seed}/unseen/evaluation.json"):
+            metric = teachers["metrics"][record["task"]]
+            unseen.setdefault(record["model"], {})[record["task"]] = record["scores"][metric]
+        for arm, (_, reference) in ARMS.items():
+            scores[arm].append({**seen[reference], **unseen.get(reference, {})})
+    shapes = {model["reference"]: model for model in runs[0]["models"]} if runs else {}
+    return {
+        "seeds": list(seeds),
+        "tasks": {
+            task: {
+                "majority": teachers["majority"][task],
+                "examples": teachers["examples"][task],
+                "teacher": score,
+                "scratch": first["student@scratch-first"][task],
+            }
+            for task, score in first["teacher@finetune-teacher"].items()
+        },
+        "in-domain": list(runs[0]["majority"]) if runs else [],
+        "arms": {
+            arm: {
+                "what": what,
+                "parameters": shapes[reference]["parameters"],
+                "latency": shapes[reference]["speed"]["p50"],
+                "scores": scores[arm],
+            }
+            for arm, (what, reference) in ARMS.items() if reference in shapes
+        },
+        "pretraining": _read(output / "pretrain/results.json")["stages"],
+        "hours": {
+            name: sum(stage["seconds"] for run in part for stage in run["stages"]) / 3600
+            for name, part in (
+                ("pretraining", [_read(output / "pretrain/results.json")]), ("teachers", [teachers]), ("students", runs)
+            )
+        },
+    }
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def carries_signal(task: Mapping[str, float]) -> bool:
+    """Whether the teacher is above the majority baseline by more than two standard errors of the dev set."""
+    share = task["majority"] / 100
+    return task["teacher"] - task["majority"] > 200 * math.sqrt(share * (1 - share) / task["examples"])
+
+
+def tables(study: Mapping[str, Any]) -> Iterator[str]:
+    """The tables as Markdown: which tasks carry a signal, every arm on every task, and what became of each claim."""
+    merged = {
+        name: {key: sum(study["tasks"][task][key] for task in draws) / len(draws) for key in study["tasks"][draws[0]]}
+        for name, draws in _draws(study["tasks"]).items()
+    }
+    yield from markdown_lines(
+        ["task", "dev examples", "majority", "teacher", "student from scratch", "signal"],
+        [[name, f"{task['examples']:.0f}", *(f"{task[key]:.2f}" for key in ("majority", "teacher", "scratch")),
+          "yes" if carries_signal(task) else "no"] for name, task in merged.items()],
+    )
+    if not study["arms"]:
+        return
+    tasks = [*study["in-domain"], *_draws([*OUT_OF_DOMAIN, *LOW_RESOURCE])]
+    groups = groups_of(study)
+    yield ""
+    yield from markdown_lines(
+        ["arm", "", *tasks, *(f"**{group}**" for group in groups)],
+        [[arm, study["arms"][arm]["what"],
+          *(_shown([_of_task(scores, task) for scores in study["arms"][arm]["scores"]]) for task in tasks),
+          *(_shown([average(scores, group) for scores in study["arms"][arm]["scores"]]) for group in groups.values())]
+         for arm in study["arms"]],
+    )
+    yield ""
+    rows = []
+    for above, below, group in CLAIMS:
+        gains = [one - other for one, other in zip(*(
+            [average(scores, groups[group]) for scores in study["arms"][arm]["scores"]] for arm in (above, below)
+        )) if one is not None and other is not None]
+        gain, deviation = mean_and_deviation(gains)
+        rows.append([f"{above} > {below}", group, f"{gain:+.2f} ± {deviation:.2f}",
+                     ", ".join(f"{value:+.2f}" for value in gains),
+                     "holds" if min(gains) > 0 else "on average" if gain > 0 else "fails"])
+    yield from markdown_lines(["claim", "average of", "gain", "by seed", ""], rows)
+
+
+def groups_of(study: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Group to its tasks, of those that carry a signal."""
+    drawn = _draws(study["tasks"])
+    alive = {
+        task for draws in drawn.values() for task in draws
+        if carries_signal({key: sum(study["tasks"][draw][key] for draw in draws) / len(draws)
+                           for key in ("majority", "examples", "teacher")})
+    }
+    named = {"in-domain": study["in-domain"], "out-of-domain": OUT_OF_DOMAIN, "low-resource": LOW_RESOURCE}
+    return {group: [task for task in tasks if task in alive] for group, tasks in named.items()}
+
+
+def average(scores: Scores, tasks: Sequence[str]) -> Optional[float]:
+    """The mean over tasks, of which the draws count as one; None for an arm that was not run on them."""
+    return mean({task: scores[task] for task in tasks}) if tasks and all(task in scores for task in tasks) else None
+
+
+def _draws(tasks: Sequence[str]) -> dict[str, list[str]]:
+    """Task to its draws, or to itself."""
+    return {name: [task for task in tasks if task == name or task.rpartition("-")[0] == name]
+            for name in by_drawn_task(dict.fromkeys(tasks, 0.0))}
+
+
+def _of_task(scores: Scores, task: str) -> Optional[float]:
+    found = [score for name, score in scores.items() if name == task or name.rpartition("-")[0] == task]
+    return sum(found) / len(found) if found else None
+
+
+def _shown(values: Sequence[Optional[float]]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    center, deviation = mean_and_deviation(known)
+    return f"{center:.2f} ± {deviation:.2f}" if len(set(known)) > 1 else f"{center:.2f}"
+
+
+def draw(study: Mapping[str, Any], target: Path) -> None:
+    """The in-domain average of every arm over its parameters and over its latency."""
+    import matplotlib.pyplot as plt
+
+    tasks = groups_of(study)["in-domain"]
+    figure, panels = plt.subplots(1, 2, figsize=(10, 5), sharey=True)
+    costs = (("parameters", 1e6, "parameters, M"), ("latency", 1, "latency p50, ms"))
+    for panel, (key, scale, title) in zip(panels, costs):
+        for shift, (arm, found) in enumerate(study["arms"].items()):
+            values = [value for scores in found["scores"] if (value := average(scores, tasks)) is not None]
+            center, deviation = mean_and_deviation(values)
+            x = found[key] / scale * (1 + 0.03 * (shift % 6))  # side by side, where a shape has several arms
+            panel.errorbar(x, center, deviation, fmt="o", capsize=3)
+            panel.annotate(arm, (x, center), xytext=(4, 4), textcoords="offset points")
+        panel.set_xscale("log")
+        panel.set_xlabel(title)
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("in-domain average, %")
+    figure.suptitle("; ".join(f"{arm}: {found['what']}" for arm, found in study["arms"].items()), fontsize=8, wrap=True)
+    figure.savefig(target)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
