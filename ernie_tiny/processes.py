@@ -57,25 +57,31 @@ class Connection:
 
     def __init__(self) -> None:
         self._leaving = threading.Event()
+        self._watcher = threading.Thread(target=_watch, args=(self._leaving,), daemon=True)
 
     def __enter__(self) -> None:
         if world_size() > 1:
             distributed.init_parallel_env()
-            threading.Thread(target=_watch, args=(self._leaving,), daemon=True).start()
+            self._watcher.start()
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
         if world_size() == 1:
             return
         store, failed = _store(), isinstance(value, (Exception, KeyboardInterrupt))
         if failed or not is_main():
-            self._leaving.set()
+            self._stop_watching()
         if failed:
             store.set(FAILURE, f"process {rank()} of {world_size()} failed:\n{_described(value)}")
             store.add(FAILURES, 1)
         store.add(ENDED, 1)
         if failed or is_main():  # the store lies in the main process, and nobody must miss it
             _wait_until(lambda: store.add(ENDED, 0) == world_size(), PATIENCE if failed else math.inf)
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        """Python's end must find no thread within Paddle: it would abort the process."""
         self._leaving.set()
+        self._watcher.join()
 
 
 def _described(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 from ernie_tiny.data.sample import write_sample
 
 ROOT = Path(__file__).resolve().parents[2]
-TRAIN, DIE = (Path(__file__).with_name(name) for name in ("train_and_record.py", "die.py"))
+TRAIN, DIE, LEAVE = (Path(__file__).with_name(name) for name in ("train_and_record.py", "die.py", "leave.py"))
 ROUNDING = 1.0e-4  # Adam enlarges rounding errors where a gradient is 0 by its nature, as of the keys' biases
 TASKS = ["tnews", "csl", "c3"]
 SHAPE = {
@@ -233,6 +233,11 @@ def test_a_process_that_raises_ends_the_others_and_its_traceback_is_shown(failed
     assert done.returncode != 0 and seconds < 60
     for line in ("process 1 of 2 failed", "Traceback", "RuntimeError: a fault in one process"):
         assert line in done.stdout + done.stderr, done
+
+
+def test_a_watcher_does_not_abort_the_process_that_leaves(tmp_path: Path) -> None:
+    done, _ = launch([str(LEAVE)], tmp_path)
+    assert (done.returncode, "terminate called" in done.stdout + done.stderr) == (0, False)
 
 
 def test_a_killed_process_ends_the_others(failed: dict[str, Any]) -> None:
