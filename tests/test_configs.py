@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ernie_tiny.config import load_config, to_yaml
-from ernie_tiny.training.plan import plan
+from ernie_tiny.runs.plan import plan
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "_base_")
@@ -58,7 +58,7 @@ def test_check_names_the_widths_that_divide() -> None:
 
 def test_check_does_not_import_paddle() -> None:
     script = (
-        "import sys; from ernie_tiny.config import load_config; from ernie_tiny.training.plan import plan; "
+        "import sys; from ernie_tiny.config import load_config; from ernie_tiny.runs.plan import plan; "
         "plan(load_config('configs/quickstart.yaml')); assert 'paddle' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

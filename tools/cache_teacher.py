@@ -30,7 +30,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     run = load_config(args.config, args.override)
     prepare(run.runtime.device, run.runtime.threads)
-    from ernie_tiny.training.pipeline import cache_teacher
+    from ernie_tiny.runs.pipeline import cache_teacher
 
     cache_teacher(run, args.stage)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from ernie_tiny.runs.installation import FAULT, Finding, examine_installation
 from ernie_tiny.runtime import run_tool
-from ernie_tiny.training.installation import FAULT, Finding, examine_installation
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,7 +35,7 @@ def main() -> None:
     faults = show(examine_installation())
     if args.config is not None and not faults:  # what follows imports the packages that are looked at above
         from ernie_tiny.config import load_config
-        from ernie_tiny.training.doctor import examine_run
+        from ernie_tiny.runs.doctor import examine_run
 
         faults += show(examine_run(load_config(args.config, args.override)))
     print(f"{faults} fault{'s' * (faults != 1)}")

@@ -30,7 +30,7 @@ def main() -> None:
     run = load_config(args.run / "config.yaml", [f"output_dir={args.run}", *args.override])
     prepare(run.runtime.device, run.runtime.threads)
     from ernie_tiny.evaluation.details import detail_lines
-    from ernie_tiny.training.scoring import evaluate_models
+    from ernie_tiny.runs.scoring import evaluate_models
 
     print("Scores in percent, with their 95 % intervals over the choice of examples (bootstrap, 1,000 resamples).")
     for record in evaluate_models(run, args.models, args.tasks, args.split, args.examples, args.output):

@@ -27,8 +27,8 @@ def main() -> None:
     args = parse_args()
     run = load_config(args.run / "config.yaml", [f"output_dir={args.run}", *args.override])
     prepare(run.runtime.device, run.runtime.threads)
-    from ernie_tiny.training.conclude import export_task
-    from ernie_tiny.training.record import read_results
+    from ernie_tiny.runs.conclude import export_task
+    from ernie_tiny.runs.record import read_results
     from ernie_tiny.training.workspace import Workspace
 
     folder = args.output or args.run / "export" / args.task

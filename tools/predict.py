@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     prepare(args.device, args.threads)
-    from ernie_tiny.training.submit import submit
+    from ernie_tiny.runs.submit import submit
 
     lines = submit(args.models, args.data, args.output, args.leaderboard, args.split, args.tasks, args.reference,
                    args.threads)

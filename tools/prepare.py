@@ -29,7 +29,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     run = load_config(args.config, args.override)
     prepare("cpu", run.runtime.threads)
-    from ernie_tiny.training.pipeline import prepare_run
+    from ernie_tiny.runs.pipeline import prepare_run
 
     prepare_run(run)
 

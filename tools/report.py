@@ -9,8 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from ernie_tiny.runs.run_folders import write_report
 from ernie_tiny.runtime import run_tool
-from ernie_tiny.training.run_folders import write_report
 
 
 def parse_args() -> argparse.Namespace:

@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from ernie_tiny.training.search import outline, plan_search, run_search
+    from ernie_tiny.runs.search import outline, plan_search, run_search
 
     search = plan_search(args.config, args.override, args.grid, args.output, args.score)
     if args.check:

@@ -29,12 +29,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     run = load_config(args.config, args.override)
     if args.check:
-        from ernie_tiny.training.plan import plan
+        from ernie_tiny.runs.plan import plan
 
         print(plan(run))
         return
     prepare(run.runtime.device, run.runtime.threads)
-    from ernie_tiny.training.pipeline import run_pipeline
+    from ernie_tiny.runs.pipeline import run_pipeline
 
     run_pipeline(run)
 

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 
 from ernie_tiny.errors import InputError
 
+STAGE_RESULT_FILE = "result.json"  # in the folder of a stage that is finished
 MANIFEST = "manifest.json"
 CHECKPOINT, BEST = "checkpoint", "best"  # folders of a stage, each with its step behind a hyphen
 CHECKSUM = "checksum"  # key of a record

@@ -30,6 +30,7 @@ from ernie_tiny.training.callbacks import StageLog
 from ernie_tiny.training.checkpoint import (
     BEST,
     CHECKPOINT,
+    STAGE_RESULT_FILE,
     latest_checkpoint,
     prune_checkpoints,
     read_record,
@@ -37,11 +38,10 @@ from ernie_tiny.training.checkpoint import (
     write_record,
 )
 from ernie_tiny.training.curves import StageCurves
+from ernie_tiny.training.flops import stage_flops
 from ernie_tiny.training.held_out import masked_token_quality
 from ernie_tiny.training.interruption import Interruption
 from ernie_tiny.training.network import StageNetwork
-from ernie_tiny.training.plan import stage_flops
-from ernie_tiny.training.record import STAGE_RESULT_FILE
 from ernie_tiny.training.size_guard import Size, size_warnings
 from ernie_tiny.training.streams import BatchStream, corpus_stream, task_stream
 from ernie_tiny.training.teachers import ByTask, connect_teacher, head_of, load_teachers

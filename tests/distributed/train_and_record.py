@@ -24,7 +24,7 @@ def main() -> None:
     run = load_config(config, [])
     prepare(run.runtime.device, run.runtime.threads)
     from ernie_tiny import processes
-    from ernie_tiny.training.pipeline import run_pipeline
+    from ernie_tiny.runs.pipeline import run_pipeline
     from ernie_tiny.training.trainer import StageTrainer
 
     compute_loss = StageTrainer.compute_loss

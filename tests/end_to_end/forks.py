@@ -49,7 +49,7 @@ def prepare_parent() -> None:
     from ernie_tiny.runtime import prepare
 
     prepare("cpu", threads=1)
-    import ernie_tiny.training.pipeline  # noqa: F401
+    import ernie_tiny.runs.pipeline  # noqa: F401
 
 
 def kill(arguments: list[str], moments: list[str], kills: int, draw: random.Random) -> list[str]:

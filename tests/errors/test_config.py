@@ -8,8 +8,8 @@ import pytest
 
 from ernie_tiny.config import load_config
 from ernie_tiny.errors import InputError
-from ernie_tiny.training.pipeline import record_run
-from ernie_tiny.training.preflight import check_lengths
+from ernie_tiny.runs.pipeline import record_run
+from ernie_tiny.runs.preflight import check_lengths
 from ernie_tiny.training.tasks import run_tasks
 
 CONFIG = """\

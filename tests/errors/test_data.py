@@ -22,9 +22,9 @@ from ernie_tiny.data.sampling import TaskStream
 from ernie_tiny.data.task import Example, Split, TaskSpec
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from ernie_tiny.errors import InputError
-from ernie_tiny.training.pipeline import run_pipeline
-from ernie_tiny.training.plan import check_data
-from ernie_tiny.training.preflight import check_run
+from ernie_tiny.runs.pipeline import run_pipeline
+from ernie_tiny.runs.plan import check_data
+from ernie_tiny.runs.preflight import check_run
 from ernie_tiny.training.tasks import run_tasks
 
 TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *"今天气很好"])

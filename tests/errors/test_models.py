@@ -21,7 +21,7 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import build_encoder, copy_layers, load_encoder
 from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel, save_model
 from ernie_tiny.models.weights import read_weights
-from ernie_tiny.training.preflight import check_heads, check_vocabularies
+from ernie_tiny.runs.preflight import check_heads, check_vocabularies
 from ernie_tiny.training.workspace import Workspace
 
 SHAPE = {

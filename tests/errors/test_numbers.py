@@ -10,7 +10,7 @@ import pytest
 
 from ernie_tiny.config import RunConfig, load_config
 from ernie_tiny.errors import InputError
-from ernie_tiny.training.pipeline import run_pipeline
+from ernie_tiny.runs.pipeline import run_pipeline
 
 CONFIG = """\
 name: toy

@@ -34,7 +34,7 @@ from ernie_tiny.data.task import HEAD_OF_KIND, Example, TaskSpec
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.weights import read_weights
-from ernie_tiny.training.preflight import check_lengths
+from ernie_tiny.runs.preflight import check_lengths
 from ernie_tiny.training.tasks import run_tasks
 
 ROOT = Path(__file__).resolve().parents[2]

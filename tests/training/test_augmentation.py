@@ -11,10 +11,10 @@ import pytest
 from ernie_tiny.config.load import load_config
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.multitask import MultiTaskModel
+from ernie_tiny.runs.plan import plan
 from ernie_tiny.training import augmentation
 from ernie_tiny.training.augmentation import IDS_FILE, training_features
 from ernie_tiny.training.interruption import Interruption
-from ernie_tiny.training.plan import plan
 from ernie_tiny.training.stage import run_stage
 from ernie_tiny.training.workspace import Workspace
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ernie_tiny.config.load import load_config
-from ernie_tiny.training.plan import plan
+from ernie_tiny.runs.plan import plan
 from ernie_tiny.training.size_guard import Size, size_warnings
 from ernie_tiny.training.stage import prepare_stage
 from ernie_tiny.training.workspace import Workspace

@@ -11,7 +11,7 @@ from ernie_tiny.config.load import load_config
 from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters
-from ernie_tiny.training.plan import plan
+from ernie_tiny.runs.plan import plan
 from ernie_tiny.training.tasks import run_tasks
 from ernie_tiny.training.workspace import Workspace
 

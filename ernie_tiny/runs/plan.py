@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
-from ernie_tiny.config.schema import CORPUS_LENGTH, LABEL_TERMS, RunConfig, StageConfig, split_reference
-from ernie_tiny.config.shapes import Shape, shape_of
+from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.corpus import corpus_files
 from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
-from ernie_tiny.training.preflight import check_heads, check_lengths
+from ernie_tiny.runs.preflight import check_heads, check_lengths
+from ernie_tiny.training.flops import input_length, planned_shape, stage_flops
 from ernie_tiny.training.size_guard import Size, size_warnings
 from ernie_tiny.training.tasks import run_tasks
-
-BACKWARD = 2  # a backward pass costs about two forward passes
 
 
 def plan(run: RunConfig) -> str:
@@ -51,13 +49,8 @@ def _count(spec: TaskSpec, run: RunConfig) -> Optional[tuple[int, int]]:
     return len(read_split(spec, root, "train").examples), len(read_split(spec, root, "dev").examples)
 
 
-def _shape(run: RunConfig, name: str) -> Optional[Shape]:
-    built = run.tokenizer.vocab_size if run.tokenizer.build_from is not None else None
-    return shape_of(run.models[name], built)
-
-
 def _model_line(run: RunConfig, name: str) -> str:
-    shape, model = _shape(run, name), run.models[name]
+    shape, model = planned_shape(run, name), run.models[name]
     if shape is None:
         return f"  {name:<10} {model.pretrained}: shape known once it is downloaded"
     origin = f", pretrained {model.pretrained}" if model.pretrained else ""
@@ -100,7 +93,7 @@ def _stage_lines(
         stage = stage.of_task(group[0]) if stage.per_task else stage
         source = ", ".join(group) if stage.data.corpus is None else f"{stage.data.corpus} text"
         steps = _steps(stage, [counts[task] for task in group])
-        length = _length(stage, [specs[task] for task in group])
+        length = input_length(stage, [specs[task] for task in group])
         tokens = (stage.optim.max_tokens or (stage.optim.batch_size or 0) * length) * stage.optim.accumulate
         flops = stage_flops(run, stage, [specs[task] for task in group], tokens)
         cost = f", at most {flops * steps:.2e} FLOPs" if steps is not None and flops is not None else ""
@@ -113,7 +106,7 @@ def _size_warnings(run: RunConfig, stage: StageConfig) -> Iterator[str]:
     """What there is to say of the stage's sizes as far as the shapes are known."""
     sizes: list[dict[str, Size]] = []
     for references in (stage.trained, {reference: reference for reference in stage.teachers}):
-        shapes = {name: _shape(run, split_reference(reference)[0]) for name, reference in references.items()}
+        shapes = {name: planned_shape(run, split_reference(reference)[0]) for name, reference in references.items()}
         if None in shapes.values():
             return
         sizes.append({
@@ -138,40 +131,6 @@ def _steps(stage: StageConfig, counts: list[Optional[tuple[int, int]]]) -> Optio
         if count
     )
     return max(1, math.ceil(optim.epochs * batches / optim.accumulate))
-
-
-def stage_flops(run: RunConfig, stage: StageConfig, specs: Sequence[TaskSpec], tokens: int) -> Optional[float]:
-    """Estimated FLOPs of training on so many tokens, with a live teacher; None for a model of unknown shape."""
-    per_token = _flops_per_token(run, stage, _length(stage, specs))
-    return None if per_token is None else float(per_token * tokens)
-
-
-def _length(stage: StageConfig, specs: Sequence[TaskSpec]) -> int:
-    return stage.data.max_length or max((spec.max_length for spec in specs), default=CORPUS_LENGTH)
-
-
-def _flops_per_token(run: RunConfig, stage: StageConfig, length: int) -> Optional[int]:
-    """Forward and backward of the trained models, forward of the teachers; attention as over full inputs."""
-    per_token = 0
-    for name in stage.trained:
-        shape = _shape(run, name)
-        if shape is None:
-            return None
-        per_token += (1 + BACKWARD) * shape.forward_flops(length, shape.num_hidden_layers + stage.auxiliary_layers)
-    for reference in stage.teachers:
-        teacher = _shape(run, split_reference(reference)[0])
-        if teacher is None:
-            return None
-        per_token += teacher.forward_flops(length, _taught_layers(stage, teacher))
-    return per_token
-
-
-def _taught_layers(stage: StageConfig, teacher: Shape) -> int:
-    """How many of a teacher's layers run: up to the relations' layer where they are all that is read of it."""
-    if [name for name in stage.objective.terms() if name not in LABEL_TERMS] != ["relation"]:
-        return teacher.num_hidden_layers
-    assert stage.objective.relation is not None
-    return stage.objective.relation.teacher_layer % teacher.num_hidden_layers + 1
 
 
 def check_data(run: RunConfig) -> None:

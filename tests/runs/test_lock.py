@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from ernie_tiny.errors import InputError
-from ernie_tiny.training.lock import LOCK_FILE, run_lock
+from ernie_tiny.runs.lock import LOCK_FILE, run_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 from pathlib import Path
-from ernie_tiny.training.lock import run_lock
+from ernie_tiny.runs.lock import run_lock
 with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -15,10 +15,9 @@ from ernie_tiny.config.load import CONFIG_FILE, load_config, to_yaml
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError
 from ernie_tiny.runtime import git_revision, versions
-from ernie_tiny.training.checkpoint import read_record, write_text
+from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE, read_record, write_text
 
 ENVIRONMENT_FILE, RESULTS_FILE = "environment.json", "results.json"
-STAGE_RESULT_FILE = "result.json"
 logger = logging.getLogger(__name__)
 
 

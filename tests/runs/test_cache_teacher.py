@@ -10,8 +10,8 @@ import pytest
 from ernie_tiny.config.load import load_config
 from ernie_tiny.distill.teacher import LiveTeacher
 from ernie_tiny.errors import InputError
+from ernie_tiny.runs.pipeline import cache_teacher
 from ernie_tiny.training.interruption import Interruption
-from ernie_tiny.training.pipeline import cache_teacher
 from ernie_tiny.training.stage import run_stage
 from ernie_tiny.training.workspace import Workspace
 

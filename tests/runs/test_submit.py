@@ -22,8 +22,8 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.submission import read_questions
 from ernie_tiny.evaluation.submission_check import check_submission
 from ernie_tiny.models.multitask import HeadSpec, save_model
+from ernie_tiny.runs.submit import submit
 from ernie_tiny.training.checkpoint import whole_folder
-from ernie_tiny.training.submit import submit
 from ernie_tiny.training.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

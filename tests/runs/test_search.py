@@ -14,7 +14,7 @@ from typing import Callable
 import pytest
 
 from ernie_tiny.errors import InputError
-from ernie_tiny.training.search import outline, parse_grid, plan_search, run_search
+from ernie_tiny.runs.search import outline, parse_grid, plan_search, run_search
 
 ROOT = Path(__file__).resolve().parents[2]
 PRETENDED = str(Path(__file__).with_name("pretend_training.py"))
@@ -44,7 +44,7 @@ runtime: {{threads: 5}}
 DRIVER = """
 import sys
 from pathlib import Path
-from ernie_tiny.training.search import plan_search, run_search
+from ernie_tiny.runs.search import plan_search, run_search
 
 config, output, pretended, *grid = sys.argv[1:]
 for line in run_search(plan_search(config, [], grid, Path(output)), Path(output), [sys.executable, pretended], jobs=2):

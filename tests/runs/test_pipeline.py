@@ -9,8 +9,8 @@ import pytest
 
 from ernie_tiny.config.load import load_config
 from ernie_tiny.errors import InputError
-from ernie_tiny.training.lock import run_lock
-from ernie_tiny.training.pipeline import run_pipeline
+from ernie_tiny.runs.lock import run_lock
+from ernie_tiny.runs.pipeline import run_pipeline
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

@@ -10,7 +10,7 @@ import pytest
 from ernie_tiny.config.load import load_config
 from ernie_tiny.data.sample import COUNTS, write_sample
 from ernie_tiny.errors import InputError
-from ernie_tiny.training.plan import check_data, plan, stage_flops
+from ernie_tiny.runs.plan import check_data, plan, stage_flops
 from ernie_tiny.training.tasks import run_tasks
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

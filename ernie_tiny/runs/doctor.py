@@ -18,9 +18,9 @@ from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import VOCABULARY_FILES, Tokenizer, load_tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.weights import WEIGHTS_FILES, read_weights
+from ernie_tiny.runs.installation import FAULT, OK, WARNING, Finding
+from ernie_tiny.runs.preflight import check_heads, check_lengths, check_vocabularies, read_data
 from ernie_tiny.runtime import remedy_of
-from ernie_tiny.training.installation import FAULT, OK, WARNING, Finding
-from ernie_tiny.training.preflight import check_heads, check_lengths, check_vocabularies, read_data
 from ernie_tiny.training.tasks import run_tasks
 
 UNKNOWN_SHARE = 0.05  # of tokens, above which a vocabulary hardly is the texts' own

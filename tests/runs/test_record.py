@@ -9,7 +9,8 @@ import pytest
 
 from ernie_tiny.config.load import load_config
 from ernie_tiny.errors import InputError
-from ernie_tiny.training.record import RESULTS_FILE, STAGE_RESULT_FILE, Change, differences, record_run
+from ernie_tiny.runs.record import RESULTS_FILE, Change, differences, record_run
+from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

@@ -18,12 +18,12 @@ from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.evaluation.grid import AS_CONFIGURED, Trial, grid_html, grid_markdown, grid_text, summarise_grid
+from ernie_tiny.runs.children import Children
+from ernie_tiny.runs.lock import run_lock
+from ernie_tiny.runs.plan import check_data
+from ernie_tiny.runs.record import RESULTS_FILE, changes_since
 from ernie_tiny.runtime import count_cores
 from ernie_tiny.training.checkpoint import write_text
-from ernie_tiny.training.children import Children
-from ernie_tiny.training.lock import run_lock
-from ernie_tiny.training.plan import check_data
-from ernie_tiny.training.record import RESULTS_FILE, changes_since
 from ernie_tiny.training.tasks import report_tasks, run_tasks
 
 SEED = "seed"  # the key whose values repeat every cell

@@ -1,0 +1,1 @@
+"""A whole run: from its config to its results, several side by side, and what is told of them."""
