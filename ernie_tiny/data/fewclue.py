@@ -2,7 +2,8 @@
 
 Files lie below the data root as FewCLUE publishes them: `fewclue/<task>/<split>.json`. Of each task there are
 five draws of train and dev, which are tasks here, bustm-0 to bustm-4, and their union, bustm. All six share the
-public test set, which has labels.
+public test set, which has labels, and the union of the dev draws, `dev_few_all`: a draw's own dev set has but 32 rows
+of BUSTM and EPRSTMT.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ CSLDCP = TaskSpec(
 
 
 def _drawn(task: TaskSpec, name: str, draw: str) -> TaskSpec:
-    files = {"train": f"train_{draw}", "dev": f"dev_{draw}", "test_public": "test_public"}
+    files = {"train": f"train_{draw}", "dev": f"dev_{draw}", "dev_few_all": "dev_few_all", "test_public": "test_public"}
     paths = {split: (f"fewclue/{task.name}/{file}.json",) for split, file in files.items()}
     return dataclasses.replace(task, name=name, files=paths)
 

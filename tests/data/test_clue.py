@@ -50,6 +50,7 @@ def test_five_draws_and_their_union_are_tasks() -> None:
     assert len(FEWCLUE) == 3 * 6
     assert FEWCLUE["bustm-3"].files == {
         "train": ("fewclue/bustm/train_3.json",), "dev": ("fewclue/bustm/dev_3.json",),
+        "dev_few_all": ("fewclue/bustm/dev_few_all.json",),
         "test_public": ("fewclue/bustm/test_public.json",),
     }
     assert FEWCLUE["csldcp"].files["train"] == ("fewclue/csldcp/train_few_all.json",)

@@ -38,6 +38,7 @@ ARMS = {  # letter: what it is, its model@stage
     "j": ("MKD, BiLSTM", "bilstm@mkd-bilstm"),
     "k": ("as j, no teacher", "bilstm@joint-bilstm"),
 }
+FIRST = ("teacher@finetune-teacher", "student@scratch-first")  # trained before any method: which tasks have a signal
 EVERYWHERE = ("b", "c", "d")  # arms that are fine-tuned on tasks that the teacher was not enhanced on
 OUT_OF_DOMAIN = ("shopping_10", *(f"bustm-{draw}" for draw in range(5)))
 LOW_RESOURCE = tuple(f"{task}-{draw}" for task in ("eprstmt", "csldcp") for draw in range(5))
@@ -64,8 +65,8 @@ def main() -> None:
     seeds = args.seeds.split(",")
     if not args.summarise:
         run_all(args, seeds)
-    finished = [seed for seed in seeds if (args.output / f"students/seed={seed}/unseen/evaluation.json").is_file()]
-    study = gather(args.output, finished)
+    last = "unseen/dev_few_all/evaluation.json"
+    study = gather(args.output, [seed for seed in seeds if (args.output / f"students/seed={seed}" / last).is_file()])
     (args.output / "study.json").write_text(json.dumps(study, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     text = "\n".join(tables(study))
     (args.output / "study.md").write_text(text + "\n", encoding="utf-8")
@@ -81,11 +82,23 @@ def run_all(args: argparse.Namespace, seeds: Sequence[str]) -> None:
          f"base_run={output}/pretrain")
     tool("search.py", "-c", HERE / "students.yaml", "-o", root, f"base_run={output}/teachers",
          "--grid", f"seed={args.seeds}", "--output", output / "students", "--jobs", args.jobs)
+    score_unseen(output / "teachers", FIRST)
     for seed in seeds:
-        run = output / f"students/seed={seed}"
-        if not (run / "unseen/evaluation.json").is_file():
-            tool("evaluate.py", "--run", run, "--models", *(ARMS[arm][1] for arm in EVERYWHERE),
-                 "--tasks", *OUT_OF_DOMAIN, *LOW_RESOURCE, "--output", run / "unseen")
+        score_unseen(output / f"students/seed={seed}", [ARMS[arm][1] for arm in EVERYWHERE])
+
+
+def score_unseen(run: Path, models: Sequence[str]) -> None:
+    """Scores on the tasks that no teacher was enhanced on; FewCLUE's on the union of its dev draws."""
+    few = [task for task in (*OUT_OF_DOMAIN, *LOW_RESOURCE) if task != "shopping_10"]
+    for split, tasks in (("dev", ["shopping_10"]), ("dev_few_all", few)):
+        folder = run / "unseen" / split
+        if not (folder / "evaluation.json").is_file():
+            tool("evaluate.py", "--run", run, "--models", *models, "--tasks", *tasks, "--split", split,
+                 "--output", folder)
+
+
+def unseen(run: Path) -> list[dict[str, Any]]:
+    return [record for split in ("dev", "dev_few_all") for record in _read(run / "unseen" / split / "evaluation.json")]
 
 
 def tool(name: str, *arguments: object) -> None:
@@ -101,28 +114,32 @@ def gather(output: Path, seeds: Sequence[str]) -> dict[str, Any]:
         "pretraining": the held-out masked-token figures; "hours": by part.
     """
     teachers = _read(output / "teachers/results.json")
-    first = {model["reference"]: model["main"] for model in teachers["models"]}
+    first = {model["reference"]: dict(model["main"]) for model in teachers["models"]}
+    majority, examples = dict(teachers["majority"]), dict(teachers["examples"])
+    for record in unseen(output / "teachers"):
+        task = record["task"]
+        first[record["model"]][task] = record["scores"]["accuracy"]
+        majority[task] = 100 * max(map(sum, record["confusion"]["counts"])) / record["examples"]
+        examples[task] = record["examples"]
     runs = [_read(output / f"students/seed={seed}/results.json") for seed in seeds]
     scores: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
     for seed, run in zip(seeds, runs):
-        seen = {model["reference"]: model["main"] for model in run["models"]}
-        unseen: dict[str, dict[str, float]] = {}
-        for record in _read(output / f"students/seed={seed}/unseen/evaluation.json"):
-            metric = teachers["metrics"][record["task"]]
-            unseen.setdefault(record["model"], {})[record["task"]] = record["scores"][metric]
+        found = {model["reference"]: dict(model["main"]) for model in run["models"]}
+        for record in unseen(output / f"students/seed={seed}"):
+            found[record["model"]][record["task"]] = record["scores"]["accuracy"]
         for arm, (_, reference) in ARMS.items():
-            scores[arm].append({**seen[reference], **unseen.get(reference, {})})
+            scores[arm].append(found[reference])
     shapes = {model["reference"]: model for model in runs[0]["models"]} if runs else {}
     return {
         "seeds": list(seeds),
         "tasks": {
             task: {
-                "majority": teachers["majority"][task],
-                "examples": teachers["examples"][task],
+                "majority": majority[task],
+                "examples": examples[task],
                 "teacher": score,
-                "scratch": first["student@scratch-first"][task],
+                "scratch": first[FIRST[1]][task],
             }
-            for task, score in first["teacher@finetune-teacher"].items()
+            for task, score in first[FIRST[0]].items()
         },
         "in-domain": list(runs[0]["majority"]) if runs else [],
         "arms": {
