@@ -17,10 +17,10 @@ from ernie_tiny import runtime
 from ernie_tiny.config import RunConfig, load_config
 from ernie_tiny.data.download import Archive, fetch
 from ernie_tiny.errors import InputError
+from ernie_tiny.runs import doctor, installation
 from ernie_tiny.runs.doctor import examine_run, stage_bytes
 from ernie_tiny.runs.installation import FAULT, OK, WARNING, Finding, examine_installation, requirements_of
 from ernie_tiny.runs.lock import run_lock
-from ernie_tiny.training import doctor, installation
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"paddlepaddle": "3.3.1", "paddlenlp": "3.0.0b4", "numpy": "1.26.4"}
