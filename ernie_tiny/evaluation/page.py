@@ -131,7 +131,8 @@ def _notes(entries: Sequence[Entry]) -> list[str]:
 
 def _bar_notes(entries: Sequence[Entry]) -> list[str]:
     models = [model for entry in entries for model in entry.results["models"]]
-    notes = ["One standard deviation over the seeds, up and down."] if any("deviation" in m for m in models) else []
+    over = "One standard deviation over the seeds, of a single run over a task's draws, up and down."
+    notes = [over] if any("deviation" in model for model in models) else []
     if any(model.get("intervals") for model in models):
         notes.append("95 % interval over the choice of dev examples (bootstrap, 1,000 resamples).")
     return [f"Error bars: {' Or: '.join(notes)}"] if notes else []

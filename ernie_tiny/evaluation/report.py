@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 from ernie_tiny.evaluation.charts import LABELS, label, number
-from ernie_tiny.evaluation.results import by_drawn_task, mean
+from ernie_tiny.evaluation.results import fold_draws, mean
 from ernie_tiny.evaluation.runs import Entry, metrics_of
-from ernie_tiny.evaluation.statistics import mean_and_deviation
 from ernie_tiny.evaluation.tables import TERMINAL_WIDTH, Rows, fold, markdown_lines, text_row, width
 
 COMPARED = (
@@ -22,6 +21,7 @@ COMPARED = (
 
 def text_table(results: Mapping[str, Any]) -> str:
     """The results for a terminal: who scores what at which cost, the verdict, and how it was measured."""
+    results = fold_draws(results)
     header, models, comparisons = results_table([Entry("", (), results)])
     headings = [[cell.rpartition("\n")[part] for cell in header] for part in (0, 2)]
     widths = [max(map(width, cells)) for cells in zip(*headings, *models, *comparisons)]
@@ -38,7 +38,7 @@ def text_table(results: Mapping[str, Any]) -> str:
 
 def markdown_table(results: Mapping[str, Any]) -> str:
     """The rows of `text_table` as a Markdown table."""
-    header, models, comparisons = results_table([Entry("", (), results)])
+    header, models, comparisons = results_table([Entry("", (), fold_draws(results))])
     return "\n".join(markdown_lines(header, [*models, *comparisons]))
 
 
@@ -155,23 +155,15 @@ def notes_of(results: Mapping[str, Any]) -> list[str]:
     speed = next((model["speed"] for model in results["models"] if model["speed"]), None)
     notes = [f"Scores in percent on dev, examples: {counts or 'none'}."]
     notes += [f"Weights: {weights}. Parameters are the encoder's, without task heads."] if weights else []
-    notes += _draw_notes(results)
+    if "draws" in results:
+        over = "" if "deviation" in results else " ± standard deviation"
+        tasks = ", ".join(f"{task} {number}" for task, number in results["draws"].items())
+        notes.append(f"Mean{over} over draws of the training data: {tasks}. An average counts them as one task.")
     if speed is not None:
         how = f"random inputs of {speed['length']} tokens, CPU threads: {speed['threads']}"
         more = f"latency with one input, throughput with batches of {speed['batch_size']}"
         notes.append(f"Speed: network only, {how}; {more}.")
     return notes
-
-
-def _draw_notes(results: Mapping[str, Any]) -> list[str]:
-    """Mean and standard deviation over the draws of a task, of each model."""
-    lines: dict[str, list[str]] = {}
-    for model in results["models"]:
-        for task, values in by_drawn_task(model["main"]).items():
-            if len(values) > 1:
-                shown = with_deviation(*mean_and_deviation(values))
-                lines.setdefault(f"{task}, {len(values)} draws", []).append(f"{label(model['role'])} {shown}")
-    return [f"{name}: {', '.join(models)}. An average counts them as one task." for name, models in lines.items()]
 
 
 def export_notes(results: Mapping[str, Any]) -> list[str]:

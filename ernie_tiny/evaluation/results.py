@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Callable, Optional
 
 import numpy as np
 
+from ernie_tiny.evaluation.statistics import mean_and_deviation
+
+COMPARISONS = ("quality_kept", "gain", "agreement")
 DRAW = re.compile(r"(.+)-[0-9]+")  # a task of which there are several draws of training data, as FewCLUE has them
 
 
@@ -101,3 +105,41 @@ def _by_task(
     pairs = {task: (value, other.main[task]) for task, value in one.main.items() if task in other.main}
     pairs["average"] = (one.average, other.average)
     return {name: compare(*pair) for name, pair in pairs.items() if pair[1] or not ratio}
+
+
+def fold_draws(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The results with one task in place of its draws, its scores their means.
+
+    Where there are such tasks, `draws` has their numbers of draws, and `deviation` of each model the standard
+    deviations over them.
+    """
+    draws = {task: drawn[1] for task in results["metrics"] if (drawn := DRAW.fullmatch(task))}
+    numbers = {task: number for task, number in Counter(draws.values()).items() if number > 1}
+    draws = {task: name for task, name in draws.items() if name in numbers}
+    if not draws:
+        return results
+
+    def fold(values: Mapping[str, Any], merge: Callable[[list[Any]], Any]) -> dict[str, Any]:
+        grouped: dict[str, list[Any]] = {}
+        for task, value in values.items():
+            grouped.setdefault(draws.get(task, task), []).append(value)
+        return {task: merge(found) for task, found in grouped.items()}
+
+    def fold_model(model: Mapping[str, Any]) -> dict[str, Any]:
+        deviations = fold(model["main"], lambda found: mean_and_deviation(found)[1])
+        return {
+            **model,
+            "main": fold(model["main"], np.mean),
+            "scores": fold(model["scores"], _mean_of_each),
+            "intervals": {task: ends for task, ends in model["intervals"].items() if task not in draws},
+            "deviation": {task: deviations[task] for task in numbers if task in deviations},
+        }
+
+    means = {key: fold(results[key], np.mean) for key in ("majority", *COMPARISONS) if key in results}
+    firsts = {key: fold(results[key], lambda found: found[0]) for key in ("metrics", "examples")}
+    models = [fold_model(model) for model in results["models"]]
+    return {**results, **means, **firsts, "models": models, "draws": numbers}
+
+
+def _mean_of_each(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {metric: float(np.mean([each[metric] for each in scores])) for metric in scores[0]}

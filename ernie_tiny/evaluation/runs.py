@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from string import ascii_uppercase
 from typing import Any, Optional
 
-from ernie_tiny.evaluation.results import mean, summarise
+from ernie_tiny.evaluation.results import COMPARISONS, fold_draws, mean, summarise
 from ernie_tiny.evaluation.statistics import mean_and_deviation
 
 NAMES_OF_A_RUN = ("name", "output_dir", "seed")  # keys of a config that runs of one entry may differ in
-COMPARISONS = ("quality_kept", "gain", "agreement")
 Event = Mapping[str, Any]
 
 
@@ -41,8 +40,9 @@ class Entry:
 
     Attributes:
         mark: The letter that stands before its rows; "" where there is one entry only.
-        results: As in results.json, means where there are several runs. Then each model has `deviation`, and the
-            results too: standard deviations (n - 1) over the runs, by task and average.
+        results: As in results.json, the draws of a task folded into one, means where there are several runs. Then
+            each model has `deviation`, and the results too: standard deviations (n - 1) over the runs, by task and
+            average; of a single run over a task's draws.
     """
 
     mark: str
@@ -93,7 +93,7 @@ def _mark(number: int) -> str:
 
 def _together(runs: Sequence[Run]) -> Mapping[str, Any]:
     """The results of one run, or the means of several with their deviations."""
-    first, *others = (run.results for run in runs)
+    first, *others = (fold_draws(run.results) for run in runs)
     if not others:
         return first
     results = {**first, "models": [], "stages": [], "deviation": {}}
@@ -160,7 +160,7 @@ def metrics_of(entries: Iterable[Entry]) -> list[tuple[str, str]]:
 
 
 def spread(model: Mapping[str, Any], task: str, metric: str = "") -> Optional[tuple[float, float]]:
-    """Where an error bar begins and ends: a standard deviation over seeds, else a bootstrap interval, or None."""
+    """Where an error bar begins and ends: a deviation over seeds or draws, else a bootstrap interval, or None."""
     deviation = model.get("deviation", {}).get(task)
     if deviation is not None:
         center = model["average"] if task == "average" else model["main"][task]

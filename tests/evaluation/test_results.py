@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from ernie_tiny.evaluation.report import notes_of
-from ernie_tiny.evaluation.results import ModelResult, mean, summarise
+from ernie_tiny.evaluation.report import notes_of, results_table
+from ernie_tiny.evaluation.results import ModelResult, fold_draws, mean, summarise
+from ernie_tiny.evaluation.runs import Run, to_entries
 
 
 def row(role: str, **main: float) -> ModelResult:
@@ -15,7 +16,8 @@ def row(role: str, **main: float) -> ModelResult:
 
 
 def summary(*models: ModelResult) -> dict:
-    return summarise("run", list(models), {}, {}, {}, {}, {}, [])
+    metrics = dict.fromkeys(models[0].main, "accuracy")
+    return summarise("run", list(models), {}, metrics, {}, {}, {}, [])
 
 
 def test_quality_kept_gain_and_averages_by_hand() -> None:
@@ -46,6 +48,21 @@ def test_a_teacher_that_knows_nothing_ends_no_run() -> None:
 def test_the_draws_of_a_task_count_as_one_task() -> None:
     results = summary(row("student", **{"a": 80.0, "few-0": 40.0, "few-1": 50.0, "few-2": 60.0}))
     assert results["models"][0]["average"] == pytest.approx((80.0 + 50.0) / 2)
-    notes = " ".join(notes_of(results))
-    assert "few, 3 draws: student 50.00 ± 10.00. An average counts them as one task." in notes
-    assert "a, 1 draws" not in notes
+    assert "Mean ± standard deviation over draws of the training data: few 3. An average counts" in " ".join(
+        notes_of(fold_draws(results))
+    )
+    header, models, _ = results_table(to_entries([Run(results)]))
+    assert header[1:4] == ["a\naccuracy", "few\naccuracy", "average"]
+    assert models[-1][1:4] == ["80.00", "50.00 ± 10.00", "65.00"]
+
+
+def test_draws_of_several_seeds_are_folded_before_the_mean_over_the_seeds() -> None:
+    runs = [
+        Run(summary(row("student", **{"few-0": low, "few-1": low + 20.0})), config={"seed": seed})
+        for seed, low in enumerate((40.0, 50.0))
+    ]
+    (entry,) = to_entries(runs)
+    (model,) = entry.results["models"]
+    assert model["main"] == {"few": 55.0}
+    assert model["deviation"]["few"] == pytest.approx(50**0.5)  # of 50 and 60
+    assert fold_draws(summary(row("student", **{"few-0": 1.0})))["metrics"] == {"few-0": "accuracy"}  # one draw alone
