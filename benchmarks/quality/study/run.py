@@ -14,10 +14,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from ernie_tiny.evaluation.report import with_deviation
 from ernie_tiny.evaluation.results import by_drawn_task, mean
 from ernie_tiny.evaluation.statistics import mean_and_deviation
 from ernie_tiny.evaluation.tables import markdown_lines
@@ -46,7 +47,6 @@ CLAIMS = (  # the first is to be above the second
     ("d", "c", "out-of-domain"), ("c", "b", "out-of-domain"), ("d", "c", "low-resource"), ("c", "b", "low-resource"),
     ("e", "h", "in-domain"), ("i", "i0", "in-domain"), ("j", "k", "in-domain"),
 )  # fmt: skip
-Scores = Mapping[str, float]  # task to its main metric, in percent
 
 
 def parse_args() -> argparse.Namespace:
@@ -173,55 +173,54 @@ def carries_signal(task: Mapping[str, float]) -> bool:
 
 def tables(study: Mapping[str, Any]) -> Iterator[str]:
     """The tables as Markdown: which tasks carry a signal, every arm on every task, and what became of each claim."""
-    merged = {
-        name: {key: sum(study["tasks"][task][key] for task in draws) / len(draws) for key in study["tasks"][draws[0]]}
-        for name, draws in _draws(study["tasks"]).items()
-    }
     yield from markdown_lines(
         ["task", "dev examples", "majority", "teacher", "student from scratch", "signal"],
         [[name, f"{task['examples']:.0f}", *(f"{task[key]:.2f}" for key in ("majority", "teacher", "scratch")),
-          "yes" if carries_signal(task) else "no"] for name, task in merged.items()],
+          "yes" if carries_signal(task) else "no"] for name, task in _folded(study["tasks"]).items()],
     )
-    if not study["arms"]:
+    arms = study["arms"]
+    if not arms:
         return
-    tasks = [*study["in-domain"], *_draws([*OUT_OF_DOMAIN, *LOW_RESOURCE])]
-    groups = groups_of(study)
+    groups = {name: tasks for name, tasks in groups_of(study).items() if tasks}
+    columns = _draws([*study["in-domain"], *OUT_OF_DOMAIN, *LOW_RESOURCE])
     yield ""
     yield from markdown_lines(
-        ["arm", "", *tasks, *(f"**{group}**" for group in groups)],
-        [[arm, study["arms"][arm]["what"],
-          *(_shown([_of_task(scores, task) for scores in study["arms"][arm]["scores"]]) for task in tasks),
-          *(_shown([average(scores, group) for scores in study["arms"][arm]["scores"]]) for group in groups.values())]
-         for arm in study["arms"]],
+        ["arm", "", *columns, *(f"**{group}**" for group in groups)],
+        [[arm, found["what"], *(_shown(averages(found, tasks)) for tasks in (*columns.values(), *groups.values()))]
+         for arm, found in arms.items()],
     )
     yield ""
-    rows = []
-    for above, below, group in CLAIMS:
-        gains = [one - other for one, other in zip(*(
-            [average(scores, groups[group]) for scores in study["arms"][arm]["scores"]] for arm in (above, below)
-        )) if one is not None and other is not None]
-        gain, deviation = mean_and_deviation(gains)
-        rows.append([f"{above} > {below}", group, f"{gain:+.2f} ± {deviation:.2f}",
-                     ", ".join(f"{value:+.2f}" for value in gains),
-                     "holds" if min(gains) > 0 else "on average" if gain > 0 else "fails"])
-    yield from markdown_lines(["claim", "average of", "gain", "by seed", ""], rows)
+    yield from markdown_lines(
+        ["claim", "average of", "gain", "by seed", ""],
+        [[f"{above} > {below}", group, *_claimed(*(averages(arms[arm], groups[group]) for arm in (above, below)))]
+         for above, below, group in CLAIMS if {above, below} <= set(arms) and group in groups],
+    )
+
+
+def _claimed(above: Sequence[float], below: Sequence[float]) -> tuple[str, str, str]:
+    """The mean gain with its deviation, the gains by seed, and whether the claim holds."""
+    gains = [one - other for one, other in zip(above, below)]
+    verdict = "holds" if min(gains) > 0 else "on average" if sum(gains) > 0 else "fails"
+    return _shown(gains, "+.2f"), ", ".join(f"{gain:+.2f}" for gain in gains), verdict
+
+
+def _folded(tasks: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """The figures by task, means over its draws."""
+    return {name: {key: sum(tasks[draw][key] for draw in draws) / len(draws) for key in tasks[draws[0]]}
+            for name, draws in _draws(list(tasks)).items()}
 
 
 def groups_of(study: Mapping[str, Any]) -> dict[str, list[str]]:
     """Group to its tasks, of those that carry a signal."""
-    drawn = _draws(study["tasks"])
-    alive = {
-        task for draws in drawn.values() for task in draws
-        if carries_signal({key: sum(study["tasks"][draw][key] for draw in draws) / len(draws)
-                           for key in ("majority", "examples", "teacher")})
-    }
+    alive = {name for name, task in _folded(study["tasks"]).items() if carries_signal(task)}
     named = {"in-domain": study["in-domain"], "out-of-domain": OUT_OF_DOMAIN, "low-resource": LOW_RESOURCE}
-    return {group: [task for task in tasks if task in alive] for group, tasks in named.items()}
+    return {group: [draw for name, draws in _draws(tasks).items() if name in alive for draw in draws]
+            for group, tasks in named.items()}
 
 
-def average(scores: Scores, tasks: Sequence[str]) -> Optional[float]:
-    """The mean over tasks, of which the draws count as one; None for an arm that was not run on them."""
-    return mean({task: scores[task] for task in tasks}) if tasks and all(task in scores for task in tasks) else None
+def averages(arm: Mapping[str, Any], tasks: Sequence[str]) -> list[float]:
+    """By seed the mean over tasks, of which the draws count as one; nothing for an arm that was not run on them."""
+    return [mean({task: scores[task] for task in tasks}) for scores in arm["scores"] if set(tasks) <= set(scores)]
 
 
 def _draws(tasks: Sequence[str]) -> dict[str, list[str]]:
@@ -230,17 +229,9 @@ def _draws(tasks: Sequence[str]) -> dict[str, list[str]]:
             for name in by_drawn_task(dict.fromkeys(tasks, 0.0))}
 
 
-def _of_task(scores: Scores, task: str) -> Optional[float]:
-    found = [score for name, score in scores.items() if name == task or name.rpartition("-")[0] == task]
-    return sum(found) / len(found) if found else None
-
-
-def _shown(values: Sequence[Optional[float]]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return ""
-    center, deviation = mean_and_deviation(known)
-    return f"{center:.2f} ± {deviation:.2f}" if len(set(known)) > 1 else f"{center:.2f}"
+def _shown(values: Sequence[float], spec: str = ".2f") -> str:
+    center, deviation = mean_and_deviation(values) if values else (math.nan, math.nan)
+    return with_deviation(center, deviation, spec)
 
 
 def draw(study: Mapping[str, Any], target: Path) -> None:
@@ -252,8 +243,7 @@ def draw(study: Mapping[str, Any], target: Path) -> None:
     costs = (("parameters", 1e6, "parameters, M"), ("latency", 1, "latency p50, ms"))
     for panel, (key, scale, title) in zip(panels, costs):
         for shift, (arm, found) in enumerate(study["arms"].items()):
-            values = [value for scores in found["scores"] if (value := average(scores, tasks)) is not None]
-            center, deviation = mean_and_deviation(values)
+            center, deviation = mean_and_deviation(averages(found, tasks))
             x = found[key] / scale * (1 + 0.03 * (shift % 6))  # side by side, where a shape has several arms
             panel.errorbar(x, center, deviation, fmt="o", capsize=3)
             panel.annotate(arm, (x, center), xytext=(4, 4), textcoords="offset points")
