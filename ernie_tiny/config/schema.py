@@ -369,6 +369,15 @@ class RunConfig:
         """Where the run is written."""
         return self.output_dir or f"output/{self.name}"
 
+    @property
+    def vocabulary_source(self) -> Optional[str]:
+        """Folder, file or name that the vocabulary comes from; None where it is built, or where there is none."""
+        if self.base_run is not None:
+            return f"{self.base_run}/tokenizer"
+        if self.tokenizer.build_from is not None:
+            return None
+        return self.tokenizer.vocab or next((one.pretrained for one in self.models.values() if one.pretrained), None)
+
     def stage(self, name: str) -> StageConfig:
         return next(stage for stage in self.stages if stage.name == name)
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 import tokenizers
@@ -193,6 +194,19 @@ def _pre_tokenizer() -> PreTokenizer:
     return Steps([BertPreTokenizer(), Split(Regex(SYMBOLS), "isolated")])
 
 
+def vocabulary_file(path: Path) -> Optional[Path]:
+    """The vocabulary at a path, which is its file or a folder that holds one; None where there is none."""
+    return next((file for file in (*(path / name for name in VOCABULARY_FILES), path) if file.is_file()), None)
+
+
+def count_tokens(path: Path) -> Optional[int]:
+    """How many tokens a vocabulary holds, unchecked; None where there is none. See `load_tokenizer` for the path."""
+    file = vocabulary_file(path)
+    if file is None:
+        return None
+    return len(json.loads(file.read_bytes())) if file.suffix == ".json" else len(_lines(file))
+
+
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer of a vocabulary file, or of a folder that holds one: vocab.txt, or vocab.json with merges.txt.
 
@@ -204,9 +218,9 @@ def load_tokenizer(path: Path) -> Tokenizer:
         InputError: file and line of an id out of order, of an empty line, of a second special token or of a merge of
             unknown tokens; the special tokens that are missing.
     """
-    file = next((path / name for name in VOCABULARY_FILES if (path / name).is_file()), path)
-    if not file.is_file():
-        raise InputError(f"{file}: no such vocabulary. Give a vocab.txt, or a vocab.json with merges.txt beside it, or "
+    file = vocabulary_file(path)
+    if file is None:
+        raise InputError(f"{path}: no such vocabulary. Give a vocab.txt, or a vocab.json with merges.txt beside it, or "
                          "a folder that holds one.")
     if file.suffix == ".json":
         return _load_byte_level(file)

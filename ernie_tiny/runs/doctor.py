@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ernie_tiny.config.schema import CORPUS_LENGTH, RunConfig, StageConfig, split_reference
-from ernie_tiny.config.shapes import EncoderShape, Shape, shape_of
+from ernie_tiny.config.shapes import EncoderShape, Shape
 from ernie_tiny.data.corpus import corpus_files
 from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import Example, TaskSpec
-from ernie_tiny.data.tokenizer import VOCABULARY_FILES, Tokenizer, load_tokenizer
+from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.weights import WEIGHTS_FILES, read_weights
 from ernie_tiny.runs.installation import FAULT, OK, WARNING, Finding
 from ernie_tiny.runs.preflight import check_heads, check_lengths, check_vocabularies, read_data
 from ernie_tiny.runtime import remedy_of
+from ernie_tiny.training.flops import planned_shape
 from ernie_tiny.training.tasks import run_tasks
 
 UNKNOWN_SHARE = 0.05  # of tokens, above which a vocabulary hardly is the texts' own
@@ -80,8 +81,7 @@ def _folder(run: RunConfig) -> Finding:
 
 
 def _shape(run: RunConfig, reference: str) -> Optional[Shape]:
-    built = run.tokenizer.vocab_size if run.tokenizer.build_from is not None else None
-    return shape_of(run.models[split_reference(reference)[0]], built)
+    return planned_shape(run, split_reference(reference)[0])
 
 
 def _disk(run: RunConfig, stage: StageConfig) -> float:
@@ -184,18 +184,16 @@ def _corpus(run: RunConfig, name: str) -> Finding:
 
 def _vocabulary(run: RunConfig, tasks: Sequence[str], examples: Examples) -> Iterator[Finding]:
     """The run's vocabulary, where it is on this machine, against models and texts."""
-    if run.tokenizer.build_from is not None:
+    source = run.vocabulary_source
+    if source is None and run.tokenizer.build_from is not None:
         size = f"{run.tokenizer.vocab_size:,} tokens at most"
         yield Finding(OK, f"vocabulary: {size}, built from {run.tokenizer.build_from}")
         return
-    source = run.tokenizer.vocab or next((m.pretrained for m in run.models.values() if m.pretrained), None)
-    if run.base_run is not None:
-        source = str(Path(run.base_run) / "tokenizer")
     if source is None:
         yield Finding(FAULT, "vocabulary: no model is pretrained, so there is none",
                       "set tokenizer.vocab to a vocab.txt, or tokenizer.build_from to a corpus")
         return
-    if not any(place.is_file() for place in (Path(source), *(Path(source) / name for name in VOCABULARY_FILES))):
+    if vocabulary_file(Path(source)) is None:
         yield Finding(WARNING, f"vocabulary: {source} holds none here, so it is fetched by this name",
                       "with a network the first time, or set tokenizer.vocab to a vocab.txt")
         return

@@ -90,14 +90,14 @@ def _stage_lines(
     groups = [(task,) for task in stage.data.tasks] if stage.per_task else [stage.data.tasks]
     lines = [head + (", once a task" if stage.per_task else "")]
     for group in groups:
-        stage = stage.of_task(group[0]) if stage.per_task else stage
-        source = ", ".join(group) if stage.data.corpus is None else f"{stage.data.corpus} text"
-        steps = _steps(stage, [counts[task] for task in group])
-        length = input_length(stage, [specs[task] for task in group])
-        tokens = (stage.optim.max_tokens or (stage.optim.batch_size or 0) * length) * stage.optim.accumulate
-        flops = stage_flops(run, stage, [specs[task] for task in group], tokens)
+        part = stage.of_task(group[0]) if stage.per_task else stage
+        source = ", ".join(group) if part.data.corpus is None else f"{part.data.corpus} text"
+        steps = _steps(part, [counts[task] for task in group])
+        length = input_length(part, [specs[task] for task in group])
+        tokens = (part.optim.max_tokens or (part.optim.batch_size or 0) * length) * part.optim.accumulate
+        flops = stage_flops(run, part, [specs[task] for task in group], tokens)
         cost = f", at most {flops * steps:.2e} FLOPs" if steps is not None and flops is not None else ""
-        shown = f"{steps:,} steps" if steps is not None else f"{stage.optim.epochs:g} epochs"
+        shown = f"{steps:,} steps" if steps is not None else f"{part.optim.epochs:g} epochs"
         lines.append(f"    {source}: {shown}{cost}")
     return [*lines, *(f"    warning: {warning}" for warning in _size_warnings(run, stage))]
 

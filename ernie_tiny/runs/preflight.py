@@ -14,7 +14,7 @@ from typing import Callable, Optional
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.data.task import Example, TaskSpec
-from ernie_tiny.data.tokenizer import VOCABULARY_FILES, Tokenizer, load_tokenizer
+from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.weights import HEADS_FILE
 from ernie_tiny.training.tasks import report_tasks, run_tasks
@@ -153,4 +153,4 @@ def check_vocabularies(run: RunConfig, tokenizer: Tokenizer) -> None:
 
 
 def _has_vocabulary(pretrained: Optional[str]) -> bool:
-    return pretrained is not None and any((Path(pretrained) / name).is_file() for name in VOCABULARY_FILES)
+    return pretrained is not None and vocabulary_file(Path(pretrained)) is not None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Optional
 
 from ernie_tiny.config.schema import CORPUS_LENGTH, LABEL_TERMS, RunConfig, StageConfig, split_reference
-from ernie_tiny.config.shapes import Shape, shape_of
+from ernie_tiny.config.shapes import PRETRAINED, Shape, shape_of
 from ernie_tiny.data.task import TaskSpec
+from ernie_tiny.data.tokenizer import count_tokens
 
 BACKWARD = 2  # a backward pass costs about two forward passes
 
@@ -48,6 +50,10 @@ def _taught_layers(stage: StageConfig, teacher: Shape) -> int:
 
 
 def planned_shape(run: RunConfig, name: str) -> Optional[Shape]:
-    """A model's shape as far as the config says it."""
-    built = run.tokenizer.vocab_size if run.tokenizer.build_from is not None else None
-    return shape_of(run.models[name], built)
+    """A model's shape as far as config and vocabulary say it; a vocabulary yet to be built as large as it may get."""
+    source = run.vocabulary_source
+    if source is None:
+        tokens = run.tokenizer.vocab_size if run.tokenizer.build_from is not None else None
+    else:
+        tokens = PRETRAINED[source].vocab_size if source in PRETRAINED else count_tokens(Path(source))
+    return shape_of(run.models[name], tokens)

@@ -85,12 +85,9 @@ class Workspace:
             tokenizer.save(partial)
 
     def _make_tokenizer(self) -> Tokenizer:
-        config = self.run.tokenizer
-        if self.run.base_run is not None:
-            return load_tokenizer(Path(self.run.base_run) / "tokenizer")
-        if config.build_from is not None:
+        config, source = self.run.tokenizer, self.run.vocabulary_source
+        if source is None and config.build_from is not None:
             return Tokenizer(build_vocabulary(self._lines(config.build_from), config.vocab_size))
-        source = config.vocab or next((m.pretrained for m in self.run.models.values() if m.pretrained), None)
         if source is None:
             raise InputError(
                 "tokenizer: no model is pretrained, so there is no vocabulary; set tokenizer.vocab or "

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ernie_tiny.config.load import load_config
+from ernie_tiny.config.schema import TaskSettings
 from ernie_tiny.data.sample import COUNTS, write_sample
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs.plan import check_data, plan, stage_flops
+from ernie_tiny.training.flops import planned_shape
 from ernie_tiny.training.tasks import run_tasks
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -72,6 +75,31 @@ def load(folder: Path, *overrides: str, data: bool = True):
 )
 def test_steps_come_from_epochs_and_batch_size(overrides: tuple[str, ...], steps: int, tmp_path: Path) -> None:
     assert f"    mine: {steps} steps" in plan(load(tmp_path, *overrides))
+
+
+def test_a_tasks_settings_are_no_other_tasks(tmp_path: Path) -> None:
+    run = load(tmp_path)
+    own = {name: replace(run.data.tasks["mine"]) for name in ("one", "two")}
+    settings = {"one": TaskSettings(epochs=4), "two": TaskSettings(batch_size=2)}
+    stage = run.stage("finetune")
+    both = replace(stage, per_task=True, data=replace(stage.data, tasks=("one", "two")), task_settings=settings)
+    text = plan(replace(run, data=replace(run.data, tasks=own), stages=(run.stages[0], both)))
+    assert "    one: 12 steps" in text  # 3 batches of 4, 4 epochs
+    assert "    two: 10 steps" in text  # 5 batches of 2, 2 epochs
+
+
+def test_models_are_as_large_as_the_vocabulary_makes_them(tmp_path: Path) -> None:
+    folder = tmp_path / "words"
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("".join(f"{n}\n" for n in range(60)), encoding="utf-8")
+    without = "tokenizer.build_from=null"
+    rest = (16 + 4) * 16 + 2 * 16  # positions, token types, LayerNorm
+    for overrides, tokens in (
+        ([], 100), ([without, f"tokenizer.vocab={folder}"], 60), ([without, "tokenizer.vocab=bert-base-chinese"], 21128)
+    ):  # fmt: skip
+        shape = planned_shape(load(tmp_path, *overrides), "student")
+        assert shape is not None
+        assert shape.embedding_parameters == tokens * 16 + rest
 
 
 def test_flops_by_hand(tmp_path: Path) -> None:
