@@ -220,8 +220,8 @@ def test_the_doctor_names_faults_of_data_models_and_vocabulary(run: RunConfig, t
 
 
 def test_the_estimate_of_memory_by_hand(run: RunConfig) -> None:
-    # Two layers of 16 x 16 projections and 16 x 64 feed-forward: 3,280 weights each; embeddings 40,000 + 64 + 4 rows.
-    weights = 2 * 3280 + (40_000 + 64 + 4) * 16 + 32 + 16 * 16 + 16
+    # Two layers of 16 x 16 projections and 16 x 64 feed-forward: 3,280 weights each; embeddings 7 + 64 + 4 rows.
+    weights = 2 * 3280 + (7 + 64 + 4) * 16 + 32 + 16 * 16 + 16
     kept = 4 * 2 * (34 * 16 + 5 * 2 * 8)  # bytes a token in two layers
     assert stage_bytes(run, run.stages[0]) == 0.55e9 + 16 * weights + 2 * 8 * kept
 
