@@ -1,8 +1,8 @@
 # The environment in .venv and what a developer runs in it. `make quickstart` is the place to start.
-# On a GPU: make EXTRAS=gpu,serve,test, once Paddle's GPU build is at hand (see setup.py).
+# On a GPU: make EXTRAS=gpu,test, once Paddle's GPU build is at hand (see setup.py).
 
 PYTHON ?= python3
-EXTRAS ?= cpu,serve,test
+EXTRAS ?= cpu,test
 FUZZ_SECONDS ?= 600
 
 # A Python that the user names is taken or refused; otherwise the first suitable one on the PATH is.

@@ -87,7 +87,7 @@ def test_no_suitable_python_is_one_clear_line(clone):
 def test_first_suitable_python_is_taken_and_installed_once(clone):
     command(clone, "python3.11", SUITABLE)
     assert make(clone).returncode == 0
-    assert "-e .[cpu,serve,test]" in (clone / "calls").read_text()
+    assert "-e .[cpu,test]" in (clone / "calls").read_text()
     assert "up to date" in make(clone).stdout
 
 
