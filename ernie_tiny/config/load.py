@@ -53,7 +53,7 @@ def load_config(path: Union[str, Path], overrides: Sequence[str] = ()) -> RunCon
 
 
 def _with_base_run(run: RunConfig, fault: _Fault) -> RunConfig:
-    """The run with the models and stages of its base run, so that references may name them."""
+    """The run with the models, stages, tasks and corpora of its base run, so that it may name them."""
     if run.base_run is None:
         return run
     config_file = Path(run.base_run) / CONFIG_FILE
@@ -63,9 +63,19 @@ def _with_base_run(run: RunConfig, fault: _Fault) -> RunConfig:
     for name in base.models:
         if run.models.get(name, base.models[name]) != base.models[name]:
             raise fault(f"models.{name}", f"differs from that of base_run = {run.base_run!r}. Give it another name.")
+    for name, task in base.data.tasks.items():
+        if run.data.tasks.get(name, task).labels != task.labels:
+            raise fault(f"data.tasks.{name}.labels", f"differ from those of base_run = {run.base_run!r}, whose models "
+                        "answer in that order. Give the task another name.")
     own = tuple(stage for stage in run.stages if stage.taken_from is None)
     taken = tuple(replace(stage, taken_from=stage.taken_from or run.base_run) for stage in base.stages)
-    return replace(run, models={**base.models, **run.models}, stages=(*taken, *own))
+    tasks, corpora = {**base.data.tasks, **run.data.tasks}, {**base.data.corpora, **run.data.corpora}
+    return replace(
+        run,
+        models={**base.models, **run.models},
+        data=replace(run.data, tasks=tasks, corpora=corpora),
+        stages=(*taken, *own),
+    )
 
 
 def to_yaml(run: RunConfig) -> str:
