@@ -27,7 +27,7 @@ def study() -> ModuleType:
 def test_the_configs_go_on_from_each_other_and_train_every_arm(study: ModuleType, tmp_path: Path) -> None:
     before: list[str] = []
     runs = {}
-    for name in ("pretrain", "teachers", "students", "out_of_domain"):
+    for name in ("pretrain", "teachers", "students", "follow_up"):
         run = runs[name] = load_config(STUDY / f"{name}.yaml", [*before, f"output_dir={tmp_path / name}"])
         run_tasks(run)
         (tmp_path / name).mkdir()
