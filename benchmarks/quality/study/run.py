@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -235,23 +236,31 @@ def _shown(values: Sequence[float], spec: str = ".2f") -> str:
 
 
 def draw(study: Mapping[str, Any], target: Path) -> None:
-    """The in-domain average of every arm over its parameters and over its latency."""
+    """The in-domain average of every arm over its parameters and over its latency, which is its shape's median."""
     import matplotlib.pyplot as plt
 
-    tasks = groups_of(study)["in-domain"]
-    figure, panels = plt.subplots(1, 2, figsize=(10, 5), sharey=True)
-    costs = (("parameters", 1e6, "parameters, M"), ("latency", 1, "latency p50, ms"))
-    for panel, (key, scale, title) in zip(panels, costs):
-        for shift, (arm, found) in enumerate(study["arms"].items()):
-            center, deviation = mean_and_deviation(averages(found, tasks))
-            x = found[key] / scale * (1 + 0.03 * (shift % 6))  # side by side, where a shape has several arms
-            panel.errorbar(x, center, deviation, fmt="o", capsize=3)
-            panel.annotate(arm, (x, center), xytext=(4, 4), textcoords="offset points")
-        panel.set_xscale("log")
-        panel.set_xlabel(title)
+    tasks, arms = groups_of(study)["in-domain"], study["arms"]
+    shapes: dict[int, list[str]] = {}
+    for arm, found in arms.items():
+        shapes.setdefault(found["parameters"], []).append(arm)
+    latency = {size: statistics.median(arms[arm]["latency"] for arm in alike) for size, alike in shapes.items()}
+    figure, panels = plt.subplots(1, 2, figsize=(11, 5.5), sharey=True, layout="constrained")
+    for panel, costs, title in (
+        (panels[0], {size: size / 1e6 for size in shapes}, "parameters, M"), (panels[1], latency, "latency p50, ms")
+    ):  # fmt: skip
+        step = max(costs.values()) / 120
+        for size, alike in shapes.items():
+            for place, arm in enumerate(alike):
+                center, deviation = mean_and_deviation(averages(arms[arm], tasks))
+                x = costs[size] + step * (place - (len(alike) - 1) / 2)
+                panel.errorbar(x, center, deviation, fmt="o", capsize=3, label=f"{arm}: {arms[arm]['what']}")
+                side = {"xytext": (-5, 4), "ha": "right"} if place % 2 else {"xytext": (5, 4), "ha": "left"}
+                panel.annotate(arm, (x, center), textcoords="offset points", **side)
+        panel.set_xlim(0, max(costs.values()) * 1.1)
+        panel.set_xlabel(f"{title} (arms of one shape side by side)")
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("in-domain average, %")
-    figure.suptitle("; ".join(f"{arm}: {found['what']}" for arm, found in study["arms"].items()), fontsize=8, wrap=True)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     figure.savefig(target)
     plt.close(figure)
 
