@@ -200,11 +200,11 @@ def vocabulary_file(path: Path) -> Optional[Path]:
 
 
 def count_tokens(path: Path) -> Optional[int]:
-    """How many tokens a vocabulary holds, unchecked; None where there is none. See `load_tokenizer` for the path."""
+    """How many tokens a vocabulary holds; None where there is none. Path and errors as of `load_tokenizer`."""
     file = vocabulary_file(path)
     if file is None:
         return None
-    return len(json.loads(file.read_bytes())) if file.suffix == ".json" else len(_lines(file))
+    return len(_byte_level_tokens(file) if file.suffix == ".json" else _lines(file))
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -245,7 +245,8 @@ def _check_special_tokens(file: Path, tokens: Sequence[str], special_tokens: Seq
         raise InputError(f"{file}: lacks the special tokens {', '.join(missing)}. Add each as a token.")
 
 
-def _load_byte_level(file: Path) -> ByteLevelTokenizer:
+def _byte_level_tokens(file: Path) -> list[str]:
+    """The tokens of a vocab.json, in the order of their ids."""
     try:
         ids = json.loads("\n".join(_lines(file)))
         tokens = sorted(ids, key=ids.__getitem__)
@@ -255,6 +256,12 @@ def _load_byte_level(file: Path) -> ByteLevelTokenizer:
         if ids[token] != number:
             raise InputError(f"{file}: {token!r} has id {ids[token]!r} where {number} was due. Ids run from 0 without "
                              "a gap.")
+    return tokens
+
+
+def _load_byte_level(file: Path) -> ByteLevelTokenizer:
+    tokens = _byte_level_tokens(file)
+    known = set(tokens)
     _check_special_tokens(file, tokens, ROBERTA_SPECIAL_TOKENS)
     merges_file = file.with_name(MERGES_FILE)
     if not merges_file.is_file():
@@ -264,7 +271,7 @@ def _load_byte_level(file: Path) -> ByteLevelTokenizer:
         first, space, second = line.partition(" ")
         if number == 1 and line.startswith("#version"):
             continue
-        if not space or not {first, second, first + second} <= ids.keys():
+        if not space or not {first, second, first + second} <= known:
             raise InputError(f"{merges_file}:{number}: {line!r} is not two tokens of {file.name} that give a third.")
         merges.append((first, second))
     return ByteLevelTokenizer(tokens, merges)

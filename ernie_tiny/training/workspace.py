@@ -86,16 +86,14 @@ class Workspace:
 
     def _make_tokenizer(self) -> Tokenizer:
         config, source = self.run.tokenizer, self.run.vocabulary_source
-        if source is None and config.build_from is not None:
+        if source is not None:
+            here = Path(source)
+            return load_tokenizer(here if here.exists() else _downloaded_vocabulary(source, self.folder / "vocabulary"))
+        if config.build_from is not None:
             return Tokenizer(build_vocabulary(self._lines(config.build_from), config.vocab_size))
-        if source is None:
-            raise InputError(
-                "tokenizer: no model is pretrained, so there is no vocabulary; set tokenizer.vocab or "
-                "tokenizer.build_from."
-            )
-        if Path(source).exists():
-            return load_tokenizer(Path(source))
-        return load_tokenizer(_downloaded_vocabulary(source, self.folder / "vocabulary"))
+        raise InputError(
+            "tokenizer: no model is pretrained, so there is no vocabulary; set tokenizer.vocab or tokenizer.build_from."
+        )
 
     def _lines(self, corpus: str) -> Iterator[str]:
         for file in self.corpus_files(corpus):

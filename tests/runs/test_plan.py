@@ -102,6 +102,15 @@ def test_models_are_as_large_as_the_vocabulary_makes_them(tmp_path: Path) -> Non
         assert shape.embedding_parameters == tokens * 16 + rest
 
 
+def test_a_damaged_vocabulary_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "words"
+    folder.mkdir()
+    (folder / "vocab.json").write_text("3", encoding="utf-8")
+    run = load(tmp_path, "tokenizer.build_from=null", f"tokenizer.vocab={folder}")
+    with pytest.raises(InputError, match=r"vocab\.json: is not a JSON object"):
+        plan(run)
+
+
 def test_flops_by_hand(tmp_path: Path) -> None:
     text = plan(load(tmp_path))
     assert f"    mine: 6 steps, at most {6 * FINETUNE_STEP:.2e} FLOPs" in text
