@@ -375,35 +375,3 @@ def test_heads_that_do_not_divide_come_with_widths_that_they_do(path):
     message = refused(path, "models.student={shape: nano, hidden_size: 310}")
     assert "models.student.num_attention_heads = 12 does not divide hidden_size 310" in message
     assert "1, 2, 5, 10, 31;" in message and message.endswith("300, 312.")
-
-
-# ---- optimisation
-
-
-@pytest.mark.parametrize(
-    ("optim", "said"),
-    [
-        ("{batch_size: 4}", "max_steps or epochs"),
-        ("{max_steps: 1, epochs: 1, batch_size: 4}", "max_steps or epochs"),
-        ("{max_steps: 1}", "batch_size or max_tokens"),
-        ("{max_steps: 1, batch_size: 4, max_tokens: 9}", "batch_size or max_tokens"),
-    ],
-)
-def test_length_and_batches_are_given_in_one_way(path, optim, said):
-    message = refused(path, f"stages.enhance.optim={optim}")
-    assert "stages.enhance.optim needs" in message and said in message and "not both" in message
-
-
-def test_epochs_are_for_tasks(path):
-    message = refused(path, "stages.distil.optim={epochs: 1, batch_size: 4}")
-    assert "stages.distil.optim.epochs" in message and "max_steps" in message
-
-
-@pytest.mark.parametrize("key", ["learning_rate", "max_steps", "max_tokens", "accumulate", "warmup_ratio"])
-@pytest.mark.parametrize("value", [0, -1, 1.5])
-def test_numbers_of_optimisation_are_in_range(path, key, value):
-    override = f"stages.enhance.optim.{key}={value}"
-    if (key, value) in [("learning_rate", 1.5), ("warmup_ratio", 0)]:
-        load_config(path, [override])
-    else:
-        assert f"stages.enhance.optim.{key} = {value}" in refused(path, override)

@@ -97,3 +97,24 @@ def test_a_merge_key_is_yaml(tmp_path):
 def test_a_key_that_is_no_word_is_refused(tmp_path, text):
     path = write(tmp_path / "toy.yaml", text)
     assert refused(path).startswith(f"{path}: not valid YAML")
+
+
+def test_a_fault_names_the_base_that_holds_the_key(tmp_path):
+    bad = write(tmp_path / "bad.yaml", CONFIG + "runtime: {threads: many, logging_steps: 3}\n")
+    top = write(tmp_path / "top.yaml", "_BASE_: bad.yaml\nruntime: {logging_steps: 4}\n")
+    assert refused(top).startswith(f"{bad}: runtime.threads = 'many'")
+    assert load_config(top, ["runtime.threads=1"]).runtime.logging_steps == 4
+
+
+def test_a_fault_in_a_list_names_the_base_that_holds_it(tmp_path):
+    bad = write(tmp_path / "bad.yaml", CONFIG.replace("max_steps: 3", "max_steps: three"))
+    top = write(tmp_path / "top.yaml", "_BASE_: bad.yaml\nname: top\n")
+    assert refused(top).startswith(f"{bad}: stages.first.optim.max_steps = 'three'")
+
+
+def test_a_fault_between_keys_names_the_file_of_the_key(base, tmp_path):
+    top = write(tmp_path / "top.yaml", "_BASE_: base.yaml\nstages: {second: {train: student@gone}}\n")
+    assert refused(top).startswith(f"{top}: stages.second.train = 'student@gone'")
+    assert refused(base, "stages.second.train=studnt").startswith(
+        "-o stages.second.train=studnt: stages.second.train"
+    )
