@@ -136,13 +136,16 @@ def prepared(monkeypatch):
 ZEN4 = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2 fma avx512f avx512dq avx512bw avx512vl\nbugs\t\t: none\n"
 
 
-@pytest.mark.parametrize(("cpuinfo", "kernels"), [
-    (ZEN4, "7"),
-    (ZEN4.replace(" avx512bw", ""), "5"),
-    ("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx\n", None),
-    (ZEN4.replace("AuthenticAMD", "GenuineIntel"), None),
-    ("", None),
-])
+@pytest.mark.parametrize(
+    ("cpuinfo", "kernels"),
+    [
+        (ZEN4, "7"),
+        (ZEN4.replace(" avx512bw", ""), "5"),
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx\n", None),
+        (ZEN4.replace("AuthenticAMD", "GenuineIntel"), None),
+        ("", None),
+    ],
+)
 def test_kernels_are_named_for_amd_alone(cpuinfo: str, kernels: Optional[str], prepared, monkeypatch):
     monkeypatch.setattr(runtime, "_read_cpu", lambda: cpuinfo)
     prepared("cpu")
@@ -156,11 +159,14 @@ def test_kernels_that_the_user_named_stay(prepared, monkeypatch):
     assert os.environ["MKL_DEBUG_CPU_TYPE"] == "4"
 
 
-@pytest.mark.parametrize(("environment", "calls"), [
-    ({}, [(-3, 33554432), (-1, 2147483647)]),
-    ({"MALLOC_TRIM_THRESHOLD_": "1"}, []),
-    ({"GLIBC_TUNABLES": "x"}, []),
-])
+@pytest.mark.parametrize(
+    ("environment", "calls"),
+    [
+        ({}, [(-3, 33554432), (-1, 2147483647)]),
+        ({"MALLOC_TRIM_THRESHOLD_": "1"}, []),
+        ({"GLIBC_TUNABLES": "x"}, []),
+    ],
+)
 def test_freed_memory_is_kept_unless_the_user_set_malloc(environment, calls, prepared, monkeypatch):
     made: list[tuple[int, int]] = []
     for name, text in environment.items():

@@ -55,8 +55,12 @@ def made_study() -> dict[str, Any]:
     }
     few = {f"csldcp-{draw}": 10.0 + draw for draw in range(5)}
     return {
-        "tasks": {"tnews": task(10, 50), "afqmc": task(69, 70), "shopping_10": task(20, 80),
-                  **{name: task(2, 20) for name in few}},
+        "tasks": {
+            "tnews": task(10, 50),
+            "afqmc": task(69, 70),
+            "shopping_10": task(20, 80),
+            **{name: task(2, 20) for name in few},
+        },
         "in-domain": ["tnews"],
         "arms": {
             arm: {"what": arm, "parameters": 10**6, "latency": 2.0, "scores": [{**each, **few} for each in found]}
@@ -74,7 +78,9 @@ def test_a_task_carries_a_signal_two_standard_errors_above_the_majority(study: M
 def test_tables_and_claims_by_hand(study: ModuleType) -> None:
     made = made_study()
     assert study.groups_of(made) == {
-        "in-domain": ["tnews"], "out-of-domain": ["shopping_10"], "low-resource": [f"csldcp-{n}" for n in range(5)],
+        "in-domain": ["tnews"],
+        "out-of-domain": ["shopping_10"],
+        "low-resource": [f"csldcp-{n}" for n in range(5)],
     }
     arm = {"scores": [{"a": 1.0, "few-0": 2.0, "few-1": 4.0}]}
     assert study.averages(arm, ["a", "few-0", "few-1"]) == [2.0]  # of 1 and 3

@@ -32,8 +32,9 @@ def main() -> None:
     prepare(args.device, args.threads)
     from ernie_tiny.runs.submit import submit
 
-    lines = submit(args.models, args.data, args.output, args.leaderboard, args.split, args.tasks, args.reference,
-                   args.threads)
+    lines = submit(
+        args.models, args.data, args.output, args.leaderboard, args.split, args.tasks, args.reference, args.threads
+    )
     for line in lines:
         print(line, flush=True)
     if args.leaderboard == "clue":

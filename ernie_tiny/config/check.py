@@ -253,8 +253,11 @@ def _check_optim(stage: StageConfig, key: str, fault: Fault) -> None:
 def _check_results(run: RunConfig, skipped: list[str], fault: Fault) -> None:
     for title in run.report.others:
         if title in RESERVED_TITLES or not title or title.startswith(".") or "/" in title:
-            raise fault(f"report.others.{title}", f"is no title: it names a row and a folder. It may not be one of "
-                        f"{', '.join(RESERVED_TITLES)}, be empty, begin with '.' or hold '/'.")
+            raise fault(
+                f"report.others.{title}",
+                f"is no title: it names a row and a folder. It may not be one of "
+                f"{', '.join(RESERVED_TITLES)}, be empty, begin with '.' or hold '/'.",
+            )
     compared = {
         f"report.{role}" if role in RESERVED_TITLES else f"report.others.{role}": reference
         for role, reference in run.report.models.items()
@@ -283,5 +286,7 @@ def _check_final(
         raise fault(key, f"= {reference!r}: that stage trains no head on labels or a teacher, so it has no scores.")
     for task in tasks:
         if task not in stage.data.tasks:
-            raise fault(f"{key.split('.')[0]}.tasks", f"holds {task!r}, which {reference} has not learned. "
-                        f"{offer(task, stage.data.tasks)}")
+            raise fault(
+                f"{key.split('.')[0]}.tasks",
+                f"holds {task!r}, which {reference} has not learned. {offer(task, stage.data.tasks)}",
+            )

@@ -65,8 +65,11 @@ def _with_base_run(run: RunConfig, fault: _Fault) -> RunConfig:
             raise fault(f"models.{name}", f"differs from that of base_run = {run.base_run!r}. Give it another name.")
     for name, task in base.data.tasks.items():
         if run.data.tasks.get(name, task).labels != task.labels:
-            raise fault(f"data.tasks.{name}.labels", f"differ from those of base_run = {run.base_run!r}, whose models "
-                        "answer in that order. Give the task another name.")
+            raise fault(
+                f"data.tasks.{name}.labels",
+                f"differ from those of base_run = {run.base_run!r}, whose models "
+                "answer in that order. Give the task another name.",
+            )
     own = tuple(stage for stage in run.stages if stage.taken_from is None)
     taken = tuple(replace(stage, taken_from=stage.taken_from or run.base_run) for stage in base.stages)
     tasks, corpora = {**base.data.tasks, **run.data.tasks}, {**base.data.corpora, **run.data.corpora}

@@ -30,9 +30,7 @@ class EncoderShape:
 
     @property
     def embedding_parameters(self) -> int:
-        rows = (
-            self.vocab_size + self.max_position_embeddings + self.type_vocab_size + self.task_type_vocab_size
-        )
+        rows = self.vocab_size + self.max_position_embeddings + self.type_vocab_size + self.task_type_vocab_size
         return rows * self.hidden_size + 2 * self.hidden_size  # + LayerNorm
 
     @property

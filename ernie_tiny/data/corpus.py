@@ -74,8 +74,10 @@ def corpus_files(root: Path, patterns: Sequence[str], key: str) -> list[Path]:
             raise InputError(f"{key} = {pattern!r}: give a file, or a pattern of files, relative to data.root.")
         matches = sorted(path for path in root.glob(pattern) if path.is_file())
         if not matches:
-            raise InputError(f"{key}: no file {pattern!r} below data.root = {root}. A corpus is text with a paragraph "
-                             "a line and a blank line between documents.")
+            raise InputError(
+                f"{key}: no file {pattern!r} below data.root = {root}. A corpus is text with a paragraph "
+                "a line and a blank line between documents."
+            )
         found.extend(matches)
     return found
 
@@ -130,8 +132,10 @@ def _paragraphs(files: Iterable[Path]) -> Iterator[str]:
                     try:
                         yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                     except UnicodeDecodeError as error:
-                        raise InputError(f"{file}:{number}: is not UTF-8 ({error}). Convert the file, as with iconv "
-                                         "-f gb18030 -t utf-8 OLD > NEW.") from error
+                        raise InputError(
+                            f"{file}:{number}: is not UTF-8 ({error}). Convert the file, as with iconv "
+                            "-f gb18030 -t utf-8 OLD > NEW."
+                        ) from error
             yield ""
 
 

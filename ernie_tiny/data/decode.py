@@ -45,9 +45,11 @@ def decode(
         numbers = {example.id: np.float32(outputs[example.id][0][1][0]) for example in examples}
         return [Prediction(name, str(number), (float(number),)) for name, number in numbers.items()]
     scores = {example.id: _log_softmax(outputs[example.id][0][1]) for example in examples}
-    best = _assign(examples, scores) if spec.kind == "cloze" else {
-        name: int(np.argmax(values)) for name, values in scores.items()
-    }
+    best = (
+        _assign(examples, scores)
+        if spec.kind == "cloze"
+        else {name: int(np.argmax(values)) for name, values in scores.items()}
+    )
     return [
         Prediction(
             example.id,

@@ -64,10 +64,12 @@ def _unchecked(task: str) -> Archive:
     return Archive(name, f"https://paddlenlp.bj.bcebos.com/datasets/{name}")
 
 
-ARCHIVES: Mapping[str, Archive] = MappingProxyType({
-    **{task: _checked(task, md5) for task, md5 in MD5_OF_TASK.items()},
-    **{task: _unchecked(task) for task in TASKS_WITHOUT_MD5},
-})
+ARCHIVES: Mapping[str, Archive] = MappingProxyType(
+    {
+        **{task: _checked(task, md5) for task, md5 in MD5_OF_TASK.items()},
+        **{task: _unchecked(task) for task in TASKS_WITHOUT_MD5},
+    }
+)
 
 
 def install(archive: Archive, root: Path, from_zip: Optional[Path] = None) -> str:
@@ -128,8 +130,10 @@ def unpack(source: Path, folder: Path) -> None:
                     _refuse_escape(source, member)
                 size = sum(member.file_size for member in members)
                 if size > LARGEST:
-                    raise InputError(f"{source}: would unpack to {size:,} bytes; an archive of CLUE has less than "
-                                     f"{LARGEST:,}. Take it from its official address.")
+                    raise InputError(
+                        f"{source}: would unpack to {size:,} bytes; an archive of CLUE has less than "
+                        f"{LARGEST:,}. Take it from its official address."
+                    )
                 archive.extractall(content, members)
         except BROKEN_ZIP as error:
             if isinstance(error, OSError) and error.errno not in BROKEN_NAMES:
@@ -157,9 +161,10 @@ def _download(url: str, part: Path) -> None:
         begin = present if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         length = response.headers.get("Content-Length")
         total = begin + int(length) if length else None
-        with part.open("ab" if begin else "wb") as out, tqdm(
-            desc=part.stem, total=total, initial=begin, unit="B", unit_scale=True, disable=None
-        ) as progress:
+        with (
+            part.open("ab" if begin else "wb") as out,
+            tqdm(desc=part.stem, total=total, initial=begin, unit="B", unit_scale=True, disable=None) as progress,
+        ):
             for chunk in iter(lambda: response.read(CHUNK), b""):
                 out.write(chunk)
                 progress.update(len(chunk))

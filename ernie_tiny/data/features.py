@@ -74,8 +74,10 @@ def _encode(examples: Sequence[Example], tokenizer: Tokenizer) -> list[list[Enco
 def _room(place: str, max_length: int, taken: int) -> int:
     """Tokens left for text beside `taken` ones that are never cut; at least one."""
     if max_length <= taken:
-        raise InputError(f"{place}: max_length = {max_length} leaves no room for text beside {taken} tokens "
-                         f"that are never cut. Set it to more than {taken}.")
+        raise InputError(
+            f"{place}: max_length = {max_length} leaves no room for text beside {taken} tokens "
+            f"that are never cut. Set it to more than {taken}."
+        )
     return max_length - taken
 
 
@@ -112,9 +114,7 @@ def _cloze_rows(texts: Sequence[Encoded], tokenizer: Tokenizer, room: Room) -> l
     # One window for all candidates: a candidate must not win by the context that only it sees.
     left = room(3 + tokenizer.separators + max(len(candidate) for candidate, _ in candidates))
     num_before = min(len(before), max(left // 2, left - len(after)))
-    window = np.concatenate([
-        before[len(before) - num_before :], [tokenizer.mask_id], after[: left - num_before]
-    ])
+    window = np.concatenate([before[len(before) - num_before :], [tokenizer.mask_id], after[: left - num_before]])
     return [_row(tokenizer, candidate, window) for candidate, _ in candidates]
 
 

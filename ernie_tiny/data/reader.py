@@ -62,8 +62,9 @@ def read_split(spec: TaskSpec, root: Path, split: str, limit: int | None = None)
         if not spec.holds(split, example.texts):
             continue
         if example.id in places:
-            raise InputError(f"{place}: the id {example.id!r} stands already at {places[example.id]}. In a "
-                             "split an id is unique.")
+            raise InputError(
+                f"{place}: the id {example.id!r} stands already at {places[example.id]}. In a split an id is unique."
+            )
         places[example.id] = place
         examples.append(example)
     if not examples:
@@ -76,8 +77,10 @@ def _paths(spec: TaskSpec, root: Path, split: str) -> list[Path]:
         raise InputError(f"{spec.name} has no split {split!r}. {offer(split, [*spec.files, *spec.held_out])}")
     for file in spec.files_of(split):
         if not (root / file).is_file():
-            raise InputError(f"{root / file}: no such file. The split {split!r} of {spec.name} is read from "
-                             f"{file} below the data root {root}. tools/download_clue.py fetches CLUE.")
+            raise InputError(
+                f"{root / file}: no such file. The split {split!r} of {spec.name} is read from "
+                f"{file} below the data root {root}. tools/download_clue.py fetches CLUE."
+            )
     return [root / file for file in spec.files_of(split)]
 
 
@@ -95,8 +98,10 @@ def text_lines(path: Path) -> Iterator[str]:
             try:
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise InputError(f"{path}:{number}: is not UTF-8 ({error}). Convert the file; Chinese text that is "
-                                 "not UTF-8 mostly is GB 18030: iconv -f gb18030 -t utf-8 OLD > NEW.") from error
+                raise InputError(
+                    f"{path}:{number}: is not UTF-8 ({error}). Convert the file; Chinese text that is "
+                    "not UTF-8 mostly is GB 18030: iconv -f gb18030 -t utf-8 OLD > NEW."
+                ) from error
 
 
 def _json_document(path: Path) -> Any:
@@ -149,16 +154,20 @@ def _records(spec: TaskSpec, path: Path, split: str) -> Iterator[tuple[str, Any]
         try:
             row = next(rows, None)
         except csv.Error as error:
-            raise InputError(f"{path}:{rows.reader.line_num}: is not {spec.file_format.upper()} ({error}). In CSV a "
-                             "quotation mark inside quotes is doubled, and one that is not closed takes all that "
-                             "follows into its field.") from error
+            raise InputError(
+                f"{path}:{rows.reader.line_num}: is not {spec.file_format.upper()} ({error}). In CSV a "
+                "quotation mark inside quotes is doubled, and one that is not closed takes all that "
+                "follows into its field."
+            ) from error
         if row is None:
             return
         broken = None in row or None in row.values()
         if broken and not (spec.drop_broken_rows and _is_labelled(split)):
             header = ", ".join(rows.fieldnames or ())
-            raise InputError(f"{path}:{rows.line_num}: has more or fewer columns than the header ({header}). Is "
-                             f"file_format = {spec.file_format!r} right? In CSV a text with a comma stands in quotes.")
+            raise InputError(
+                f"{path}:{rows.line_num}: has more or fewer columns than the header ({header}). Is "
+                f"file_format = {spec.file_format!r} right? In CSV a text with a comma stands in quotes."
+            )
         yield f"{path}:{rows.line_num}", None if broken else row
 
 
@@ -192,8 +201,10 @@ def _flat(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     """Classification, pairs, keywords, coreference and regression: a record a line."""
     formats = ("jsonl", *_TABLES)
     if spec.file_format not in formats:
-        raise InputError(f"{spec.name}: file_format {spec.file_format!r} does not serve the kind "
-                         f"{spec.kind!r}. {offer(spec.file_format, formats)}")
+        raise InputError(
+            f"{spec.name}: file_format {spec.file_format!r} does not serve the kind "
+            f"{spec.kind!r}. {offer(spec.file_format, formats)}"
+        )
     row = count()
     for path in paths:
         for place, record in _records(spec, path, split):
@@ -248,8 +259,10 @@ def _mark_spans(text: str, record: Mapping[str, Any], place: str) -> str:
         words = field_of(target, f"{span}_text", str, place)
         start = field_of(target, f"{span}_index", int, place)
         if start < 0 or not text.startswith(words, start):
-            raise InputError(f"{place}: {span}_text is {words!r}, but at {span}_index {start} stands "
-                             f"{text[max(start, 0):][:len(words)]!r}.")
+            raise InputError(
+                f"{place}: {span}_text is {words!r}, but at {span}_index {start} stands "
+                f"{text[max(start, 0) :][: len(words)]!r}."
+            )
         spans.append((start, start + len(words), opening, closing))
     # From the later span to the earlier, so that no insertion moves an index that is still to be used.
     for start, end, opening, closing in sorted(spans, reverse=True):
@@ -273,11 +286,14 @@ def _multiple_choice(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
                 where = f"{place}, question {index}"
                 text = field_of(question, "question", str, where)
                 choices = choices_of(question, "choice", where)
-                yield where, Example(
-                    id=str(question.get("id", f"{path.stem}-{name}-{index}")),
-                    texts=("\n".join(lines), text),
-                    label=_choice_label(question, choices, where, _is_labelled(split)),
-                    candidates=choices,
+                yield (
+                    where,
+                    Example(
+                        id=str(question.get("id", f"{path.stem}-{name}-{index}")),
+                        texts=("\n".join(lines), text),
+                        label=_choice_label(question, choices, where, _is_labelled(split)),
+                        candidates=choices,
+                    ),
                 )
 
 
@@ -290,7 +306,10 @@ def choices_of(record: Any, name: str, place: str) -> tuple[str, ...]:
 
 
 def _choice_label(
-    question: Mapping[str, Any], choices: tuple[str, ...], place: str, labelled: bool,
+    question: Mapping[str, Any],
+    choices: tuple[str, ...],
+    place: str,
+    labelled: bool,
 ) -> int | None:
     if "answer" not in question and not labelled:
         return None
@@ -304,8 +323,9 @@ def _cloze(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     """ChID: one example per blank. The first file holds the passages, the second, if any, the answers."""
     path, *answer_paths = paths
     if _is_labelled(split) and not answer_paths:
-        raise InputError(f"{path}: no file of answers with it. This split of {spec.name} needs two files: "
-                         "passages and answers.")
+        raise InputError(
+            f"{path}: no file of answers with it. This split of {spec.name} needs two files: passages and answers."
+        )
     answers = _json_document(answer_paths[0]) if answer_paths else None
     for line, (place, record) in enumerate(json_lines(path)):
         candidates = choices_of(record, "candidates", place)
@@ -315,9 +335,11 @@ def _cloze(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
                 if answers is not None:
                     label = field_of(answers, blank.group(), int, str(answer_paths[0]))
                     if not 0 <= label < len(candidates):
-                        raise InputError(f"{answer_paths[0]}: {blank.group()} is {label}, but its line has "
-                                         f"{len(candidates)} candidates ({place}).")
-                around = (passage[:blank.start()], passage[blank.end():])
+                        raise InputError(
+                            f"{answer_paths[0]}: {blank.group()} is {label}, but its line has "
+                            f"{len(candidates)} candidates ({place})."
+                        )
+                around = (passage[: blank.start()], passage[blank.end() :])
                 texts = tuple(BLANK.sub(OTHER_BLANK, text) for text in around)
                 yield place, Example(blank.group(), texts, label, candidates, group=str(line))
 
@@ -345,8 +367,13 @@ def _reading(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
                 name = str(field_of(question, "id", object, where))
                 yield where, Example(name, (text, context), answers=answers)
         if moved or absent:
-            logger.warning("%s: %d answers do not start at answer_start and were moved to the nearest place "
-                           "where they stand; %d stand nowhere in their context.", path, moved, absent)
+            logger.warning(
+                "%s: %d answers do not start at answer_start and were moved to the nearest place "
+                "where they stand; %d stand nowhere in their context.",
+                path,
+                moved,
+                absent,
+            )
 
 
 def _answers(question: Any, place: str, labelled: bool) -> tuple[Answer, ...]:

@@ -58,8 +58,10 @@ def write_sample(root: Path, seed: int = 0, size: int = 1) -> None:
     else:
         for folder in (root / "clue", root / "corpus"):
             if folder.exists():
-                raise InputError(f"{folder}: is not the sample's and would be overwritten. Give the sample a "
-                                 "data root of its own, or set data.sample to false to use what is there.")
+                raise InputError(
+                    f"{folder}: is not the sample's and would be overwritten. Give the sample a "
+                    "data root of its own, or set data.sample to false to use what is there."
+                )
     # Until the end the marker says that what lies beside it is the sample's, but not whole.
     _write(marker, "{}\n")
     for task, (train, dev, other) in COUNTS.items():
@@ -89,7 +91,15 @@ def _write(path: Path, text: str) -> None:
 def _corpus(paragraphs: int, rng: random.Random) -> str:
     """Documents of 3 to 8 paragraphs on one or two themes; a paragraph a line, blank lines between."""
     themes: tuple[Callable[[random.Random], str], ...] = (
-        _events, _news, _service, _idioms, _reason, _talk, _apps, abstract, lambda rng: sights(rng)[0],
+        _events,
+        _news,
+        _service,
+        _idioms,
+        _reason,
+        _talk,
+        _apps,
+        abstract,
+        lambda rng: sights(rng)[0],
     )
     documents = []
     while paragraphs > 0:

@@ -46,13 +46,26 @@ def scene(rng: random.Random) -> dict[str, str]:
     where, elsewhere = rng.sample(words.PLACES, 2)
     number = rng.randint(2, 9)
     return {
-        "who": who, "friend": friend, "where": where, "elsewhere": elsewhere,
-        "do": do, "did": did, "did_too": did_too, "did_not": did_not, "reverse": reverse,
-        "kind": kind, "thing": thing, "other": other, "count": _count(number, measure),
+        "who": who,
+        "friend": friend,
+        "where": where,
+        "elsewhere": elsewhere,
+        "do": do,
+        "did": did,
+        "did_too": did_too,
+        "did_not": did_not,
+        "reverse": reverse,
+        "kind": kind,
+        "thing": thing,
+        "other": other,
+        "count": _count(number, measure),
         "fewer": _count(rng.randint(1, number - 1), measure),
         "more": _count(rng.randint(number + 1, 10), measure),
-        "when": rng.choice(words.TIMES), "city": rng.choice(words.CITIES), "color": rng.choice(words.COLORS),
-        "feeling": rng.choice(list(words.MOODS)), "machine": rng.choice(words.KINDS["电器"][1]),
+        "when": rng.choice(words.TIMES),
+        "city": rng.choice(words.CITIES),
+        "color": rng.choice(words.COLORS),
+        "feeling": rng.choice(list(words.MOODS)),
+        "machine": rng.choice(words.KINDS["电器"][1]),
     }
 
 
@@ -127,8 +140,12 @@ def _iflytek(rng: random.Random) -> Row:
     label, distractor = rng.sample(range(len(words.APPS)), 2)
     a, b, c = rng.sample(words.APPS[label], 3)
     text = rng.choice(words.APP_TEXTS).format(
-        name="".join(rng.choice(part) for part in words.APP_NAMES), extra=rng.choice(words.APP_EXTRAS),
-        a=a, b=b, c=c, x=words.APPS[distractor][0],
+        name="".join(rng.choice(part) for part in words.APP_NAMES),
+        extra=rng.choice(words.APP_EXTRAS),
+        a=a,
+        b=b,
+        c=c,
+        x=words.APPS[distractor][0],
     )
     return str(label), {"label_des": words.APPS[label][0], "sentence": text}
 
@@ -162,8 +179,7 @@ def pronoun(rng: random.Random) -> tuple[str, list[str], str]:
 def _cluewsc(rng: random.Random) -> Row:
     text, names, meant = pronoun(rng)
     name = rng.choice(names)
-    spans = {"span1_text": name, "span1_index": text.index(name),
-             "span2_text": "他", "span2_index": text.rindex("他")}
+    spans = {"span1_text": name, "span1_index": text.index(name), "span2_text": "他", "span2_index": text.rindex("他")}
     return "true" if name == meant else "false", {"target": spans, "text": text}
 
 
@@ -173,14 +189,19 @@ def _csl(rng: random.Random) -> Row:
     label = rng.choice("01")
     # Keywords of the same field that the abstract does not name make the row false.
     false = 0 if label == "1" else rng.randint(1, 2)
-    keywords = rng.sample(terms[:5], 4 - false) + terms[5:5 + false]
+    keywords = rng.sample(terms[:5], 4 - false) + terms[5 : 5 + false]
     rng.shuffle(keywords)
     return label, {"abst": abstract, "keyword": keywords}
 
 
 _ROWS: Mapping[str, Callable[[random.Random], Row]] = {
-    "afqmc": _afqmc, "tnews": _tnews, "iflytek": _iflytek, "cmnli": _cmnli, "ocnli": _ocnli,
-    "cluewsc2020": _cluewsc, "csl": _csl,
+    "afqmc": _afqmc,
+    "tnews": _tnews,
+    "iflytek": _iflytek,
+    "cmnli": _cmnli,
+    "ocnli": _ocnli,
+    "cluewsc2020": _cluewsc,
+    "csl": _csl,
 }
 
 
@@ -198,7 +219,11 @@ def abstract(rng: random.Random) -> str:
 
 
 def _question(
-    rng: random.Random, question: str, answer: str, near: Sequence[str], pool: Sequence[str],
+    rng: random.Random,
+    question: str,
+    answer: str,
+    near: Sequence[str],
+    pool: Sequence[str],
 ) -> dict[str, Any]:
     """A question of c3 with four choices: the answer, what stands near it in the text, others of the pool."""
     others = [word for word in pool if word != answer and word not in near]
@@ -215,20 +240,58 @@ def dialogue(rng: random.Random) -> tuple[list[str], dict[str, Any]]:
     early, late = rng.sample(hours, 2)
     feeling, place = rng.choice(list(words.MOODS)), rng.choice(list(words.SCENES))
     obstacle = rng.choice(words.OBSTACLES)
-    first, second, question, answer, near, pool = rng.choice((
-        ("男：{when}你去哪儿了？", f"女：本来想去{where}，可是{obstacle}，后来去了{elsewhere}。",
-         "女的后来去了哪儿？", elsewhere, [where], words.PLACES),
-        ("女：你{when}去哪儿了？", f"男：我到了{where}，{obstacle}，只好去了{elsewhere}。",
-         "男的先到了哪儿？", where, [elsewhere], words.PLACES),
-        (f"男：你想买{thing}还是{other}？", f"女：{thing}太贵了，还是买{other}吧。",
-         "女的最后要买什么？", other, [thing], words.KINDS[words_of["kind"]][1]),
-        (f"女：会议是{early}开始吗？", f"男：原来是{early}，现在改到{late}了。",
-         "会议几点开始？", late, [early], hours),
-        ("女：{friend}，你怎么了？", f"男：{rng.choice(words.MOODS[feeling])}。",
-         "男的心情怎么样？", feeling, [], list(words.MOODS)),
-        (f"男：{rng.choice(words.SCENES[place])}？", "女：{friend}，请等一下，我马上就来。",
-         "他们最可能在哪儿？", place, [], list(words.SCENES)),
-    ))
+    first, second, question, answer, near, pool = rng.choice(
+        (
+            (
+                "男：{when}你去哪儿了？",
+                f"女：本来想去{where}，可是{obstacle}，后来去了{elsewhere}。",
+                "女的后来去了哪儿？",
+                elsewhere,
+                [where],
+                words.PLACES,
+            ),
+            (
+                "女：你{when}去哪儿了？",
+                f"男：我到了{where}，{obstacle}，只好去了{elsewhere}。",
+                "男的先到了哪儿？",
+                where,
+                [elsewhere],
+                words.PLACES,
+            ),
+            (
+                f"男：你想买{thing}还是{other}？",
+                f"女：{thing}太贵了，还是买{other}吧。",
+                "女的最后要买什么？",
+                other,
+                [thing],
+                words.KINDS[words_of["kind"]][1],
+            ),
+            (
+                f"女：会议是{early}开始吗？",
+                f"男：原来是{early}，现在改到{late}了。",
+                "会议几点开始？",
+                late,
+                [early],
+                hours,
+            ),
+            (
+                "女：{friend}，你怎么了？",
+                f"男：{rng.choice(words.MOODS[feeling])}。",
+                "男的心情怎么样？",
+                feeling,
+                [],
+                list(words.MOODS),
+            ),
+            (
+                f"男：{rng.choice(words.SCENES[place])}？",
+                "女：{friend}，请等一下，我马上就来。",
+                "他们最可能在哪儿？",
+                place,
+                [],
+                list(words.SCENES),
+            ),
+        )
+    )
     lines = [line.format(**words_of) for line in (first, second)]
     return lines, _question(rng, question, answer, near, pool)
 
@@ -240,7 +303,8 @@ def _story(rng: random.Random) -> tuple[list[str], list[dict[str, Any]]]:
     things = [thing for _, kind in words.KINDS.values() for thing in kind]
     questions = []
     for question, name, pool in (
-        ("{who}{do}的是什么？", "thing", things), ("{who}去了哪里？", "where", words.PLACES),
+        ("{who}{do}的是什么？", "thing", things),
+        ("{who}去了哪里？", "where", words.PLACES),
     ):
         near = sorted({event[name] for event in events} - {meant[name]})
         questions.append(_question(rng, question.format(**meant), meant[name], near, pool))

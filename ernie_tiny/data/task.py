@@ -85,8 +85,10 @@ class TaskSpec:
         if self.head == "classification" and len(self.labels) < 2:
             raise InputError(f"task {self.name}: labels = {list(self.labels)}. Name them in the order of the logits.")
         if self.metric == "f1" and self.head == "classification" and len(self.labels) > 2:
-            raise InputError(f"task {self.name}: metric = 'f1' is that of the second of two labels, and there are "
-                             f"{len(self.labels)}. Take accuracy or matthews.")
+            raise InputError(
+                f"task {self.name}: metric = 'f1' is that of the second of two labels, and there are "
+                f"{len(self.labels)}. Take accuracy or matthews."
+            )
         self._check_held_out()
 
     def _check(self, key: str, value: str, valid: Iterable[str]) -> None:

@@ -174,8 +174,10 @@ class ByteLevelTokenizer(Tokenizer):
 
     def keep(self, ids: Sequence[int]) -> Tokenizer:
         """Raises an InputError: a token is built by merges of others, which need not occur themselves."""
-        raise InputError("a vocabulary of byte-level BPE (vocab.json) cannot be pruned: its merges build a token from "
-                         "others, which need not occur themselves. Only WordPiece (vocab.txt) can.")
+        raise InputError(
+            "a vocabulary of byte-level BPE (vocab.json) cannot be pruned: its merges build a token from "
+            "others, which need not occur themselves. Only WordPiece (vocab.txt) can."
+        )
 
     def save(self, folder: Path) -> None:
         """Writes vocab.json and merges.txt, for load_tokenizer and for PaddleNLP's RobertaBPETokenizer."""
@@ -220,8 +222,10 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """
     file = vocabulary_file(path)
     if file is None:
-        raise InputError(f"{path}: no such vocabulary. Give a vocab.txt, or a vocab.json with merges.txt beside it, or "
-                         "a folder that holds one.")
+        raise InputError(
+            f"{path}: no such vocabulary. Give a vocab.txt, or a vocab.json with merges.txt beside it, or "
+            "a folder that holds one."
+        )
     if file.suffix == ".json":
         return _load_byte_level(file)
     tokens: list[str] = []
@@ -230,8 +234,10 @@ def load_tokenizer(path: Path) -> Tokenizer:
         if not token:
             raise InputError(f"{file}:{number + 1}: the line is empty; a token was due.")
         if tab and index != str(number):
-            raise InputError(f"{file}:{number + 1}: {token!r} has id {index!r} where {number} was due. Ids "
-                             "run from 0 without a gap, in the order of the lines.")
+            raise InputError(
+                f"{file}:{number + 1}: {token!r} has id {index!r} where {number} was due. Ids "
+                "run from 0 without a gap, in the order of the lines."
+            )
         if token in SPECIAL_TOKENS and token in tokens:
             raise InputError(f"{file}:{number + 1}: {token} stands in line {tokens.index(token) + 1} too.")
         tokens.append(token)
@@ -254,8 +260,9 @@ def _byte_level_tokens(file: Path) -> list[str]:
         raise InputError(f"{file}: is not a JSON object of tokens and their ids: {error}.") from error
     for number, token in enumerate(tokens):
         if ids[token] != number:
-            raise InputError(f"{file}: {token!r} has id {ids[token]!r} where {number} was due. Ids run from 0 without "
-                             "a gap.")
+            raise InputError(
+                f"{file}: {token!r} has id {ids[token]!r} where {number} was due. Ids run from 0 without a gap."
+            )
     return tokens
 
 

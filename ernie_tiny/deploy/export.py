@@ -23,9 +23,7 @@ from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel
 PARITY_BATCH = 8
 
 
-def export_model(
-    model: MultiTaskModel, spec: TaskSpec, tokenizer: Tokenizer, max_length: int, folder: Path
-) -> None:
+def export_model(model: MultiTaskModel, spec: TaskSpec, tokenizer: Tokenizer, max_length: int, folder: Path) -> None:
     """Writes what a deployment needs: network, vocabulary, and task.json with labels and input signature.
 
     The network is Paddle's PIR format, model.json and model.pdiparams. Its inputs are int64 [rows, length]:
@@ -88,4 +86,3 @@ def _distance(expected: np.ndarray, found: np.ndarray) -> float:
     if expected.shape != found.shape or not (np.isfinite(expected).all() and np.isfinite(found).all()):
         return float("inf")
     return float(np.abs(expected - found).max())
-

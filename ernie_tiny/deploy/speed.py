@@ -79,5 +79,3 @@ def _random_batch(rows: int, length: int, vocab_size: int) -> Batch:
 def megabytes(folder: Path) -> float:
     """Size of an exported network on disk, in 10^6 bytes."""
     return round(sum(file.stat().st_size for file in folder.glob("model.*")) / 1e6, 2)
-
-

@@ -265,8 +265,9 @@ def grid_charts(results: Mapping[str, Any]) -> Iterable[str]:
     for task, metric in results["metrics"].items():
         series: dict[str, list[tuple[int, float, float]]] = {}
         for cell in results["cells"]:
-            others = ", ".join(f"{name.rpartition('.')[2]} {value}"
-                               for name, value in cell["setting"].items() if name != key)
+            others = ", ".join(
+                f"{name.rpartition('.')[2]} {value}" for name, value in cell["setting"].items() if name != key
+            )
             if task in cell["mean"]:
                 place = values.index(cell["setting"].get(key, ""))
                 point = (place, cell["mean"][task], cell["deviation"].get(task, 0.0))
@@ -287,8 +288,10 @@ def _grid_chart(
     spoken, top = [], 196
     for index, (name, points) in enumerate(series.items()):
         css, shift = f"curve c{index % CURVE_STYLES}", 5 * (index - (len(series) - 1) / 2)
-        places = [(x.place(i) + shift, y.place(mean), y.place(mean - spread), y.place(mean + spread))
-                  for i, mean, spread in sorted(points)]
+        places = [
+            (x.place(i) + shift, y.place(mean), y.place(mean - spread), y.place(mean + spread))
+            for i, mean, spread in sorted(points)
+        ]
         parts.append(f'<path class="{css}" d="M{"L".join(f"{left:.1f} {mid:.1f}" for left, mid, _, _ in places)}"/>')
         for left, mid, low, high in places:
             parts += [_line(left, low, left, high, f"{css} error"), _line(left, mid, left, mid, f"{css} dot")]

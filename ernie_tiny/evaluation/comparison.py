@@ -37,8 +37,16 @@ def runs_table(entries: Sequence[Entry]) -> Table:
     rows = [_run_row(entry, common if partly else []) for entry in entries]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     used = [column for column in columns if any(row.get(column, "-") != "-" for row in rows)]
-    return Table(["run", *used], [[[entry.marked(entry.title), *(row.get(column, "-") for column in used)]
-                                   for entry, row in zip(entries, rows)]], {})
+    return Table(
+        ["run", *used],
+        [
+            [
+                [entry.marked(entry.title), *(row.get(column, "-") for column in used)]
+                for entry, row in zip(entries, rows)
+            ]
+        ],
+        {},
+    )
 
 
 def _run_row(entry: Entry, common: Sequence[str]) -> dict[str, str]:
@@ -81,8 +89,10 @@ def cost_table(entries: Sequence[Entry]) -> Table:
         for stage in entry.results["stages"]:
             stages.setdefault((entry.mark, stage["stage"]), []).append(stage)
     minutes = [sum(stage["seconds"] for stage in parts) / 60 for parts in stages.values()]
-    rows = [{"stage": f"{mark} {_stage_title(name, parts)}".strip(), **_cost_cells(parts), "minutes": duration}
-            for ((mark, name), parts), duration in zip(stages.items(), aligned(minutes))]
+    rows = [
+        {"stage": f"{mark} {_stage_title(name, parts)}".strip(), **_cost_cells(parts), "minutes": duration}
+        for ((mark, name), parts), duration in zip(stages.items(), aligned(minutes))
+    ]
     total = {"stage": "all stages", "minutes": aligned([sum(minutes)])[0]}
     columns = ("stage", "trains", "objective", "steps", "tokens\nM", "minutes", "tokens/s", "FLOPs", "best dev\n%")
     used = [column for column in columns if any(row[column] != "-" for row in rows)]
@@ -119,8 +129,13 @@ def published_table(entries: Sequence[Entry]) -> Table:
             if any(task in model["main"] for task in tasks):
                 name = entry.marked(label(model["role"]))
                 classes[name] = css_class(model["role"])
-                ours.append([name, *(number(model["main"].get(task), ".2f") for task in tasks),
-                             number(_average(model, tasks), ".2f")])
+                ours.append(
+                    [
+                        name,
+                        *(number(model["main"].get(task), ".2f") for task in tasks),
+                        number(_average(model, tasks), ".2f"),
+                    ]
+                )
     theirs = [
         [f"{each.name} (published)", *(number(each.scores[task], ".2f") for task in tasks),
          number(each.average(tasks), ".2f")]
@@ -133,8 +148,11 @@ def published_table(entries: Sequence[Entry]) -> Table:
 def differences_table(entries: Sequence[Entry]) -> Table:
     """A row for each key, dotted, in which the configs of two entries differ; entries stand for their first run."""
     configs = [(entry.mark, entry.runs[0].config) for entry in entries if entry.runs[0].config]
-    found = [(key, values) for key, values in _differences([config for _, config in configs], "")
-             if key not in NAMES_OF_A_RUN]
+    found = [
+        (key, values)
+        for key, values in _differences([config for _, config in configs], "")
+        if key not in NAMES_OF_A_RUN
+    ]
     rows = [[key, *map(_shown, values)] for key, values in found]
     return Table(["key", *(mark for mark, _ in configs)], [rows] if rows else [], {})
 

@@ -50,8 +50,10 @@ def _table(spec: TaskSpec, split: str, predictions: Sequence[Prediction]) -> str
     rows = ["index\tprediction\n"]
     for index in map(str, range(len(predictions))):
         if index not in answers:
-            raise InputError(f"{spec.name}, {split}: of {len(predictions)} predictions none has the index {index}. "
-                             "Predict the whole split, each row once.")
+            raise InputError(
+                f"{spec.name}, {split}: of {len(predictions)} predictions none has the index {index}. "
+                "Predict the whole split, each row once."
+            )
         rows.append(f"{index}\t{_shown(spec, split, index, answers[index])}\n")
     return "".join(rows)
 

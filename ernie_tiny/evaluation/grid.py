@@ -149,9 +149,7 @@ def _cell_table(results: Mapping[str, Any]) -> tuple[list[str], Rows]:
     header = ["cell", "seeds", *(f"{task}\n{metric}" for task, metric in results["metrics"].items()), "average"]
     rows = []
     for cell in results["cells"]:
-        scores = [
-            _with_deviation(cell["mean"].get(task), cell["deviation"].get(task)) for task in results["metrics"]
-        ]
+        scores = [_with_deviation(cell["mean"].get(task), cell["deviation"].get(task)) for task in results["metrics"]]
         rows.append([cell["name"], f"{cell['finished']}/{cell['seeds']}", *scores, number(mean(cell["mean"]), ".2f")])
     return header, rows
 

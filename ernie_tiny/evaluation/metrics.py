@@ -129,6 +129,8 @@ def _by_id(what: str, predictions: Sequence[Prediction], names: Sequence[str]) -
         raise InputError(f"{what}: there is no example to compare.")
     for fault, wrong in (("missing", due - found), ("too many", found - due)):
         if wrong:
-            raise InputError(f"{what} do not match the examples: {sum(wrong.values())} {fault}, the first "
-                             f"{next(iter(wrong))!r}. Predict the split anew.")
+            raise InputError(
+                f"{what} do not match the examples: {sum(wrong.values())} {fault}, the first "
+                f"{next(iter(wrong))!r}. Predict the split anew."
+            )
     return {prediction.id: prediction.answer for prediction in predictions}

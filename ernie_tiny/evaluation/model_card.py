@@ -19,10 +19,12 @@ from ernie_tiny.evaluation.runs import spread
 from ernie_tiny.evaluation.tables import markdown_lines
 
 CARD_FILE = "README.md"
-LICENCES = MappingProxyType({  # of the sets whose makers state one; the words are about the data
-    "ocnli": "CC BY-NC: no commercial use",
-    "cmrc2018": "CC BY-SA: share alike",
-})
+LICENCES = MappingProxyType(
+    {  # of the sets whose makers state one; the words are about the data
+        "ocnli": "CC BY-NC: no commercial use",
+        "cmrc2018": "CC BY-SA: share alike",
+    }
+)
 # Lines for tools/infer.py, of the kinds whose lines are no records of the task's own file.
 INPUTS: dict[str, dict[str, Any]] = {
     "cloze": {"content": ["他做事一向#idiom000000#。"], "candidates": ["一丝不苟", "半途而废"]},
@@ -78,9 +80,12 @@ def model_card(export: Export) -> str:
     answers = f"one of {len(spec.labels)} labels" if spec.labels else ANSWERS[spec.head]
     weights, rest = export.parameters / 1e6, (export.parameters - export.embedding_parameters) / 1e6
     lines = [f"# {export.reference} of {export.run.name} for {spec.name}", ""]
-    lines += [f"Answers {spec.name} ({spec.kind}: {answers}) from inputs of up to {spec.max_length} tokens. "
-              f"{weights:.2f} M parameters ({rest:.2f} M without embeddings), {export.megabytes:.1f} MB, Paddle "
-              "Inference. Written by the run that trained it.", ""]
+    lines += [
+        f"Answers {spec.name} ({spec.kind}: {answers}) from inputs of up to {spec.max_length} tokens. "
+        f"{weights:.2f} M parameters ({rest:.2f} M without embeddings), {export.megabytes:.1f} MB, Paddle "
+        "Inference. Written by the run that trained it.",
+        "",
+    ]
     for title, content in parts:
         lines += [f"## {title}", "", *content, ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -126,11 +131,22 @@ def _method_lines(export: Export, stages: Sequence[StageConfig]) -> list[str]:
     for stage in stages:
         terms = " + ".join(f"{term.weight:g} {name}" for name, term in stage.objective.terms().items())
         tokens, seconds = costs.get(stage.name, (math.nan, math.nan))
-        rows.append([stage.name, ", ".join(stage.trained.values()), ", ".join(stage.teachers) or "none", terms,
-                     number(tokens / 1e6, ",.2f"), number(seconds / 60)])
+        rows.append(
+            [
+                stage.name,
+                ", ".join(stage.trained.values()),
+                ", ".join(stage.teachers) or "none",
+                terms,
+                number(tokens / 1e6, ",.2f"),
+                number(seconds / 60),
+            ]
+        )
     met = {split_reference(name)[0] for stage in stages for name in (*stage.trained, *stage.teachers)}
-    starts = [f"`{name}` starts from {model.pretrained}." for name, model in export.run.models.items()
-              if model.pretrained and name in met]
+    starts = [
+        f"`{name}` starts from {model.pretrained}."
+        for name, model in export.run.models.items()
+        if model.pretrained and name in met
+    ]
     header = ["stage", "trains", "teacher", "objective", "tokens, M", "minutes"]
     return [*markdown_lines(header, rows), "", " ".join([f"Seed {export.run.seed}.", *starts])]
 
@@ -142,8 +158,13 @@ def _score_lines(export: Export) -> list[str]:
     if models:
         metrics = list(models[0]["scores"][task])
         rows = [[_named(model, export.reference), *(_score(model, task, name) for name in metrics)] for model in models]
-        lines += [f"On dev of {task}, {results['examples'][task]:,} examples, in percent, with 95 % bootstrap "
-                  "intervals over the examples:", "", *markdown_lines(["model", *metrics], rows), ""]
+        lines += [
+            f"On dev of {task}, {results['examples'][task]:,} examples, in percent, with 95 % bootstrap "
+            "intervals over the examples:",
+            "",
+            *markdown_lines(["model", *metrics], rows),
+            "",
+        ]
         if task in results["majority"]:
             lines += [f"The most frequent label scores {results['majority'][task]:.2f}.", ""]
         if task in results["agreement"]:

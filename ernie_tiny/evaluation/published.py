@@ -33,8 +33,11 @@ def published_models() -> list[Published]:
     lines = Path(__file__).with_name("published.csv").read_text(encoding="utf-8").splitlines()
     rows = csv.DictReader(line for line in lines if not line.startswith("#"))
     return [
-        Published(row.pop("model"), PRETRAINED[row.pop("checkpoint")].parameters,
-                  {task: float(score) for task, score in row.items()})
+        Published(
+            row.pop("model"),
+            PRETRAINED[row.pop("checkpoint")].parameters,
+            {task: float(score) for task, score in row.items()},
+        )
         for row in rows
     ]
 

@@ -24,31 +24,37 @@ PUNCTUATION = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「�
 CHINESE = re.compile("([\u4e00-\u9fa5])")
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 
-OPENING_RULES = tuple((re.compile(pattern), replacement) for pattern, replacement in (
-    (r"[«‘„]", r" \g<0> "),
-    (r'^"', " `` "),
-    (r"([ (\[{<])(\"|'')", r"\1 `` "),
-    (r"(?<!\w)'(?!(?:re|ve|ll|m|t|s|d|n)\b)(?=\w)", "' "),
-    (r"([^.])\.([\])}>\"'» ]*)\s*$", r"\1 . \2 "),
-    (r",([^\d])", r" , \1"),
-    (r",$", " , "),
-    (r"\.{2,}", r" \g<0> "),
-    (r"[;@#$%&?!\u2012-\u2015]", r" \g<0> "),
-    (r"([^'])' ", r"\1 ' "),
-    (r"[\]\[(){}<>]", r" \g<0> "),
-))
-CLOSING_RULES = tuple((re.compile(pattern), replacement) for pattern, replacement in (
-    ("»", " » "),
-    (r"''|\"", " '' "),
-    (r"\s+", " "),
-    (r"([^' ])('[smd]|') ", r"\1 \2 "),
-    (r"([^' ])('ll|'re|'ve|n't) ", r"\1 \2 "),
-    (r"\b(can(?=not\b)|gim(?=me\b)|lem(?=me\b)|gon(?=na\b)|got(?=ta\b))(\w+)", r" \1 \2 "),
-    (r"\b(d(?='ye\b)|more(?='n\b))('\w+)", r" \1 \2 "),
-    (r"\b(wan)(na)(?=\s)", r" \1 \2 "),
-    (r" ('t)(is)\b", r" \1 \2 "),
-    (r" ('t)(was)\b", r" \1 \2 "),
-))
+OPENING_RULES = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"[«‘„]", r" \g<0> "),
+        (r'^"', " `` "),
+        (r"([ (\[{<])(\"|'')", r"\1 `` "),
+        (r"(?<!\w)'(?!(?:re|ve|ll|m|t|s|d|n)\b)(?=\w)", "' "),
+        (r"([^.])\.([\])}>\"'» ]*)\s*$", r"\1 . \2 "),
+        (r",([^\d])", r" , \1"),
+        (r",$", " , "),
+        (r"\.{2,}", r" \g<0> "),
+        (r"[;@#$%&?!\u2012-\u2015]", r" \g<0> "),
+        (r"([^'])' ", r"\1 ' "),
+        (r"[\]\[(){}<>]", r" \g<0> "),
+    )
+)
+CLOSING_RULES = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        ("»", " » "),
+        (r"''|\"", " '' "),
+        (r"\s+", " "),
+        (r"([^' ])('[smd]|') ", r"\1 \2 "),
+        (r"([^' ])('ll|'re|'ve|n't) ", r"\1 \2 "),
+        (r"\b(can(?=not\b)|gim(?=me\b)|lem(?=me\b)|gon(?=na\b)|got(?=ta\b))(\w+)", r" \1 \2 "),
+        (r"\b(d(?='ye\b)|more(?='n\b))('\w+)", r" \1 \2 "),
+        (r"\b(wan)(na)(?=\s)", r" \1 \2 "),
+        (r" ('t)(is)\b", r" \1 \2 "),
+        (r" ('t)(was)\b", r" \1 \2 "),
+    )
+)
 
 
 def reading_scores(
@@ -76,8 +82,10 @@ def question_scores(
         ("reference answer", [name for name, answers in references.items() if not answers]),
     ):
         if missing:
-            raise InputError(f"{len(missing)} of {len(references)} questions have no {what}; the first is "
-                             f"{missing[0]!r}. Score a split that has answers, and all of it.")
+            raise InputError(
+                f"{len(missing)} of {len(references)} questions have no {what}; the first is "
+                f"{missing[0]!r}. Score a split that has answers, and all of it."
+            )
     return {
         metric: [max(compare(predictions[name], answer) for answer in answers) for name, answers in references.items()]
         for metric, compare in SCORERS[scorer].items()
@@ -141,7 +149,9 @@ def squad_words(text: str) -> list[str]:
     return ARTICLES.sub(" ", bare).split()
 
 
-SCORERS: Mapping[str, Mapping[str, Callable[[str, str], float]]] = MappingProxyType({
-    "cmrc2018": {"exact_match": exact_match, "f1": f1},
-    "squad": {"exact_match": squad_exact_match, "f1": squad_f1},
-})
+SCORERS: Mapping[str, Mapping[str, Callable[[str, str], float]]] = MappingProxyType(
+    {
+        "cmrc2018": {"exact_match": exact_match, "f1": f1},
+        "squad": {"exact_match": squad_exact_match, "f1": squad_f1},
+    }
+)

@@ -88,8 +88,10 @@ def _content(spec: TaskSpec, predictions: Sequence[Prediction]) -> str:
 
 def _number(spec: TaskSpec, name: str) -> int:
     if not name.isdecimal():
-        raise InputError(f"{spec.name}: the id {name!r} is no whole number, as all of its test files have. Are the "
-                         "files CLUE's? tools/download_clue.py fetches them.")
+        raise InputError(
+            f"{spec.name}: the id {name!r} is no whole number, as all of its test files have. Are the "
+            "files CLUE's? tools/download_clue.py fetches them."
+        )
     return int(name)
 
 
@@ -97,6 +99,8 @@ def _answer(spec: TaskSpec, prediction: Prediction) -> Union[str, int]:
     if spec.head == "choice":
         return int(prediction.answer)
     if spec.head == "classification" and prediction.answer not in spec.labels:
-        raise InputError(f"{spec.name}: example {prediction.id} is answered {prediction.answer!r}. "
-                         f"{offer(prediction.answer, spec.labels)}")
+        raise InputError(
+            f"{spec.name}: example {prediction.id} is answered {prediction.answer!r}. "
+            f"{offer(prediction.answer, spec.labels)}"
+        )
     return prediction.answer

@@ -87,8 +87,10 @@ def check_submission(bundle: Path, root: Path) -> list[FileCheck]:
             counts = Counter(member.filename for member in members)
             return [_check_member(archive, member, counts[member.filename], root) for member in members]
     except UNREADABLE as error:
-        raise InputError(f"{bundle}: is not a zip, or not a whole one ({error}). Put the files into one, without a "
-                         "folder: zip -j submit.zip *_predict.json.") from error
+        raise InputError(
+            f"{bundle}: is not a zip, or not a whole one ({error}). Put the files into one, without a "
+            "folder: zip -j submit.zip *_predict.json."
+        ) from error
 
 
 def missing_files(checks: Sequence[FileCheck]) -> list[str]:
@@ -222,8 +224,10 @@ def _check_entries(check: FileCheck, spec: TaskSpec, examples: Sequence[Example]
     known = {example.id: example for example in examples}
     found, rows = [entry.id for entry in entries], list(map(str, range(len(examples))))
     if found == rows and set(found) != set(known):
-        check.warn("ids are the numbers of the rows, as CLUE's own baselines write them; others write the ids of the "
-                   f"test file, which begins with {examples[0].id}.")
+        check.warn(
+            "ids are the numbers of the rows, as CLUE's own baselines write them; others write the ids of the "
+            f"test file, which begins with {examples[0].id}."
+        )
         known = dict(zip(rows, examples))
     places: dict[str, str] = {}
     for entry in entries:

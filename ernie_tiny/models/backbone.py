@@ -111,8 +111,9 @@ def _check_folder(folder: Path) -> None:
     if not isinstance(config, dict):
         raise InputError(f"{config_file}: holds no mapping of names to values.")
     if not any((folder / name).is_file() for name in WEIGHTS_FILES):
-        raise InputError(f"{folder}: holds neither {' nor '.join(WEIGHTS_FILES)}. Copy one of them from where "
-                         "config.json is from.")
+        raise InputError(
+            f"{folder}: holds neither {' nor '.join(WEIGHTS_FILES)}. Copy one of them from where config.json is from."
+        )
 
 
 def _check_weights(encoder: nn.Layer, weights: Mapping[str, np.ndarray], file: Path) -> None:

@@ -30,8 +30,6 @@ def prune_vocabulary(model: MultiTaskModel, kept: Sequence[int]) -> MultiTaskMod
         name: paddle.gather(value, to_tensor(list(kept))) if name in ROWS_OF_TOKENS else value
         for name, value in model.state_dict().items()
     }
-    pruned = MultiTaskModel(
-        type(model.encoder)(config), model.head_specs.values(), model.masked_token_head is not None
-    )
+    pruned = MultiTaskModel(type(model.encoder)(config), model.head_specs.values(), model.masked_token_head is not None)
     pruned.set_state_dict(weights)
     return pruned

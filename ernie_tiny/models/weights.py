@@ -68,8 +68,9 @@ def _read_pdparams(file: Path) -> dict[str, np.ndarray]:
             "bytes). Copy or fetch it again and compare the size with the source's."
         ) from error
     if not isinstance(content, dict):
-        raise InputError(f"{file}: holds {_shown(content)} where a table of names and arrays was due. "
-                         "Save a model's state_dict().")
+        raise InputError(
+            f"{file}: holds {_shown(content)} where a table of names and arrays was due. Save a model's state_dict()."
+        )
     content.pop(PARAMETER_NAMES, None)
     cut = content.pop(SLICES, {})
     arrays = {name: _array(value, f"{file}: {name!r}") for name, value in content.items()}
@@ -86,8 +87,9 @@ def _array(value: Any, place: str) -> np.ndarray:
     if isinstance(value, tuple) and len(value) == 2:  # (name, array): a tensor that was saved outside a state_dict
         value = value[1]
     if not isinstance(value, _Array) or value.numbers is None:
-        raise InputError(f"{place} is {_shown(value)} where an array was due. Save a model's state_dict(), and nothing "
-                         "around it.")
+        raise InputError(
+            f"{place} is {_shown(value)} where an array was due. Save a model's state_dict(), and nothing around it."
+        )
     return value.numbers
 
 
@@ -134,16 +136,18 @@ def _bytes(data: Union[str, bytes], encoding: str) -> bytes:
     return data.encode("latin1") if isinstance(data, str) else data
 
 
-STAND_INS: Mapping[tuple[str, str], Any] = MappingProxyType({
-    ("numpy.core.multiarray", "_reconstruct"): _new_array,
-    ("numpy._core.multiarray", "_reconstruct"): _new_array,  # NumPy 2
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _NumberType,
-    ("_codecs", "encode"): _bytes,
-    ("collections", "OrderedDict"): dict,
-    ("builtins", "tuple"): tuple,
-    ("__builtin__", "tuple"): tuple,  # protocol 2
-})
+STAND_INS: Mapping[tuple[str, str], Any] = MappingProxyType(
+    {
+        ("numpy.core.multiarray", "_reconstruct"): _new_array,
+        ("numpy._core.multiarray", "_reconstruct"): _new_array,  # NumPy 2
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _NumberType,
+        ("_codecs", "encode"): _bytes,
+        ("collections", "OrderedDict"): dict,
+        ("builtins", "tuple"): tuple,
+        ("__builtin__", "tuple"): tuple,  # protocol 2
+    }
+)
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -43,8 +43,12 @@ class Children:
     def __exit__(self, *error: Any) -> None:
         try:
             if self._running:
-                print(f"Stops {len(self._running)} runs, which save a checkpoint each. A second signal kills them. "
-                      "The same command goes on from here.", file=sys.stderr, flush=True)
+                print(
+                    f"Stops {len(self._running)} runs, which save a checkpoint each. A second signal kills them. "
+                    "The same command goes on from here.",
+                    file=sys.stderr,
+                    flush=True,
+                )
             self._send(signal.SIGTERM)
             for process in self._running.values():
                 process.wait()
@@ -64,8 +68,14 @@ class Children:
     def _start(self, folder: Path, command: Sequence[str]) -> subprocess.Popen:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / self._log).open("ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                                    preexec_fn=_tie_to_this_process())
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_tie_to_this_process(),
+            )
 
     def _send(self, number: signal.Signals) -> None:
         for process in self._running.values():

@@ -75,8 +75,11 @@ def _folder(run: RunConfig) -> Finding:
     needed = sum(_disk(run, stage) for stage in run.stages)
     what = f"{folder}: may be written; the run takes about {needed / GIGA:.1f} GB, {free / GIGA:.1f} GB are free"
     if needed > free:
-        return Finding(FAULT, what, "free some, write elsewhere (-o output_dir=DIR), or keep fewer checkpoints "
-                       "(runtime.keep_checkpoints)")
+        return Finding(
+            FAULT,
+            what,
+            "free some, write elsewhere (-o output_dir=DIR), or keep fewer checkpoints (runtime.keep_checkpoints)",
+        )
     return Finding(OK, what)
 
 
@@ -104,8 +107,12 @@ def _memory(run: RunConfig) -> Iterator[Finding]:
     name = max(needs, key=lambda stage: needs[stage])
     what = f"memory: stage {name} takes about {needs[name] / GIGA:.1f} GB, {free / GIGA:.1f} GB are free"
     if needs[name] > free:
-        yield Finding(WARNING, what, f"on a CPU lower stages.{name}.optim.batch_size or max_tokens and raise its "
-                      "accumulate as much, or lower data.max_length")
+        yield Finding(
+            WARNING,
+            what,
+            f"on a CPU lower stages.{name}.optim.batch_size or max_tokens and raise its "
+            "accumulate as much, or lower data.max_length",
+        )
     else:
         yield Finding(OK, what)
 
@@ -145,12 +152,18 @@ def _model(run: RunConfig, name: str) -> Finding:
         return Finding(OK, f"model {name}: random weights, {size}")
     folder = Path(model.pretrained)
     if not folder.is_dir():
-        return Finding(WARNING, f"model {name}: {model.pretrained} is no folder, so it is fetched by this name, {size}",
-                       "with a network the first time; for a machine without one copy the folder and name that")
+        return Finding(
+            WARNING,
+            f"model {name}: {model.pretrained} is no folder, so it is fetched by this name, {size}",
+            "with a network the first time; for a machine without one copy the folder and name that",
+        )
     file = next((folder / weights for weights in WEIGHTS_FILES if (folder / weights).is_file()), None)
     if file is None:
-        return Finding(FAULT, f"model {name}: {folder} holds neither {' nor '.join(WEIGHTS_FILES)}",
-                       "copy one of them from where config.json is from")
+        return Finding(
+            FAULT,
+            f"model {name}: {folder} holds neither {' nor '.join(WEIGHTS_FILES)}",
+            "copy one of them from where config.json is from",
+        )
     try:
         weights = read_weights(file)
     except InputError as error:
@@ -190,12 +203,18 @@ def _vocabulary(run: RunConfig, tasks: Sequence[str], examples: Examples) -> Ite
         yield Finding(OK, f"vocabulary: {size}, built from {run.tokenizer.build_from}")
         return
     if source is None:
-        yield Finding(FAULT, "vocabulary: no model is pretrained, so there is none",
-                      "set tokenizer.vocab to a vocab.txt, or tokenizer.build_from to a corpus")
+        yield Finding(
+            FAULT,
+            "vocabulary: no model is pretrained, so there is none",
+            "set tokenizer.vocab to a vocab.txt, or tokenizer.build_from to a corpus",
+        )
         return
     if vocabulary_file(Path(source)) is None:
-        yield Finding(WARNING, f"vocabulary: {source} holds none here, so it is fetched by this name",
-                      "with a network the first time, or set tokenizer.vocab to a vocab.txt")
+        yield Finding(
+            WARNING,
+            f"vocabulary: {source} holds none here, so it is fetched by this name",
+            "with a network the first time, or set tokenizer.vocab to a vocab.txt",
+        )
         return
     try:
         tokenizer = load_tokenizer(Path(source))
@@ -212,8 +231,11 @@ def _vocabulary(run: RunConfig, tasks: Sequence[str], examples: Examples) -> Ite
     for task in tasks:
         share = _unknown_share(tokenizer, examples(task, "dev", None))
         if share > UNKNOWN_SHARE:
-            yield Finding(WARNING, f"task {task}: {share:.0%} of its tokens are unknown to the vocabulary",
-                          "take the vocabulary of the data's language (tokenizer.vocab), or build one (build_from)")
+            yield Finding(
+                WARNING,
+                f"task {task}: {share:.0%} of its tokens are unknown to the vocabulary",
+                "take the vocabulary of the data's language (tokenizer.vocab), or build one (build_from)",
+            )
 
 
 def _unknown_share(tokenizer: Tokenizer, examples: Sequence[Example]) -> float:

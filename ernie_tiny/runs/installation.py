@@ -131,11 +131,15 @@ def _threads() -> Finding:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads is not None and not (threads.isdigit() and 1 <= int(threads) <= cores):
-        return Finding(WARNING, f"OMP_NUM_THREADS is {threads!r}, and this process may use {cores} cores",
-                       f"unset OMP_NUM_THREADS, or set it to 1 to {cores}; runtime.threads does so for one run")
+        return Finding(
+            WARNING,
+            f"OMP_NUM_THREADS is {threads!r}, and this process may use {cores} cores",
+            f"unset OMP_NUM_THREADS, or set it to 1 to {cores}; runtime.threads does so for one run",
+        )
     if os.environ.get("FLAGS_use_stride_kernel", "0").lower() not in ("0", "false"):  # noqa: SIM112, Paddle's name
-        return Finding(WARNING, "FLAGS_use_stride_kernel is on, which halves the speed on a CPU",
-                       "unset FLAGS_use_stride_kernel")
+        return Finding(
+            WARNING, "FLAGS_use_stride_kernel is on, which halves the speed on a CPU", "unset FLAGS_use_stride_kernel"
+        )
     return Finding(OK, f"{threads or cores} threads on {cores} cores")
 
 
@@ -145,10 +149,16 @@ def _imports() -> Finding:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        return Finding(FAULT, f"Paddle and PaddleNLP were not imported within {IMPORT_SECONDS} seconds",
-                       "look at the load of the machine, and at the speed of the disk that holds the packages")
+        return Finding(
+            FAULT,
+            f"Paddle and PaddleNLP were not imported within {IMPORT_SECONDS} seconds",
+            "look at the load of the machine, and at the speed of the disk that holds the packages",
+        )
     if done.returncode == 0:
         return Finding(OK, "Paddle, PaddleNLP and VisualDL are imported")
     last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    return Finding(FAULT, f"Paddle or PaddleNLP cannot be imported: {last}",
-                   "mend the packages named above; where none is, make clean and install anew")
+    return Finding(
+        FAULT,
+        f"Paddle or PaddleNLP cannot be imported: {last}",
+        "mend the packages named above; where none is, make clean and install anew",
+    )

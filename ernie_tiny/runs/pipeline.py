@@ -67,8 +67,10 @@ def cache_teacher(run: RunConfig, name: str) -> None:
     stage = run.stage(name)
     if stage.cache is None or not stage.teachers:
         missing = "teacher" if not stage.teachers else "cache"
-        raise InputError(f"stages.{name}.{missing}: is missing, so there is nothing to write. Give the stage a teacher "
-                         f"and a cache, as in stages.{name}.cache={{precision: float16}}, here and when it is trained.")
+        raise InputError(
+            f"stages.{name}.{missing}: is missing, so there is nothing to write. Give the stage a teacher "
+            f"and a cache, as in stages.{name}.cache={{precision: float16}}, here and when it is trained."
+        )
     with _session(run):
         workspace = _open(run)
         if workspace is None:

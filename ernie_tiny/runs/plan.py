@@ -109,11 +109,13 @@ def _size_warnings(run: RunConfig, stage: StageConfig) -> Iterator[str]:
         shapes = {name: planned_shape(run, split_reference(reference)[0]) for name, reference in references.items()}
         if None in shapes.values():
             return
-        sizes.append({
-            name: Size(shape.embedding_parameters, shape.parameters - shape.embedding_parameters)
-            for name, shape in shapes.items()
-            if shape is not None
-        })
+        sizes.append(
+            {
+                name: Size(shape.embedding_parameters, shape.parameters - shape.embedding_parameters)
+                for name, shape in shapes.items()
+                if shape is not None
+            }
+        )
     yield from size_warnings(stage.name, *sizes)
 
 

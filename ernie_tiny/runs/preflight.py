@@ -116,7 +116,8 @@ def _other_labels(
     same = set(labels) == set(spec.labels)
     return (
         f"stages.{stage.name}: {name} ({pretrained}) answers {spec.name} with the labels {list(labels)}, the data has "
-        f"{list(spec.labels)}" + (": the same in another order. " if same else ". ")
+        f"{list(spec.labels)}"
+        + (": the same in another order. " if same else ". ")
         + f"Labels are compared by their place: give data.tasks.{spec.name}.labels as the model has them, or take "
         "another model."
     )

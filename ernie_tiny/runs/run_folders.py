@@ -46,8 +46,10 @@ def read_run(folder: Path) -> Run:
     if results is not None:
         return finished_run(folder, results)
     if not (folder / CONFIG_FILE).is_file():
-        raise InputError(f"{folder}: has no {RESULTS_FILE} and no {CONFIG_FILE}, so it is no run's folder. Give the "
-                         "output_dir of tools/train.py.")
+        raise InputError(
+            f"{folder}: has no {RESULTS_FILE} and no {CONFIG_FILE}, so it is no run's folder. Give the "
+            "output_dir of tools/train.py."
+        )
     events, config = read_events(folder), _config(folder)
     name = str(config.get("name", folder.name))
     return Run(results_so_far(name, events), events, config, state_so_far(events), str(folder))

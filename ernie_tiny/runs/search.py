@@ -69,8 +69,10 @@ def plan_search(
     compared = run.report.models
     reference = reference or run.report.student or run.report.first
     if reference is None or reference not in compared.values():
-        raise InputError(f"--score {reference}: the config's report has no such model. "
-                         f"{offer(str(reference), compared.values())} Or add it: -o report.others.TITLE=MODEL@STAGE.")
+        raise InputError(
+            f"--score {reference}: the config's report has no such model. "
+            f"{offer(str(reference), compared.values())} Or add it: -o report.others.TITLE=MODEL@STAGE."
+        )
     seeds = values.pop(SEED, [str(run.seed)])
     keys = {key: _expanded(key, run) for key in values}
     trials, arguments = [], {}
@@ -89,8 +91,10 @@ def plan_search(
 def _check_trial(run: RunConfig, folder: Path, base: RunConfig, reference: str) -> None:
     changes_since(run, folder)
     if reference not in run.report.models.values() or report_tasks(run) != report_tasks(base):
-        raise InputError(f"--grid: {folder} would not score {reference} on {', '.join(report_tasks(base))}, so that it "
-                         "could not be compared. Take the keys that change this out of the grid.")
+        raise InputError(
+            f"--grid: {folder} would not score {reference} on {', '.join(report_tasks(base))}, so that it "
+            "could not be compared. Take the keys that change this out of the grid."
+        )
 
 
 def parse_grid(items: Iterable[str]) -> Grid:
@@ -150,8 +154,10 @@ def _cells(grid: Grid) -> dict[str, dict[str, str]]:
     for values in itertools.product(*grid.values()):
         name = ",".join(f"{key}={NOT_IN_A_NAME.sub('-', value)}" for key, value in zip(short, values))
         if name in cells or len(name.encode()) > LONGEST_NAME:
-            raise InputError(f"--grid: {name!r} is the name of two cells, or too long for a folder. Give values that "
-                             "differ in letters and digits, and are short.")
+            raise InputError(
+                f"--grid: {name!r} is the name of two cells, or too long for a folder. Give values that "
+                "differ in letters and digits, and are short."
+            )
         cells[name or AS_CONFIGURED] = dict(zip(grid, values))
     return cells
 
@@ -195,8 +201,10 @@ def run_search(search: Search, output: Path, command: Sequence[str], jobs: int =
                 yield f"{count} of {len(waiting)}: {_ended(results, folder, code)}"
     yield f"\n{grid_text(results)}\nResults: {output / SEARCH_FILE}, {MARKDOWN_FILE}, {HTML_FILE}"
     if failed:
-        raise InputError(f"{len(failed)} of {len(search.trials)} runs failed, first {next(iter(failed))}: its "
-                         f"{LOG_FILE} says why. The same command tries them again; the others are finished.")
+        raise InputError(
+            f"{len(failed)} of {len(search.trials)} runs failed, first {next(iter(failed))}: its "
+            f"{LOG_FILE} says why. The same command tries them again; the others are finished."
+        )
 
 
 def _check_data(run: RunConfig) -> None:

@@ -124,12 +124,16 @@ def _find_solvers(
             if official is None:
                 continue
             if official.name in solvers:
-                raise InputError(f"--models: {official.name} is answered by {solvers[official.name].name} and by "
-                                 f"{solver.name}. Give one of them.")
+                raise InputError(
+                    f"--models: {official.name} is answered by {solvers[official.name].name} and by "
+                    f"{solver.name}. Give one of them."
+                )
             if set(solver.spec.labels) != set(official.labels) or solver.spec.head != official.head:
-                raise InputError(f"{solver.name}: answers {official.name} with the labels {list(solver.spec.labels)}, "
-                                 f"and the leaderboard has {list(official.labels)}. Leave it out, or name its task "
-                                 "otherwise.")
+                raise InputError(
+                    f"{solver.name}: answers {official.name} with the labels {list(solver.spec.labels)}, "
+                    f"and the leaderboard has {list(official.labels)}. Leave it out, or name its task "
+                    "otherwise."
+                )
             solvers[official.name] = solver
     return solvers
 
@@ -146,8 +150,9 @@ def _solvers_in(folder: Path, reference: Optional[str], threads: int) -> Iterato
     elif (folder / TASK_FILE).is_file():
         yield Solver(str(folder), read_spec(folder), lambda examples: Predictor(folder, threads).predict(examples))
     else:
-        raise InputError(f"{folder}: is neither a run's folder (it has no {CONFIG_FILE}) nor an exported model (no "
-                         f"{TASK_FILE}).")
+        raise InputError(
+            f"{folder}: is neither a run's folder (it has no {CONFIG_FILE}) nor an exported model (no {TASK_FILE})."
+        )
 
 
 def _answer_of_run(workspace: Workspace, reference: str, task: str, examples: Sequence[Example]) -> list[Prediction]:

@@ -48,15 +48,14 @@ def training_features(workspace: Workspace, stage: StageConfig, task: str) -> li
     return [*features, *restore(features, config.copies, np.load(Path(folder) / IDS_FILE))]
 
 
-def _augmented(
-    workspace: Workspace, config: AugmentConfig, seed: int, task: str, features: Sequence[Feature]
-) -> Path:
+def _augmented(workspace: Workspace, config: AugmentConfig, seed: int, task: str, features: Sequence[Feature]) -> Path:
     """The folder with the copies' input ids, written when it is not there or not whole."""
     tokenizer = workspace.tokenizer
     ordinary = tokenizer.vocab_size - len(tokenizer.special_ids)
     if config.candidates > ordinary:
-        raise InputError(f"data.augment.candidates = {config.candidates}: the vocabulary has {ordinary} ordinary "
-                         "tokens. Take fewer.")
+        raise InputError(
+            f"data.augment.candidates = {config.candidates}: the vocabulary has {ordinary} ordinary tokens. Take fewer."
+        )
     with paddle.utils.unique_name.guard("augment_"):  # names of the trained model's weights must not shift
         model = workspace.model(config.model, task)
     model.eval()
@@ -120,15 +119,11 @@ def _predict(
     budget = max(BATCH_TOKENS, int(lengths.max(initial=0)))
     for indices in plan_batches(lengths, 0, 0, None, budget, shuffle=False):
         group = [texts[index] for index in indices]
-        batch = collate(
-            [Feature("", ((text.input_ids, text.token_type_ids),)) for text in group], "", tokenizer.pad_id
-        )
+        batch = collate([Feature("", ((text.input_ids, text.token_type_ids),)) for text in group], "", tokenizer.pad_id)
         width = batch.input_ids.shape[1]
         positions = np.concatenate([row * width + text.columns for row, text in enumerate(group)])
         with paddle.no_grad():
-            logits = model(
-                dataclasses.replace(batch, masked_positions=positions), SignalRequest(logits=True)
-            ).logits
+            logits = model(dataclasses.replace(batch, masked_positions=positions), SignalRequest(logits=True)).logits
             best = paddle.topk(logits + to_tensor(allowed), candidates)[1].numpy()
         ranks = np.concatenate([text.ranks for text in group])
         tokens = best[np.arange(len(ranks)), ranks]

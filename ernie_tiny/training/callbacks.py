@@ -37,12 +37,8 @@ class StageLog(TrainerCallback):
         self._bar: Optional[tqdm] = None
         self._shares = TermShares(stage)
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        self._bar = progress_bar(
-            total=state.max_steps, initial=state.global_step, desc=self.stage, unit="step"
-        )
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._bar = progress_bar(total=state.max_steps, initial=state.global_step, desc=self.stage, unit="step")
         if self._curves is not None:
             self._curves.begin(read_events(self.events.folder), state.global_step)
         self.events.write("train_begin", stage=self.stage, step=state.global_step, max_steps=state.max_steps)

@@ -39,11 +39,13 @@ class StageCurves:
         self._writer: Optional[LogWriter] = None
 
     def begin(self, events: Iterable[Mapping[str, Any]], step: int) -> None:
-        """Starts the log anew, with the scalars of the stage's events up to a step; the later of two of a step counts.
-        """
+        """Starts the log anew, with the scalars of the stage's events up to a step; the later of two of a step counts."""
         self._writer = _fresh_writer(self._folder)
-        shown = {(event["event"], event["step"]): event for event in events
-                 if event.get("stage") == self._stage and event["event"] in SHOWN_EVENTS and event["step"] <= step}
+        shown = {
+            (event["event"], event["step"]): event
+            for event in events
+            if event.get("stage") == self._stage and event["event"] in SHOWN_EVENTS and event["step"] <= step
+        }
         for (kind, at), event in sorted(shown.items(), key=lambda item: item[0][1]):
             values = {name: value for name, value in event.items() if name not in NO_SCALARS}
             self._scalars(kind, at, values, round(1000 * event["time"]))
@@ -89,8 +91,11 @@ def write_models(folder: Path, results: Mapping[str, Any]) -> None:
         target = folder / CURVES_FOLDER / "models" / re.sub(r"[^\w.-]+", "_", model["role"])
         with _fresh_writer(target) as writer:
             speed = model["speed"] or {}
-            costs = {"latency p50, ms": speed.get("p50"), "on disk, MB": model["megabytes"],
-                     "parameters, M": model["parameters"] / 1e6}
+            costs = {
+                "latency p50, ms": speed.get("p50"),
+                "on disk, MB": model["megabytes"],
+                "parameters, M": model["parameters"] / 1e6,
+            }
             scores = {AVERAGE: model["average"], **model["main"]}
             writer.add_hparams(
                 {"model": model["role"], **{name: float(cost) for name, cost in costs.items() if cost is not None}},

@@ -256,9 +256,7 @@ def _check_lengths(workspace: Workspace, stage: StageConfig, name: str, model: M
         )
 
 
-def _arguments(
-    stage: StageConfig, runtime: RuntimeConfig, folder: Path, steps: int, seed: int
-) -> TrainingArguments:
+def _arguments(stage: StageConfig, runtime: RuntimeConfig, folder: Path, steps: int, seed: int) -> TrainingArguments:
     optim, every = stage.optim, stage.select.every
     return TrainingArguments(
         output_dir=str(folder),

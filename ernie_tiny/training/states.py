@@ -58,8 +58,10 @@ def save_optimizer(optimizer: Any, network: nn.Layer, folder: Path) -> None:
     unknown = [key for key, match in matches.items() if match is None]
     if unknown:
         raise ValueError(f"the optimizer keeps {unknown[0]}, which a checkpoint has no place for")
-    _save({f"{names[match[1]]}/{match[2]}": state[key] for key, match in matches.items() if match},
-          folder / OPTIMIZER_FILE)
+    _save(
+        {f"{names[match[1]]}/{match[2]}": state[key] for key, match in matches.items() if match},
+        folder / OPTIMIZER_FILE,
+    )
 
 
 def load_optimizer(optimizer: Any, network: nn.Layer, folder: Path) -> None:

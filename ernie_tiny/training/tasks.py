@@ -33,8 +33,10 @@ def custom_tasks(run: RunConfig) -> dict[str, TaskSpec]:
     for name, spec in specs.items():
         counts = TEXTS_OF_KIND.get(spec.kind, (len(spec.texts),))
         if len(spec.texts) not in counts:
-            raise InputError(f"data.tasks.{name}.texts = {list(spec.texts)}: the kind {spec.kind} has "
-                             f"{' or '.join(map(str, counts))}. Name the fields of a record that hold them.")
+            raise InputError(
+                f"data.tasks.{name}.texts = {list(spec.texts)}: the kind {spec.kind} has "
+                f"{' or '.join(map(str, counts))}. Name the fields of a record that hold them."
+            )
         twice = sorted({label for label in spec.labels if spec.labels.count(label) > 1})
         if twice:
             raise InputError(f"data.tasks.{name}.labels = {list(spec.labels)}: {twice[0]!r} stands twice.")

@@ -114,8 +114,7 @@ class StageTrainer(Trainer):
         return self.state.global_step / max(1, self.state.max_steps)
 
     def create_optimizer(self, lr_scheduler: Any = None) -> Any:
-        """AdamW without decay on biases and norms, as the Trainer makes it, but each model's gradient is clipped apart.
-        """
+        """AdamW without decay on biases and norms, as the Trainer makes it, but each model's gradient is clipped apart."""
         if self.optimizer is None:
             decayed = {
                 parameter.name
@@ -188,8 +187,12 @@ class StageTrainer(Trainer):
         batches, self._step_batches = self._step_batches, []
         if math.isfinite(float(loss)):
             return
-        found = [(batch, name, float(value)) for batch, terms in batches for name, value in terms.items()
-                 if not math.isfinite(float(value))]
+        found = [
+            (batch, name, float(value))
+            for batch, terms in batches
+            for name, value in terms.items()
+            if not math.isfinite(float(value))
+        ]
         batch, name, value = found[0] if found else (batches[-1][0], "all together", float(loss))
         ids = ", ".join(map(repr, batch.example_ids[:SHOWN_IDS])) + (", ..." if batch.example_ids[SHOWN_IDS:] else "")
         checkpoint = latest_checkpoint(Path(self.args.output_dir))
@@ -209,8 +212,10 @@ class StageTrainer(Trainer):
             answered = self._answered if objective.student_request.logits else set()
             frozen = parts_without_gradient(self.network.models[name], self._learning, answered)
             if frozen:
-                sentences.append(f"{self.args.output_dir}: no gradient reaches {', '.join(frozen)} of {name}: it "
-                                 "stays as it is. Look at what the objective reads of the model.")
+                sentences.append(
+                    f"{self.args.output_dir}: no gradient reaches {', '.join(frozen)} of {name}: it "
+                    "stays as it is. Look at what the objective reads of the model."
+                )
         return sentences
 
     def log(self, logs: dict[str, float], **_: Any) -> None:
@@ -271,8 +276,11 @@ class StageTrainer(Trainer):
         found = checkpoints(Path(self.args.output_dir), BEST)
         if not found:
             return None
-        require_whole(found[0], f"Remove {self.args.output_dir} to repeat the stage, or {found[0]} to go on without "
-                                "the best weights so far.")
+        require_whole(
+            found[0],
+            f"Remove {self.args.output_dir} to repeat the stage, or {found[0]} to go on without "
+            "the best weights so far.",
+        )
         return json.loads((found[0] / SCORE_FILE).read_text(encoding="utf-8"))
 
     def _save_checkpoint(self, model: nn.Layer, metrics: Optional[dict[str, float]] = None) -> None:

@@ -48,8 +48,10 @@ def prune_folder(source: Path, target: Path, texts: Iterable[str], min_count: in
     tokenizer, model = load_tokenizer(source), load_model(str(source))
     rows = model.encoder.config.vocab_size
     if tokenizer.vocab_size > rows:
-        raise InputError(f"{source}: the vocabulary holds {tokenizer.vocab_size} tokens and the model's embeddings "
-                         f"{rows}. Put the vocabulary there that the model was trained with.")
+        raise InputError(
+            f"{source}: the vocabulary holds {tokenizer.vocab_size} tokens and the model's embeddings "
+            f"{rows}. Put the vocabulary there that the model was trained with."
+        )
     kept = used_tokens(texts, tokenizer, min_count)
     if len(kept) == len(tokenizer.special_ids):
         raise InputError("the texts hold no token of the vocabulary. Give files with text, or a config with tasks.")

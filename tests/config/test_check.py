@@ -157,8 +157,9 @@ def test_further_models_of_a_report_are_references_too(path):
 
 
 def test_every_model_of_a_report_has_learned_its_tasks(path):
-    message = refused(path, "report.student=student@finetune", "report.teacher=teacher@enhance",
-                      "stages.enhance.data.tasks=[afqmc]")
+    message = refused(
+        path, "report.student=student@finetune", "report.teacher=teacher@enhance", "stages.enhance.data.tasks=[afqmc]"
+    )
     assert "report.tasks" in message and "which teacher@enhance has not learned" in message
 
 
@@ -192,9 +193,7 @@ def test_a_run_has_a_stage(path):
 
 
 def test_init_from_leads_somewhere_and_names_its_layers(path):
-    assert load_config(
-        path, ["models.student.init_from=teacher@enhance", "models.student.init_layers=[0, 2]"]
-    )
+    assert load_config(path, ["models.student.init_from=teacher@enhance", "models.student.init_layers=[0, 2]"])
     assert "init_layers is missing" in refused(path, "models.student.init_from=teacher@enhance")
     layers = "models.student.init_layers=[0]"
     assert "Did you mean 'teacher'?" in refused(path, "models.student.init_from=teachr", layers)
@@ -218,9 +217,7 @@ def test_init_from_is_checked_wherever_the_model_is_read(path):
     ],
 )
 def test_init_layers_are_layers_of_the_source(path, layers, said):
-    message = refused(
-        path, "models.student.init_from=teacher@enhance", f"models.student.init_layers={layers}"
-    )
+    message = refused(path, "models.student.init_from=teacher@enhance", f"models.student.init_layers={layers}")
     assert f"models.student.init_layers = {layers}" in message and said in message
 
 
@@ -228,9 +225,7 @@ def test_init_layers_are_layers_of_the_source(path, layers, said):
 
 
 def test_weights_of_a_task_are_read_per_task(path):
-    stage = (
-        "{name: again, train: student@finetune, %s, objective: {hard: {}}, optim: {epochs: 1, batch_size: 4}}"
-    )
+    stage = "{name: again, train: student@finetune, %s, objective: {hard: {}}, optim: {epochs: 1, batch_size: 4}}"
 
     def add(keys: str) -> Path:
         path.write_text(CONFIG + "  - " + stage % keys + "\n", encoding="utf-8")
@@ -291,13 +286,10 @@ def test_relation_heads_divide_both_widths(path):
         load_config(path, [f"stages.distil.objective.relation.relation_heads={heads}"])
     message = refused(path, "stages.distil.objective.relation.relation_heads=16")
     assert (
-        "stages.distil.objective.relation.relation_heads = 16 does not divide the student's hidden_size 24"
-        in message
+        "stages.distil.objective.relation.relation_heads = 16 does not divide the student's hidden_size 24" in message
     )
     assert message.endswith("Heads that divide 32 and 24: 1, 2, 4, 8.")
-    assert "the teacher's hidden_size 32" in refused(
-        path, "stages.distil.objective.relation.relation_heads=12"
-    )
+    assert "the teacher's hidden_size 32" in refused(path, "stages.distil.objective.relation.relation_heads=12")
 
 
 def test_relation_heads_are_checked_against_published_shapes(path):
@@ -310,14 +302,10 @@ def test_relation_heads_are_checked_against_published_shapes(path):
 def test_a_teacher_of_unknown_shape_leaves_the_student_to_be_checked(path):
     unknown = "models.teacher={pretrained: someone/some-model}"
     load_config(path, [unknown])
-    assert "Heads that divide 24: " in refused(
-        path, unknown, "stages.distil.objective.relation.relation_heads=16"
-    )
+    assert "Heads that divide 24: " in refused(path, unknown, "stages.distil.objective.relation.relation_heads=16")
 
 
-@pytest.mark.parametrize(
-    ("side", "good", "bad"), [("teacher", [0, 3, -4], [4, -5]), ("student", [0, 1, -2], [2, -3])]
-)
+@pytest.mark.parametrize(("side", "good", "bad"), [("teacher", [0, 3, -4], [4, -5]), ("student", [0, 1, -2], [2, -3])])
 def test_a_layer_is_one_that_the_model_has(path, side, good, bad):
     key = f"stages.distil.objective.relation.{side}_layer"
     for layer in good:

@@ -86,8 +86,10 @@ def test_missing_sizes_are_named(path):
 
 
 def test_a_transformer_still_names_the_layers_that_it_takes(path):
-    message = refused(path, "models.student={num_hidden_layers: 1, hidden_size: 32, num_attention_heads: 4, "
-                            "init_from: teacher@refine}")
+    message = refused(
+        path,
+        "models.student={num_hidden_layers: 1, hidden_size: 32, num_attention_heads: 4, init_from: teacher@refine}",
+    )
     assert "models.student.init_layers is missing" in message
 
 
@@ -98,8 +100,9 @@ def test_the_width_of_copied_embeddings_is_the_source_s(path):
 
 
 def test_a_transformer_takes_no_layers_of_a_bilstm(path):
-    message = refused(path, "models.student.init_from=null", "models.teacher.init_from=student",
-                      "models.teacher.init_layers=[0]")
+    message = refused(
+        path, "models.student.init_from=null", "models.teacher.init_from=student", "models.teacher.init_layers=[0]"
+    )
     assert "models.teacher.init_from = student, a BiLSTM" in message
 
 
@@ -112,8 +115,11 @@ def test_inner_signals_of_a_bilstm_are_refused(path, term, stage, side):
 
 
 def test_masked_tokens_are_refused(path):
-    message = refused(path, "stages.distil={name: distil, train: student, data: {corpus: general}, "
-                            "objective: {mlm: {}}, optim: {max_steps: 1, batch_size: 2}}")
+    message = refused(
+        path,
+        "stages.distil={name: distil, train: student, data: {corpus: general}, "
+        "objective: {mlm: {}}, optim: {max_steps: 1, batch_size: 2}}",
+    )
     assert "stages.distil.objective.mlm reads what only a Transformer has" in message
 
 

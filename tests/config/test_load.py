@@ -142,9 +142,7 @@ def test_a_dict_over_a_list_names_an_element_that_is_there(base, tmp_path):
 
 def test_an_override_keeps_siblings(base):
     plain, changed = load_config(base), load_config(base, ["stages.second.optim.max_steps=6"])
-    second = dataclasses.replace(
-        plain.stages[1], optim=dataclasses.replace(plain.stages[1].optim, max_steps=6)
-    )
+    second = dataclasses.replace(plain.stages[1], optim=dataclasses.replace(plain.stages[1].optim, max_steps=6))
     assert changed == dataclasses.replace(plain, stages=(plain.stages[0], second))
 
 
@@ -200,19 +198,13 @@ def test_a_wrong_override_is_quoted(base, override, said):
 
 @pytest.mark.parametrize("text", ["3e-5", "3.0e-5", "0.00003", "'3e-5'"])
 def test_a_float_may_be_written_without_a_point(base, tmp_path, text):
-    top = write(
-        tmp_path / "top.yaml", f"_BASE_: base.yaml\nstages: {{first: {{optim: {{learning_rate: {text}}}}}}}\n"
-    )
+    top = write(tmp_path / "top.yaml", f"_BASE_: base.yaml\nstages: {{first: {{optim: {{learning_rate: {text}}}}}}}\n")
     assert load_config(top).stages[0].optim.learning_rate == 3e-5
-    assert (
-        load_config(base, [f"stages.first.optim.learning_rate={text}"]).stages[0].optim.learning_rate == 3e-5
-    )
+    assert load_config(base, [f"stages.first.optim.learning_rate={text}"]).stages[0].optim.learning_rate == 3e-5
 
 
 def test_numbers_become_the_declared_type(base):
-    run = load_config(
-        base, ["stages.first.objective.hard.weight=1", "name=2024", "stages.first.data.tasks=csl"]
-    )
+    run = load_config(base, ["stages.first.objective.hard.weight=1", "name=2024", "stages.first.data.tasks=csl"])
     assert (type(run.stages[0].objective.hard.weight), run.name) == (float, "2024")
     assert run.stages[0].data.tasks == ("csl",)
 
@@ -366,16 +358,22 @@ def test_loading_does_not_import_paddle(base):
         f"to_yaml(load_config({str(base)!r})); "
         "print(*(name for name in ('paddle', 'paddlenlp', 'numpy') if name in sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
 
 def test_a_task_may_have_settings_of_its_own(base):
-    stage = load_config(base, [f"stages.second.{item}" for item in (
-        "per_task=true", "task_settings.afqmc.learning_rate=0.5", "task_settings.afqmc.max_length=9",
-    )]).stage("second")
+    stage = load_config(
+        base,
+        [
+            f"stages.second.{item}"
+            for item in (
+                "per_task=true",
+                "task_settings.afqmc.learning_rate=0.5",
+                "task_settings.afqmc.max_length=9",
+            )
+        ],
+    ).stage("second")
     own = stage.of_task("afqmc")
     assert (own.optim.learning_rate, own.data.max_length, own.optim.batch_size) == (0.5, 9, stage.optim.batch_size)
     assert stage.of_task("tnews") == stage.of_task(None) == stage

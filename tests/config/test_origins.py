@@ -115,6 +115,4 @@ def test_a_fault_in_a_list_names_the_base_that_holds_it(tmp_path):
 def test_a_fault_between_keys_names_the_file_of_the_key(base, tmp_path):
     top = write(tmp_path / "top.yaml", "_BASE_: base.yaml\nstages: {second: {train: student@gone}}\n")
     assert refused(top).startswith(f"{top}: stages.second.train = 'student@gone'")
-    assert refused(base, "stages.second.train=studnt").startswith(
-        "-o stages.second.train=studnt: stages.second.train"
-    )
+    assert refused(base, "stages.second.train=studnt").startswith("-o stages.second.train=studnt: stages.second.train")

@@ -43,10 +43,7 @@ def test_parameters_equal_the_published_table(name):
 
 @pytest.mark.parametrize("name", PUBLISHED_TO_ONE_DECIMAL)
 def test_parameters_of_the_v2_students(name):
-    assert (
-        round(PRETRAINED[f"ernie-3.0-tiny-{name}-v2-zh"].parameters / 1e6, 1)
-        == PUBLISHED_TO_ONE_DECIMAL[name]
-    )
+    assert round(PRETRAINED[f"ernie-3.0-tiny-{name}-v2-zh"].parameters / 1e6, 1) == PUBLISHED_TO_ONE_DECIMAL[name]
     assert PRETRAINED[f"ernie-3.0-tiny-{name}-v2-zh"] == SHAPES[name]
 
 
@@ -85,9 +82,7 @@ def test_counts_equal_a_built_model(name, task_types):
 
 def test_a_named_shape_takes_changes_and_the_runs_vocabulary():
     shape = shape_of(ModelConfig(shape="nano", num_hidden_layers=6, hidden_dropout_prob=0.0), vocab_size=123)
-    assert shape == dataclasses.replace(
-        SHAPES["nano"], num_hidden_layers=6, hidden_dropout_prob=0.0, vocab_size=123
-    )
+    assert shape == dataclasses.replace(SHAPES["nano"], num_hidden_layers=6, hidden_dropout_prob=0.0, vocab_size=123)
 
 
 def test_a_shape_by_its_numbers():

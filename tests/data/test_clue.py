@@ -21,9 +21,16 @@ real_data = pytest.mark.skipif(
 
 def test_the_ten_tasks_and_their_kinds() -> None:
     assert {name: task.kind for name, task in CLUE.items()} == {
-        "afqmc": "pair", "tnews": "classification", "iflytek": "classification", "cmnli": "pair",
-        "ocnli": "pair", "cluewsc2020": "coreference", "csl": "keywords", "cmrc2018": "reading",
-        "chid": "cloze", "c3": "multiple_choice",
+        "afqmc": "pair",
+        "tnews": "classification",
+        "iflytek": "classification",
+        "cmnli": "pair",
+        "ocnli": "pair",
+        "cluewsc2020": "coreference",
+        "csl": "keywords",
+        "cmrc2018": "reading",
+        "chid": "cloze",
+        "c3": "multiple_choice",
     }
 
 
@@ -42,14 +49,25 @@ def test_label_orders_of_the_two_inference_tasks_differ_as_in_paddlenlp() -> Non
 
 def test_numbers_of_labels() -> None:
     labels = {name: len(task.labels) for name, task in {**CLUE, **FEWCLUE}.items() if task.labels and "-" not in name}
-    assert labels == {"afqmc": 2, "tnews": 15, "iflytek": 119, "cmnli": 3, "ocnli": 3, "cluewsc2020": 2,
-                      "csl": 2, "bustm": 2, "eprstmt": 2, "csldcp": 67}
+    assert labels == {
+        "afqmc": 2,
+        "tnews": 15,
+        "iflytek": 119,
+        "cmnli": 3,
+        "ocnli": 3,
+        "cluewsc2020": 2,
+        "csl": 2,
+        "bustm": 2,
+        "eprstmt": 2,
+        "csldcp": 67,
+    }
 
 
 def test_five_draws_and_their_union_are_tasks() -> None:
     assert len(FEWCLUE) == 3 * 6
     assert FEWCLUE["bustm-3"].files == {
-        "train": ("fewclue/bustm/train_3.json",), "dev": ("fewclue/bustm/dev_3.json",),
+        "train": ("fewclue/bustm/train_3.json",),
+        "dev": ("fewclue/bustm/dev_3.json",),
         "dev_few_all": ("fewclue/bustm/dev_few_all.json",),
         "test_public": ("fewclue/bustm/test_public.json",),
     }
@@ -60,10 +78,20 @@ def test_five_draws_and_their_union_are_tasks() -> None:
 def test_submission_names_are_those_of_the_leaderboard() -> None:
     names = {name for task in CLUE.values() for name in task.submission.values()}
     assert names == {
-        "afqmc_predict.json", "tnews11_predict.json", "tnews10_predict.json", "iflytek_predict.json",
-        "cmnli_predict.json", "ocnli_50k_predict.json", "cluewsc11_predict.json", "cluewsc10_predict.json",
-        "csl_predict.json", "cmrc2018_predict.json", "chid11_predict.json", "chid10_predict.json",
-        "c311_predict.json", "c310_predict.json",
+        "afqmc_predict.json",
+        "tnews11_predict.json",
+        "tnews10_predict.json",
+        "iflytek_predict.json",
+        "cmnli_predict.json",
+        "ocnli_50k_predict.json",
+        "cluewsc11_predict.json",
+        "cluewsc10_predict.json",
+        "csl_predict.json",
+        "cmrc2018_predict.json",
+        "chid11_predict.json",
+        "chid10_predict.json",
+        "c311_predict.json",
+        "c310_predict.json",
     }
     assert CLUE["c3"].submission == {"test1.1": "c311_predict.json", "test1.0": "c310_predict.json"}
 
@@ -88,21 +116,44 @@ def test_find_task_offers_the_nearest_name() -> None:
 @pytest.mark.parametrize(
     ("task", "split", "examples", "dropped"),
     [
-        ("afqmc", "train", 34334, 0), ("afqmc", "dev", 4316, 0), ("afqmc", "test", 3861, 0),
-        ("tnews", "train", 53360, 0), ("tnews", "dev", 10000, 0), ("tnews", "test", 10000, 0),
+        ("afqmc", "train", 34334, 0),
+        ("afqmc", "dev", 4316, 0),
+        ("afqmc", "test", 3861, 0),
+        ("tnews", "train", 53360, 0),
+        ("tnews", "dev", 10000, 0),
+        ("tnews", "test", 10000, 0),
         ("tnews", "test1.0", 10000, 0),
-        ("iflytek", "train", 5622, 0), ("iflytek", "dev", 2599, 0), ("iflytek", "test", 2600, 0),
-        ("cmnli", "dev", 12241, 0), ("cmnli", "test", 13880, 0),
-        ("ocnli", "train", 50437, 49), ("ocnli", "dev", 2950, 50), ("ocnli", "test", 3000, 0),
-        ("cluewsc2020", "train", 1244, 0), ("cluewsc2020", "dev", 304, 0), ("cluewsc2020", "test", 290, 0),
-        ("csl", "train", 20000, 0), ("csl", "dev", 3000, 0), ("csl", "test", 3000, 0),
-        ("cmrc2018", "train", 10142, 0), ("cmrc2018", "dev", 3219, 0), ("cmrc2018", "test", 2000, 0),
+        ("iflytek", "train", 5622, 0),
+        ("iflytek", "dev", 2599, 0),
+        ("iflytek", "test", 2600, 0),
+        ("cmnli", "dev", 12241, 0),
+        ("cmnli", "test", 13880, 0),
+        ("ocnli", "train", 50437, 49),
+        ("ocnli", "dev", 2950, 50),
+        ("ocnli", "test", 3000, 0),
+        ("cluewsc2020", "train", 1244, 0),
+        ("cluewsc2020", "dev", 304, 0),
+        ("cluewsc2020", "test", 290, 0),
+        ("csl", "train", 20000, 0),
+        ("csl", "dev", 3000, 0),
+        ("csl", "test", 3000, 0),
+        ("cmrc2018", "train", 10142, 0),
+        ("cmrc2018", "dev", 3219, 0),
+        ("cmrc2018", "test", 2000, 0),
         ("cmrc2018", "trial", 1002, 0),
-        ("c3", "train", 11869, 0), ("c3", "dev", 3816, 0),
-        ("c3", "test1.0", 3892, 0), ("c3", "test1.1", 1625, 0),
-        ("bustm", "train", 160, 0), ("eprstmt", "dev", 160, 0), ("csldcp", "train", 2036, 0),
-        *((f"{task}-{draw}", split, size, 0) for task, size in (("bustm", 32), ("eprstmt", 32), ("csldcp", 536))
-          for draw in range(5) for split in ("train", "dev")),
+        ("c3", "train", 11869, 0),
+        ("c3", "dev", 3816, 0),
+        ("c3", "test1.0", 3892, 0),
+        ("c3", "test1.1", 1625, 0),
+        ("bustm", "train", 160, 0),
+        ("eprstmt", "dev", 160, 0),
+        ("csldcp", "train", 2036, 0),
+        *(
+            (f"{task}-{draw}", split, size, 0)
+            for task, size in (("bustm", 32), ("eprstmt", 32), ("csldcp", 536))
+            for draw in range(5)
+            for split in ("train", "dev")
+        ),
     ],
 )
 def test_sizes_of_the_real_splits(task: str, split: str, examples: int, dropped: int) -> None:

@@ -47,13 +47,16 @@ def test_one_text_is_cut_at_its_end() -> None:
     assert shown(features("classification", "甲乙", max_length=5)[0]) == ["C甲乙S"]
 
 
-@pytest.mark.parametrize(("first", "second", "expected"), [
-    ("甲乙", "丙丁", "C甲乙S|丙丁S"),
-    ("甲乙丙丁戊己", "庚辛", "C甲乙丙S|庚辛S"),
-    ("庚辛", "甲乙丙丁戊己", "C庚辛S|甲乙丙S"),
-    ("甲乙丙丁戊", "己庚辛壬癸", "C甲乙丙S|己庚S"),
-    ("", "甲乙", "CS|甲乙S"),
-])
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("甲乙", "丙丁", "C甲乙S|丙丁S"),
+        ("甲乙丙丁戊己", "庚辛", "C甲乙丙S|庚辛S"),
+        ("庚辛", "甲乙丙丁戊己", "C庚辛S|甲乙丙S"),
+        ("甲乙丙丁戊", "己庚辛壬癸", "C甲乙丙S|己庚S"),
+        ("", "甲乙", "CS|甲乙S"),
+    ],
+)
 def test_of_a_pair_the_longer_text_is_cut_first(first: str, second: str, expected: str) -> None:
     for kind in ("pair", "keywords"):
         assert shown(features(kind, first, second, max_length=8)[0]) == [expected]
@@ -79,12 +82,15 @@ def test_cloze_has_one_mask_at_the_blank_and_one_window_for_all_candidates() -> 
     assert shown(feature) == ["C选S|丙丁M戊己庚S", "C答选S|丙丁M戊己庚S"]
 
 
-@pytest.mark.parametrize(("before", "after", "window"), [
-    ("甲", "乙丙丁戊己", "甲M乙丙丁戊"),
-    ("甲乙丙丁戊", "己", "乙丙丁戊M己"),
-    ("", "甲", "M甲"),
-    ("甲", "", "甲M"),
-])
+@pytest.mark.parametrize(
+    ("before", "after", "window"),
+    [
+        ("甲", "乙丙丁戊己", "甲M乙丙丁戊"),
+        ("甲乙丙丁戊", "己", "乙丙丁戊M己"),
+        ("", "甲", "M甲"),
+        ("甲", "", "甲M"),
+    ],
+)
 def test_one_side_of_a_cloze_gets_what_the_other_does_not_use(before: str, after: str, window: str) -> None:
     (feature,) = features("cloze", before, after, max_length=10, candidates=("选", "答"))
     assert shown(feature) == [f"C选S|{window}S", f"C答S|{window}S"]
@@ -96,7 +102,17 @@ def test_reading_in_one_window() -> None:
     assert shown(feature) == ["C问答S|甲乙ab##c丙US"]
     assert feature.label == (6, 8)
     assert feature.offsets is not None and feature.offsets.tolist() == [
-        [-1, -1], [-1, -1], [-1, -1], [-1, -1], [0, 1], [1, 2], [3, 5], [5, 6], [6, 7], [7, 8], [-1, -1],
+        [-1, -1],
+        [-1, -1],
+        [-1, -1],
+        [-1, -1],
+        [0, 1],
+        [1, 2],
+        [3, 5],
+        [5, 6],
+        [6, 7],
+        [7, 8],
+        [-1, -1],
     ]
 
 
@@ -152,10 +168,16 @@ def test_a_long_question_keeps_64_tokens() -> None:
     assert shown(feature) == [f"C{'问' * 64}S|甲S"]
 
 
-@pytest.mark.parametrize(("kind", "texts", "least"), [
-    ("classification", ("甲",), 3), ("pair", ("甲", "乙"), 5), ("multiple_choice", ("甲", "问"), 7),
-    ("cloze", ("甲", "乙"), 7), ("reading", ("问", "甲"), 5),
-])
+@pytest.mark.parametrize(
+    ("kind", "texts", "least"),
+    [
+        ("classification", ("甲",), 3),
+        ("pair", ("甲", "乙"), 5),
+        ("multiple_choice", ("甲", "问"), 7),
+        ("cloze", ("甲", "乙"), 7),
+        ("reading", ("问", "甲"), 5),
+    ],
+)
 def test_max_length_must_leave_room(kind: str, texts: tuple[str, ...], least: int) -> None:
     candidates = ("选", "答选") if kind in ("multiple_choice", "cloze") else ()
     assert features(kind, *texts, max_length=least, candidates=candidates)
@@ -186,8 +208,9 @@ def roberta(kind: str, *texts: str, max_length: int, **fields: Any) -> list[tupl
     signs = {2: "C", 3: "S", 4: "M"}
     found = featurise(spec(kind), [Example("7", texts, **fields)], ROBERTA, max_length)
     rows = [row for feature in found for row in feature.sequences]
-    return [("".join(signs.get(int(token), ROBERTA.tokens[token]) for token in ids), types.tolist())
-            for ids, types in rows]
+    return [
+        ("".join(signs.get(int(token), ROBERTA.tokens[token]) for token in ids), types.tolist()) for ids, types in rows
+    ]
 
 
 def test_a_pair_of_roberta_has_two_separators() -> None:

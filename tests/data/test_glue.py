@@ -17,8 +17,18 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.metrics import score
 
 PARSES = ("binary_parse1", "binary_parse2", "parse1", "parse2")
-MNLI_HEADER = ("index", "promptID", "pairID", "genre", "sentence1_binary_parse", "sentence2_binary_parse",
-               "sentence1_parse", "sentence2_parse", "sentence1", "sentence2")
+MNLI_HEADER = (
+    "index",
+    "promptID",
+    "pairID",
+    "genre",
+    "sentence1_binary_parse",
+    "sentence2_binary_parse",
+    "sentence1_parse",
+    "sentence2_parse",
+    "sentence1",
+    "sentence2",
+)
 STSB_HEADER = ("index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2")
 PAIR = ('He said "no.', "She didn't.")  # half a pair of quotation marks is text
 
@@ -28,10 +38,18 @@ LAYOUTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], str]
     "sst2": (("sentence", "label"), ('a "moving film ', "LABEL"), ('a "moving film ',), "0"),
     "mrpc": (("\ufeffQuality", "#1 ID", "#2 ID", "#1 String", "#2 String"), ("LABEL", "7", "8", *PAIR), PAIR, "0"),
     "stsb": ((*STSB_HEADER, "score"), ("0", "main", "MSR", "2012", "1", "none", "none", *PAIR, "LABEL"), PAIR, "0"),
-    "qqp": (("id", "qid1", "qid2", "question1", "question2", "is_duplicate"),
-            ("133", "1", "2", *PAIR, "LABEL"), PAIR, "133"),
-    "mnli": ((*MNLI_HEADER, "label1", "label2", "label3", "label4", "label5", "gold_label"),
-             ("0", "1", "1n", "travel", *PARSES, *PAIR, *["neutral"] * 5, "LABEL"), PAIR, "0"),
+    "qqp": (
+        ("id", "qid1", "qid2", "question1", "question2", "is_duplicate"),
+        ("133", "1", "2", *PAIR, "LABEL"),
+        PAIR,
+        "133",
+    ),
+    "mnli": (
+        (*MNLI_HEADER, "label1", "label2", "label3", "label4", "label5", "gold_label"),
+        ("0", "1", "1n", "travel", *PARSES, *PAIR, *["neutral"] * 5, "LABEL"),
+        PAIR,
+        "0",
+    ),
     "qnli": (("index", "question", "sentence", "label"), ("0", *PAIR, "LABEL"), PAIR, "0"),
     "rte": (("index", "sentence1", "sentence2", "label"), ("0", *PAIR, "LABEL"), PAIR, "0"),
 }
@@ -136,9 +154,12 @@ def test_the_official_metric_equals_scikit_learns_or_scipys(tmp_path: Path, name
         "qqp": {"accuracy": sklearn.accuracy_score, "f1": sklearn.f1_score},
         "stsb": {"pearson": stats.pearsonr, "spearman": stats.spearmanr},
     }.get(name, {"accuracy": sklearn.accuracy_score})
-    assert found == pytest.approx({
-        metric: 100 * np.ravel(compare(truths, values))[0] for metric, compare in expected.items()  # less the p-value
-    })
+    assert found == pytest.approx(
+        {
+            metric: 100 * np.ravel(compare(truths, values))[0]
+            for metric, compare in expected.items()  # less the p-value
+        }
+    )
     assert spec.metric in found and 0 < found[spec.metric] < 100
 
 

@@ -28,9 +28,14 @@ KEYWORDS = spec("keywords", texts=("keyword", "abst"), labels=("0", "1"))
 COREFERENCE = spec("coreference", texts=("text",), labels=("true", "false"))
 CHOICE = spec("multiple_choice", "json")
 READING = spec("reading", "json")
-CLOZE = spec("cloze", files={
-    "train": ("train.json", "answer.json"), "dev": ("train.json",), "test": ("train.json",),
-})
+CLOZE = spec(
+    "cloze",
+    files={
+        "train": ("train.json", "answer.json"),
+        "dev": ("train.json",),
+        "test": ("train.json",),
+    },
+)
 
 
 def table(file_format: str) -> TaskSpec:
@@ -105,8 +110,7 @@ def test_keywords_are_joined_and_come_first(tmp_path: Path) -> None:
     [(("洋人", 0), ("他们", 3), "_洋人_说[他们]来了"), (("他们", 3), ("洋人", 0), "[洋人]说_他们_来了")],
 )
 def test_spans_are_marked_in_either_order(tmp_path: Path, first: Any, second: Any, marked: str) -> None:
-    target = {"span1_text": first[0], "span1_index": first[1],
-              "span2_text": second[0], "span2_index": second[1]}
+    target = {"span1_text": first[0], "span1_index": first[1], "span2_text": second[0], "span2_index": second[1]}
     split = read(tmp_path, COREFERENCE, lines({"text": "洋人说他们来了", "target": target, "label": "true"}))
     assert split.examples[0].texts == (marked,)
 
@@ -148,14 +152,24 @@ def test_cloze_lines_are_groups(tmp_path: Path) -> None:
 
 
 def test_reading_moves_misplaced_answers_to_the_nearest_place_and_reports_it(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     answers = [("甲乙", 0), ("甲乙", 2), ("甲乙", -1), ("丁", 1)]
     stated = [{"text": text, "answer_start": start} for text, start in answers]
     split = read(tmp_path, READING, squad({"id": "Q", "question": "谁?", "answers": stated}))
-    assert split.examples == (Example("Q", ("谁?", "甲乙丙甲乙"), answers=(
-        Answer("甲乙", 0), Answer("甲乙", 3), Answer("甲乙", 0), Answer("丁", -1),
-    )),)
+    assert split.examples == (
+        Example(
+            "Q",
+            ("谁?", "甲乙丙甲乙"),
+            answers=(
+                Answer("甲乙", 0),
+                Answer("甲乙", 3),
+                Answer("甲乙", 0),
+                Answer("丁", -1),
+            ),
+        ),
+    )
     assert "2 answers do not start" in caplog.text
     assert "1 stand nowhere" in caplog.text
 
@@ -180,15 +194,21 @@ ASKED = {"question": "谁?", "choice": ["甲", "乙"], "answer": "丙"}
         (CLASSES, lines({"text": 5, "label": "0"}), r"train\.jsonl:1: 'text' is not text: 5"),
         (CLASSES, lines([1]), r"train\.jsonl:1: is not an object with fields: \[1\]"),
         (CLASSES, "", r"train\.jsonl: the split 'train' of toy is empty \(0 rows dropped\)"),
-        (CLASSES, lines({**GOOD, "id": 3}, {**GOOD, "id": "3"}),
-         r"train\.jsonl:2: the id '3' stands already at .*train\.jsonl:1"),
+        (
+            CLASSES,
+            lines({**GOOD, "id": 3}, {**GOOD, "id": "3"}),
+            r"train\.jsonl:2: the id '3' stands already at .*train\.jsonl:1",
+        ),
         (PAIR, lines({"a": "", "b": "", "label": "yess"}), r"jsonl:1: toy has no label 'yess'. .* 'yes'\?"),
         (PAIR, lines({"a": "", "b": "", "label": None}), r"toy has no label 'null'. Valid: no, yes"),
         (PAIR, lines({"a": "", "b": "", "label": "-"}), r"is empty \(1 rows dropped\)"),
         (PAIR, lines({"a": ["x"], "b": "", "label": "no"}), r"train\.jsonl:1: 'a' is not text: \[\"x\"\]"),
         (KEYWORDS, lines({"keyword": ["x", 1], "abst": "", "label": "0"}), "a part of 'keyword' is not text"),
-        (COREFERENCE, lines({"text": "甲乙", "target": SPANS, "label": "true"}),
-         r"train\.jsonl:1: span1_text is '甲', but at span1_index 1 stands '乙'"),
+        (
+            COREFERENCE,
+            lines({"text": "甲乙", "target": SPANS, "label": "true"}),
+            r"train\.jsonl:1: span1_text is '甲', but at span1_index 1 stands '乙'",
+        ),
         (CHOICE, json.dumps([[["x"], [ASKED], "1"]]), r"passage 0, question 0: the answer '丙' is none of"),
         (CHOICE, json.dumps([[["x"], [{**ASKED, "choice": ["甲"]}], "1"]]), "holds 1 choices, at least 2"),
         (CHOICE, json.dumps([[["x"]]]), r"passage 0: is not \[lines, questions, id\]"),
@@ -196,8 +216,11 @@ ASKED = {"question": "谁?", "choice": ["甲", "乙"], "answer": "丙"}
         (CHOICE, "{}", r"train\.json: the file is not a list"),
         (READING, squad({"id": "Q", "question": "?", "answers": []}), "question 0: 'answers' is empty"),
         (READING, squad({"id": "Q", "question": "?"}), "question 0: no field 'answers'"),
-        (table("csv"), "text,label\nx,0\ny\n",
-         r"train\.csv:3: has more or fewer columns than the header \(text, label\)"),
+        (
+            table("csv"),
+            "text,label\nx,0\ny\n",
+            r"train\.csv:3: has more or fewer columns than the header \(text, label\)",
+        ),
         (table("tsv"), "text\tlabel\nx\t0\ty\n", r"train\.tsv:2: has more or fewer columns"),
         (table("csv"), 'text,label\n"x"y,0\n', r"train\.csv:2: is not CSV"),
         (table("json"), "[]", "file_format 'json' does not serve the kind 'classification'"),
@@ -209,15 +232,17 @@ def test_messages_about_broken_files(tmp_path: Path, task: TaskSpec, text: str, 
 
 
 def test_message_about_an_encoding_names_the_line(tmp_path: Path) -> None:
-    (tmp_path / "train.jsonl").write_bytes(lines(GOOD).encode() + "{\"text\": \"甲\"}\n".encode("gbk"))
+    (tmp_path / "train.jsonl").write_bytes(lines(GOOD).encode() + '{"text": "甲"}\n'.encode("gbk"))
     with pytest.raises(InputError, match=r"train\.jsonl:2: is not UTF-8 .*0xbc"):
         read_split(CLASSES, tmp_path, "train")
 
 
 @pytest.mark.parametrize(
     ("answers", "message"),
-    [({"#idiom1#": 2}, r"answer\.json: #idiom1# is 2, but its line has 2 candidates \(.*train\.json:1\)"),
-     ({}, r"answer\.json: no field '#idiom1#'")],
+    [
+        ({"#idiom1#": 2}, r"answer\.json: #idiom1# is 2, but its line has 2 candidates \(.*train\.json:1\)"),
+        ({}, r"answer\.json: no field '#idiom1#'"),
+    ],
 )
 def test_messages_about_cloze_answers(tmp_path: Path, answers: Any, message: str) -> None:
     (tmp_path / "answer.json").write_text(json.dumps(answers), encoding="utf-8")

@@ -111,9 +111,10 @@ def test_a_task_shows_every_feature_once_an_epoch(size):
 
 def test_batches_per_epoch():
     assert stream().batches_per_epoch == 13 + 5 + 3
-    assert stream(size=BY_TOKENS).batches_per_epoch >= sum(
-        len(f.sequences[0][0]) for known in FEATURES.values() for f in known
-    ) / 160
+    assert (
+        stream(size=BY_TOKENS).batches_per_epoch
+        >= sum(len(f.sequences[0][0]) for known in FEATURES.values() for f in known) / 160
+    )
 
 
 @pytest.mark.parametrize("size", [BY_SIZE, BY_TOKENS])

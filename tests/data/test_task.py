@@ -13,31 +13,50 @@ FILES = {"train": ("train.tsv",)}
 
 
 def spec(**fields: Any) -> TaskSpec:
-    return TaskSpec(**{
-        "name": "toy", "kind": "classification", "files": FILES, "texts": ("text",), "labels": ("0", "1"), **fields,
-    })
+    return TaskSpec(
+        **{
+            "name": "toy",
+            "kind": "classification",
+            "files": FILES,
+            "texts": ("text",),
+            "labels": ("0", "1"),
+            **fields,
+        }
+    )
 
 
-@pytest.mark.parametrize(("kind", "metric"), [
-    ("pair", "accuracy"), ("regression", "pearson"), ("cloze", "accuracy"), ("reading", "exact_match"),
-])
+@pytest.mark.parametrize(
+    ("kind", "metric"),
+    [
+        ("pair", "accuracy"),
+        ("regression", "pearson"),
+        ("cloze", "accuracy"),
+        ("reading", "exact_match"),
+    ],
+)
 def test_a_task_that_names_no_metric_has_its_heads_first(kind: str, metric: str) -> None:
     assert spec(kind=kind).metric == metric
 
 
-@pytest.mark.parametrize(("fields", "message"), [
-    ({"kind": "pairs"}, "task toy: kind = 'pairs'. Did you mean 'pair'"),
-    ({"metric": "acuracy"}, "task toy: metric = 'acuracy'. Did you mean 'accuracy'"),
-    ({"kind": "reading", "metric": "accuracy"}, "metric = 'accuracy'. Valid: exact_match, f1"),
-    ({"kind": "regression", "metric": "f1"}, "metric = 'f1'. Valid: pearson, spearman"),
-    ({"kind": "reading", "scorer": "squat"}, "scorer = 'squat'. Did you mean 'squad'"),
-    ({"labels": ("0",)}, r"task toy: labels = \['0'\]. Name them in the order of the logits"),
-    ({"labels": ("0", "1", "2"), "metric": "f1"}, "metric = 'f1' is that of the second of two labels, and there are 3"),
-    ({"held_out": {"train": 0.1}}, r"held_out = \{'train': 0.1\} names 'train', which has files"),
-    ({"held_out": {"dev": 0.5, "test": 0.5}}, "each above 0 and together below 1"),
-    ({"held_out": {"dev": 0.0}}, "each above 0 and together below 1"),
-    ({"kind": "reading", "texts": (), "held_out": {"dev": 0.1}}, "is for kinds with texts"),
-])
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": "pairs"}, "task toy: kind = 'pairs'. Did you mean 'pair'"),
+        ({"metric": "acuracy"}, "task toy: metric = 'acuracy'. Did you mean 'accuracy'"),
+        ({"kind": "reading", "metric": "accuracy"}, "metric = 'accuracy'. Valid: exact_match, f1"),
+        ({"kind": "regression", "metric": "f1"}, "metric = 'f1'. Valid: pearson, spearman"),
+        ({"kind": "reading", "scorer": "squat"}, "scorer = 'squat'. Did you mean 'squad'"),
+        ({"labels": ("0",)}, r"task toy: labels = \['0'\]. Name them in the order of the logits"),
+        (
+            {"labels": ("0", "1", "2"), "metric": "f1"},
+            "metric = 'f1' is that of the second of two labels, and there are 3",
+        ),
+        ({"held_out": {"train": 0.1}}, r"held_out = \{'train': 0.1\} names 'train', which has files"),
+        ({"held_out": {"dev": 0.5, "test": 0.5}}, "each above 0 and together below 1"),
+        ({"held_out": {"dev": 0.0}}, "each above 0 and together below 1"),
+        ({"kind": "reading", "texts": (), "held_out": {"dev": 0.1}}, "is for kinds with texts"),
+    ],
+)
 def test_what_cannot_be(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         spec(**fields)

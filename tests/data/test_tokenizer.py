@@ -55,15 +55,18 @@ def test_a_batch_equals_its_texts_one_by_one(tokenizer: Tokenizer) -> None:
         assert ids.tolist() == alone[0].tolist() and offsets.tolist() == alone[1].tolist()
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("25℃", ["25", "℃"]),  # a symbol stands apart, as PaddleNLP has it and BERT has not
-    ("□□", ["□", "□"]),
-    ("Café", ["cafe"]),  # accents go
-    ("北\u200b京", ["北", "京"]),  # a control character
-    ("我\ud83d爱", ["我", "爱"]),  # half a surrogate pair
-    ("unx", ["[UNK]"]),
-    ("un" * 51, ["[UNK]"]),  # more than 100 characters
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("25℃", ["25", "℃"]),  # a symbol stands apart, as PaddleNLP has it and BERT has not
+        ("□□", ["□", "□"]),
+        ("Café", ["cafe"]),  # accents go
+        ("北\u200b京", ["北", "京"]),  # a control character
+        ("我\ud83d爱", ["我", "爱"]),  # half a surrogate pair
+        ("unx", ["[UNK]"]),
+        ("un" * 51, ["[UNK]"]),  # more than 100 characters
+    ],
+)
 def test_rules_of_bert_and_of_paddlenlp(tokenizer: Tokenizer, text: str, expected: list[str]) -> None:
     assert pieces(tokenizer, text) == expected
 
@@ -118,12 +121,15 @@ def test_of_a_token_that_stands_twice_the_later_id_counts(tmp_path: Path) -> Non
     assert tokenizer.encode("$")[0].tolist() == [6] and tokenizer.vocab_size == 7
 
 
-@pytest.mark.parametrize(("lines", "message"), [
-    (["[PAD]\t0", "[UNK]\t2"], r"vocab.txt:2: '\[UNK\]' has id '2' where 1 was due"),
-    ([*SPECIAL_TOKENS, "a", "[PAD]"], r"vocab.txt:7: \[PAD\] stands in line 1 too"),
-    ([*SPECIAL_TOKENS, "", "a"], "vocab.txt:6: the line is empty"),
-    (["[PAD]", "[UNK]", "[CLS]", "a"], r"lacks the special tokens \[SEP\], \[MASK\]"),
-])
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["[PAD]\t0", "[UNK]\t2"], r"vocab.txt:2: '\[UNK\]' has id '2' where 1 was due"),
+        ([*SPECIAL_TOKENS, "a", "[PAD]"], r"vocab.txt:7: \[PAD\] stands in line 1 too"),
+        ([*SPECIAL_TOKENS, "", "a"], "vocab.txt:6: the line is empty"),
+        (["[PAD]", "[UNK]", "[CLS]", "a"], r"lacks the special tokens \[SEP\], \[MASK\]"),
+    ],
+)
 def test_a_broken_vocabulary(tmp_path: Path, lines: list[str], message: str) -> None:
     (tmp_path / "vocab.txt").write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(InputError, match=message):
@@ -188,9 +194,13 @@ def dev_texts(per_file: int) -> list[str]:
 
 
 @needs_data
-@pytest.mark.parametrize(("vocabulary", "class_name"), [
-    ("ernie_3.0_zh_vocab.txt", "ErnieTokenizer"), ("bert_base_chinese_vocab.txt", "BertTokenizer"),
-])
+@pytest.mark.parametrize(
+    ("vocabulary", "class_name"),
+    [
+        ("ernie_3.0_zh_vocab.txt", "ErnieTokenizer"),
+        ("bert_base_chinese_vocab.txt", "BertTokenizer"),
+    ],
+)
 def test_ids_equal_those_of_paddlenlp(tmp_path: Path, vocabulary: str, class_name: str) -> None:
     """No text of the sample differs, nor any of the 187,875 texts of the dev files, of shopping_10 and of
     one in 12 lines of general text (310,563 in all), when this was written."""
@@ -202,7 +212,8 @@ def test_ids_equal_those_of_paddlenlp(tmp_path: Path, vocabulary: str, class_nam
     texts = dev_texts(per_file=2500)
     assert len(texts) >= 20_000
     differing = [
-        text for text, (ids, _) in zip(texts, tokenizer.encode_batch(texts))
+        text
+        for text, (ids, _) in zip(texts, tokenizer.encode_batch(texts))
         if ids.tolist() != slow.convert_tokens_to_ids(slow.tokenize(text))
     ]
     assert differing == []
@@ -311,15 +322,18 @@ def test_tokens_spell_their_text(roberta: Path) -> None:
     assert (spelled, starts) == ("\nunable to我\n", [0, 1, 1, 8, 10, 11])
 
 
-@pytest.mark.parametrize(("vocabulary", "merges", "message"), [
-    ("[1", None, "vocab.json: is not a JSON object"),
-    ('["a"]', None, "vocab.json: is not a JSON object"),
-    ('{"a": 0, "b": 2}', None, "vocab.json: 'b' has id 2 where 1 was due"),
-    ('{"a": 0, "<s>": 1}', None, "lacks the special tokens <pad>, <unk>, </s>, <mask>"),
-    (None, None, "merges.txt: no such file"),
-    (None, "#version: 0.2\na b\na c\n", r"merges.txt:3: 'a c' is not two tokens of vocab.json that give a third"),
-    (None, "ab\n", "merges.txt:1: 'ab' is not two tokens"),
-])
+@pytest.mark.parametrize(
+    ("vocabulary", "merges", "message"),
+    [
+        ("[1", None, "vocab.json: is not a JSON object"),
+        ('["a"]', None, "vocab.json: is not a JSON object"),
+        ('{"a": 0, "b": 2}', None, "vocab.json: 'b' has id 2 where 1 was due"),
+        ('{"a": 0, "<s>": 1}', None, "lacks the special tokens <pad>, <unk>, </s>, <mask>"),
+        (None, None, "merges.txt: no such file"),
+        (None, "#version: 0.2\na b\na c\n", r"merges.txt:3: 'a c' is not two tokens of vocab.json that give a third"),
+        (None, "ab\n", "merges.txt:1: 'ab' is not two tokens"),
+    ],
+)
 def test_broken_byte_level_files(tmp_path: Path, vocabulary: Any, merges: Any, message: str) -> None:
     tokens = [*ROBERTA_SPECIAL_TOKENS, "a", "b", "ab"]
     vocabulary = vocabulary or json.dumps({token: index for index, token in enumerate(tokens)})

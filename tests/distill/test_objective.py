@@ -42,9 +42,7 @@ def student_of(*layers: int) -> Signals:
     return signals_of(12, layers, 1, logits)
 
 
-def relation(
-    student: Signals, teacher: Signals, names: tuple[str, ...], layers: tuple[int, int], heads: int
-) -> float:
+def relation(student: Signals, teacher: Signals, names: tuple[str, ...], layers: tuple[int, int], heads: int) -> float:
     """The sum over the named projections, from relation_kl itself."""
     pairs = [(getattr(student, name)[layers[0]], getattr(teacher, name)[layers[1]]) for name in names]
     return sum(float(relation_kl(*pair, student.attention_mask, heads)) for pair in pairs)
@@ -64,9 +62,7 @@ def test_the_total_is_the_weighted_sum_and_the_terms_are_raw():
     total, terms = Objective(config, side(4), side(6, 24))(student, teacher, batch_of())
     hard = float(cross_entropy(student.logits, paddle.to_tensor([1, 0])))
     relations = relation(student, teacher, ("queries", "keys", "values"), (3, 5), 6)
-    assert {name: float(value) for name, value in terms.items()} == pytest.approx(
-        {"hard": hard, "relation": relations}
-    )
+    assert {name: float(value) for name, value in terms.items()} == pytest.approx({"hard": hard, "relation": relations})
     assert float(total) == pytest.approx(2.0 * hard + 0.5 * relations)
 
 
@@ -99,9 +95,7 @@ def test_layers_may_count_from_the_end(term, student_layers, student, teacher):
 @pytest.mark.parametrize("layer", [4, -5])
 def test_a_layer_that_is_not_there_is_refused(of, layer):
     term = RelationTerm(**{f"{of}_layer": layer})
-    with pytest.raises(
-        InputError, match=f"{of}_layer = {layer}: the {of} has the layers 0 to 3"
-    ):
+    with pytest.raises(InputError, match=f"{of}_layer = {layer}: the {of} has the layers 0 to 3"):
         Objective(ObjectiveConfig(relation=term), side(4), side(4))
 
 

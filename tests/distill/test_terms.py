@@ -155,9 +155,14 @@ def test_logits_of_missing_candidates_and_padding_do_not_count():
     assert float(found) == pytest.approx(((1 + 0 + 4) / 3 + (4 + 0) / 2) / 2)
 
 
-@pytest.mark.parametrize(("name", "term"), [
-    ("hard", schema.HardTerm()), ("soft", schema.SoftTerm(temperature=3.0)), ("logit_mse", schema.LogitTerm()),
-])
+@pytest.mark.parametrize(
+    ("name", "term"),
+    [
+        ("hard", schema.HardTerm()),
+        ("soft", schema.SoftTerm(temperature=3.0)),
+        ("logit_mse", schema.LogitTerm()),
+    ],
+)
 def test_of_regression_every_answer_term_is_a_squared_error(name, term):
     """Softened, a single number has no gradient: the student would learn from its labels alone, without a word."""
     student, teacher = paddle.to_tensor([[1.0], [2.0]]), paddle.to_tensor([[1.5], [4.0]])

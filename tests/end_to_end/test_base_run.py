@@ -65,5 +65,6 @@ def test_a_run_goes_on_from_another(tmp_path: Path) -> None:
     assert vocabularies[0] == vocabularies[1]
     results = json.loads((tmp_path / "second/results.json").read_text(encoding="utf-8"))
     assert [(model["reference"], list(model["main"])) for model in results["models"]] == [
-        ("teacher@tune", ["tnews"]), ("student@distil", ["tnews"]),
+        ("teacher@tune", ["tnews"]),
+        ("student@distil", ["tnews"]),
     ]

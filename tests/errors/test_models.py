@@ -260,9 +260,7 @@ def test_another_vocabulary(folder: Path, says) -> None:
     check_vocabularies(run, load_tokenizer(folder.parent / "vocabulary"))
 
 
-@pytest.mark.parametrize(
-    ("row", "text"), [("M17", "[UNK]\n[CLS]\n[SEP]\n"), ("M18", "[PAD]\t0\n今\t1\n天\t7\n")]
-)
+@pytest.mark.parametrize(("row", "text"), [("M17", "[UNK]\n[CLS]\n[SEP]\n"), ("M18", "[PAD]\t0\n今\t1\n天\t7\n")])
 def test_a_broken_vocabulary(row: str, text: str, tmp_path: Path, says) -> None:
     (tmp_path / "vocab.txt").write_text(text, encoding="utf-8")
     with pytest.raises(InputError) as caught:

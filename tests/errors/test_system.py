@@ -184,8 +184,14 @@ def of_run(run: RunConfig, *states: str) -> str:
 
 def test_a_good_run(run: RunConfig) -> None:
     found = of_run(run, OK)
-    for part in ("may be written", "memory: stage second", "model student: random weights", "mine: 2 train, 2 dev",
-                 "vocabulary: ", "7 tokens"):
+    for part in (
+        "may be written",
+        "memory: stage second",
+        "model student: random weights",
+        "mine: 2 train, 2 dev",
+        "vocabulary: ",
+        "7 tokens",
+    ):
         assert part in found
     assert of_run(run, FAULT) == ""
     assert "2 of 2 dev examples" in of_run(run, WARNING)
@@ -212,8 +218,9 @@ def test_the_doctor_names_faults_of_data_models_and_vocabulary(run: RunConfig, t
     (tmp_path / "vocab.txt").write_text("[PAD]\n", encoding="utf-8")
     assert "lacks the special tokens" in of_run(run, FAULT)
     (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "config.json").write_text('{"num_hidden_layers": 1, "hidden_size": 16, "vocab_size": 3, '
-                                                     '"num_attention_heads": 2, "intermediate_size": 8}')
+    (tmp_path / "folder" / "config.json").write_text(
+        '{"num_hidden_layers": 1, "hidden_size": 16, "vocab_size": 3, "num_attention_heads": 2, "intermediate_size": 8}'
+    )
     pretrained = f"models.student={{pretrained: {tmp_path}/folder}}"
     changed = load_config(tmp_path / "run.yaml", [f"data.root={tmp_path}", pretrained])
     assert "holds neither model.safetensors nor" in of_run(changed, FAULT)

@@ -18,10 +18,15 @@ TABLES = (
     *("MNLI-m.tsv", "MNLI-mm.tsv", "QNLI.tsv", "RTE.tsv"),
 )
 LABELS = {
-    "CoLA.tsv": ["0", "1"], "SST-2.tsv": ["0", "1"], "MRPC.tsv": ["0", "1"], "QQP.tsv": ["0", "1"],
+    "CoLA.tsv": ["0", "1"],
+    "SST-2.tsv": ["0", "1"],
+    "MRPC.tsv": ["0", "1"],
+    "QQP.tsv": ["0", "1"],
     "STS-B.tsv": ["0.000000", "2.345679", "5.000000"],
-    "MNLI-m.tsv": ["contradiction", "entailment", "neutral"], "MNLI-mm.tsv": ["contradiction", "entailment", "neutral"],
-    "QNLI.tsv": ["entailment", "not_entailment"], "RTE.tsv": ["entailment", "not_entailment"],
+    "MNLI-m.tsv": ["contradiction", "entailment", "neutral"],
+    "MNLI-mm.tsv": ["contradiction", "entailment", "neutral"],
+    "QNLI.tsv": ["entailment", "not_entailment"],
+    "RTE.tsv": ["entailment", "not_entailment"],
 }
 
 
@@ -33,7 +38,8 @@ def all_predictions() -> dict[str, dict[str, list[Prediction]]]:
     """Each label of each task in turn; for STS-B a number below, within and above the range."""
     return {
         name: {split: predictions(*(task.labels or ("-0.25", "2.3456789", "5.5"))) for split in task.submission}
-        for name, task in GLUE.items() if task.submission
+        for name, task in GLUE.items()
+        if task.submission
     }
 
 
@@ -58,17 +64,18 @@ def test_rows_are_in_the_order_of_their_indices(tmp_path: Path) -> None:
     assert lines[1:] == [*(f"{index}\t0" for index in range(11)), "11\t1"]
 
 
-@pytest.mark.parametrize(("task", "split", "answers", "message"), [
-    ("tnews", "test", predictions("0"), "'tnews' is no task of GLUE's site"),
-    ("squad", "dev", predictions("x"), "'squad' is no task of GLUE's site"),
-    ("mnli", "test_matched", predictions("neutral"), "mnli has no test split 'test_matched'. Did you mean"),
-    ("rte", "test", predictions("entailed"), "rte, test: row 0 is answered 'entailed'. Did you mean 'entailment'"),
-    ("rte", "test", predictions(*LABELS["RTE.tsv"])[1:], "of 1 predictions none has the index 0"),
-    ("rte", "test", predictions("entailment") * 2, "of 2 predictions none has the index 1"),
-])
-def test_what_is_no_submission(
-    tmp_path: Path, task: str, split: str, answers: list[Prediction], message: str
-) -> None:
+@pytest.mark.parametrize(
+    ("task", "split", "answers", "message"),
+    [
+        ("tnews", "test", predictions("0"), "'tnews' is no task of GLUE's site"),
+        ("squad", "dev", predictions("x"), "'squad' is no task of GLUE's site"),
+        ("mnli", "test_matched", predictions("neutral"), "mnli has no test split 'test_matched'. Did you mean"),
+        ("rte", "test", predictions("entailed"), "rte, test: row 0 is answered 'entailed'. Did you mean 'entailment'"),
+        ("rte", "test", predictions(*LABELS["RTE.tsv"])[1:], "of 1 predictions none has the index 0"),
+        ("rte", "test", predictions("entailment") * 2, "of 2 predictions none has the index 1"),
+    ],
+)
+def test_what_is_no_submission(tmp_path: Path, task: str, split: str, answers: list[Prediction], message: str) -> None:
     with pytest.raises(InputError, match=message):
         write_glue_submission({task: {split: answers}}, tmp_path / "submit.zip")
     assert not (tmp_path / "submit.zip").exists()

@@ -47,12 +47,15 @@ def test_reading_takes_the_best_reference() -> None:
     assert worse == pytest.approx({"exact_match": 0.0, "f1": 200 / 3})
 
 
-@pytest.mark.parametrize(("found", "message"), [
-    (predictions("no"), "1 missing, the first '1'"),
-    (predictions("no", "no", "no"), "1 too many, the first '2'"),
-    (predictions("no", "no") + predictions("no"), "1 too many, the first '0'"),
-    ([], "2 missing, the first '0'"),
-])
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (predictions("no"), "1 missing, the first '1'"),
+        (predictions("no", "no", "no"), "1 too many, the first '2'"),
+        (predictions("no", "no") + predictions("no"), "1 too many, the first '0'"),
+        ([], "2 missing, the first '0'"),
+    ],
+)
 def test_every_example_is_answered_exactly_once(found: list[Prediction], message: str) -> None:
     with pytest.raises(InputError, match=f"toy: the predictions do not match the examples: {message}"):
         score(CLASSES, examples(0, 1), found)

@@ -29,42 +29,54 @@ DATA = os.environ.get("ERNIE_TINY_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="ERNIE_TINY_DATA names no data root")
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("北京大学", ["北", "京", "大", "学"]),
-    (" 《Harry Potter》第3集 ", ["harry", "potter", "第", "3", "集"]),
-    ("1998年-2000年", ["1998", "年", "2000", "年"]),
-    ("3-4天", ["34", "天"]),  # the scorer removes the dash before it looks for words
-    ("……", ["……"]),  # ...and it misses the ellipsis
-    ("3.5%，1,000元", ["3.5", "%", "1,000", "元"]),
-    # What NLTK 3.10.4's word tokeniser gives:
-    ("james (m.) buchanan.", ["james", "(", "m.", ")", "buchanan", "."]),
-    ('the "big" one', ["the", "``", "big", "''", "one"]),
-    ("women's d'ye don't cannot we'll", ["women", "'s", "d", "'ye", "do", "n't", "can", "not", "we", "'ll"]),
-    ("'tis a 'quoted' word...", ["'", "tis", "a", "'", "quoted", "'", "word", "..."]),
-    ("at&t, u.s. 1880–1900", ["at", "&", "t", ",", "u.s.", "1880", "–", "1900"]),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("北京大学", ["北", "京", "大", "学"]),
+        (" 《Harry Potter》第3集 ", ["harry", "potter", "第", "3", "集"]),
+        ("1998年-2000年", ["1998", "年", "2000", "年"]),
+        ("3-4天", ["34", "天"]),  # the scorer removes the dash before it looks for words
+        ("……", ["……"]),  # ...and it misses the ellipsis
+        ("3.5%，1,000元", ["3.5", "%", "1,000", "元"]),
+        # What NLTK 3.10.4's word tokeniser gives:
+        ("james (m.) buchanan.", ["james", "(", "m.", ")", "buchanan", "."]),
+        ('the "big" one', ["the", "``", "big", "''", "one"]),
+        ("women's d'ye don't cannot we'll", ["women", "'s", "d", "'ye", "do", "n't", "can", "not", "we", "'ll"]),
+        ("'tis a 'quoted' word...", ["'", "tis", "a", "'", "quoted", "'", "word", "..."]),
+        ("at&t, u.s. 1880–1900", ["at", "&", "t", ",", "u.s.", "1880", "–", "1900"]),
+    ],
+)
 def test_segments(text: str, expected: list[str]) -> None:
     assert segment(text) == expected
 
 
-@pytest.mark.parametrize(("prediction", "answer", "expected"), [
-    ("北京", "北京", 1.0), ("《北京》。", "北京", 1.0), ("NBA", " nba ", 1.0), ("北京市", "北京", 0.0),
-    ("", "北京", 0.0),
-])
+@pytest.mark.parametrize(
+    ("prediction", "answer", "expected"),
+    [
+        ("北京", "北京", 1.0),
+        ("《北京》。", "北京", 1.0),
+        ("NBA", " nba ", 1.0),
+        ("北京市", "北京", 0.0),
+        ("", "北京", 0.0),
+    ],
+)
 def test_exact_match(prediction: str, answer: str, expected: float) -> None:
     assert exact_match(prediction, answer) == expected
 
 
-@pytest.mark.parametrize(("prediction", "answer", "expected"), [
-    ("北京", "北京", 1.0),
-    ("北京市", "北京", 4 / 5),  # 2 common of 3 and 2
-    ("京北", "北京", 1 / 2),  # a common run of 1, not a bag of 2
-    ("甲乙丙丁", "甲乙戊丁", 1 / 2),  # 2 in a row; 丁 is not counted
-    ("在NBA打球", "nba", 2 / 5),
-    ("上海", "北京", 0.0),
-    ("", "北京", 0.0),
-    ("，", "。", 0.0),
-])
+@pytest.mark.parametrize(
+    ("prediction", "answer", "expected"),
+    [
+        ("北京", "北京", 1.0),
+        ("北京市", "北京", 4 / 5),  # 2 common of 3 and 2
+        ("京北", "北京", 1 / 2),  # a common run of 1, not a bag of 2
+        ("甲乙丙丁", "甲乙戊丁", 1 / 2),  # 2 in a row; 丁 is not counted
+        ("在NBA打球", "nba", 2 / 5),
+        ("上海", "北京", 0.0),
+        ("", "北京", 0.0),
+        ("，", "。", 0.0),
+    ],
+)
 def test_f1_of_the_longest_common_run(prediction: str, answer: str, expected: float) -> None:
     assert f1(prediction, answer) == pytest.approx(expected) == f1(answer, prediction)
 
@@ -75,14 +87,15 @@ def test_scores_are_percent_and_take_the_best_reference() -> None:
     assert found == pytest.approx({"exact_match": 100 / 3, "f1": 100 * (1 + 0.8) / 3})
 
 
-@pytest.mark.parametrize(("predictions", "references", "message"), [
-    ({}, {"a": ["x"], "b": ["x"]}, "2 of 2 questions have no prediction; the first is 'a'"),
-    ({"a": "x", "b": "y"}, {"a": ["x"], "b": []}, "1 of 2 questions have no reference answer; .* 'b'"),
-    ({}, {}, "no question"),
-])
-def test_what_cannot_be_scored(
-    predictions: dict[str, str], references: dict[str, list[str]], message: str
-) -> None:
+@pytest.mark.parametrize(
+    ("predictions", "references", "message"),
+    [
+        ({}, {"a": ["x"], "b": ["x"]}, "2 of 2 questions have no prediction; the first is 'a'"),
+        ({"a": "x", "b": "y"}, {"a": ["x"], "b": []}, "1 of 2 questions have no reference answer; .* 'b'"),
+        ({}, {}, "no question"),
+    ],
+)
+def test_what_cannot_be_scored(predictions: dict[str, str], references: dict[str, list[str]], message: str) -> None:
     with pytest.raises(InputError, match=message):
         reading_scores(predictions, references, "squad")
 
@@ -99,7 +112,9 @@ def test_segments_of_all_answers_equal_those_of_nltk() -> None:
     """The checksum is of the official mixed_segmentation(answer, rm_punc=True) with NLTK 3.10.4's
     NLTKWordTokenizer, that is, word_tokenize without its search for ends of sentences."""
     answers = [
-        answer["text"] for split in ("train", "dev", "trial") for question in questions(split)
+        answer["text"]
+        for split in ("train", "dev", "trial")
+        for question in questions(split)
         for answer in question["answers"]
     ]
     assert len(answers) == 20_801
@@ -111,22 +126,23 @@ def test_segments_of_all_answers_equal_those_of_nltk() -> None:
 def test_scores_equal_those_of_the_official_scorer() -> None:
     """Its evaluate(), with the same NLTK, on first answers that lack 0, 1, 2, 3, 0, ... characters."""
     references = {item["id"]: [answer["text"] for answer in item["answers"]] for item in questions("dev")}
-    predictions = {
-        name: answers[0][number % 4 :] for number, (name, answers) in enumerate(references.items())
-    }
+    predictions = {name: answers[0][number % 4 :] for number, (name, answers) in enumerate(references.items())}
     assert len(references) == 3_219
     assert reading_scores(predictions, references, "cmrc2018") == pytest.approx(
         {"exact_match": 27.337682510096304, "f1": 78.7569266912525}, rel=1e-12
     )
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("The  Denver Broncos!", ["denver", "broncos"]),
-    ("an apple, a pear; the theme", ["apple", "pear", "theme"]),
-    ("U.S.A.", ["usa"]),
-    ("“Café” 1,000", ["“café”", "1000"]),  # only ASCII punctuation goes
-    ("The", []),
-])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The  Denver Broncos!", ["denver", "broncos"]),
+        ("an apple, a pear; the theme", ["apple", "pear", "theme"]),
+        ("U.S.A.", ["usa"]),
+        ("“Café” 1,000", ["“café”", "1000"]),  # only ASCII punctuation goes
+        ("The", []),
+    ],
+)
 def test_words_of_squad(text: str, words: list[str]) -> None:
     assert squad_words(text) == words
 

@@ -99,8 +99,11 @@ def test_mean_and_deviation_by_hand() -> None:
 
 
 def test_a_matrix_too_wide_for_a_terminal_becomes_its_most_frequent_confusions() -> None:
-    assert confusion_lines(("好", "坏"), ((3, 1), (0, 20))) == ["right \\ given  好  坏", "好              3   1",
-                                                            "坏              0  20"]
+    assert confusion_lines(("好", "坏"), ((3, 1), (0, 20))) == [
+        "right \\ given  好  坏",
+        "好              3   1",
+        "坏              0  20",
+    ]
     counts = np.diag(np.full(60, 9))
     counts[2, 1], counts[50, 3] = 4, 7
     lines = confusion_lines([str(label) for label in range(60)], counts.tolist())

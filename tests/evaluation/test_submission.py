@@ -22,9 +22,16 @@ from ernie_tiny.evaluation.submission_check import SHOWN, FileCheck, check_submi
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES_11 = (
-    "afqmc_predict.json", "tnews11_predict.json", "iflytek_predict.json", "cmnli_predict.json",
-    "ocnli_50k_predict.json", "cluewsc11_predict.json", "csl_predict.json", "cmrc2018_predict.json",
-    "chid11_predict.json", "c311_predict.json",
+    "afqmc_predict.json",
+    "tnews11_predict.json",
+    "iflytek_predict.json",
+    "cmnli_predict.json",
+    "ocnli_50k_predict.json",
+    "cluewsc11_predict.json",
+    "csl_predict.json",
+    "cmrc2018_predict.json",
+    "chid11_predict.json",
+    "c311_predict.json",
 )
 FILES_10 = ("tnews10_predict.json", "cluewsc10_predict.json", "chid10_predict.json", "c310_predict.json")
 Contents = dict[str, bytes]
@@ -32,6 +39,7 @@ Contents = dict[str, bytes]
 
 def random_answers(spec: TaskSpec, examples: tuple[Example, ...], rng: random.Random) -> list[Prediction]:
     """For each example an answer of its kind."""
+
     def answer(example: Example) -> str:
         if spec.kind == "reading":
             start = rng.randrange(len(example.texts[1]))
@@ -52,10 +60,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(root: Path) -> Path:
     """All files of both leaderboards, as the writer writes them."""
     rng = random.Random(0)
-    write_submission({
-        name: {split: random_answers(spec, read_questions(spec, root, split), rng) for split in spec.submission}
-        for name, spec in CLUE.items()
-    }, root / "good.zip")
+    write_submission(
+        {
+            name: {split: random_answers(spec, read_questions(spec, root, split), rng) for split in spec.submission}
+            for name, spec in CLUE.items()
+        },
+        root / "good.zip",
+    )
     return root / "good.zip"
 
 
@@ -107,8 +118,10 @@ def test_the_forms_are_those_of_the_site(root: Path, good: Contents) -> None:
 
 
 def test_ids_and_order_are_those_of_the_test_file_and_bytes_repeat(tmp_path: Path) -> None:
-    answers = {"csl": {"test": [Prediction("2415", "1"), Prediction("7", "0")]},
-               "cmrc2018": {"test": [Prediction("TEST_0_QUERY_0", "罗亚尔港号\"（")]}}
+    answers = {
+        "csl": {"test": [Prediction("2415", "1"), Prediction("7", "0")]},
+        "cmrc2018": {"test": [Prediction("TEST_0_QUERY_0", '罗亚尔港号"（')]},
+    }
     for name in ("new/a.zip", "b.zip"):
         write_submission(answers, tmp_path / name)
     assert (tmp_path / "new/a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
@@ -118,12 +131,15 @@ def test_ids_and_order_are_those_of_the_test_file_and_bytes_repeat(tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-@pytest.mark.parametrize(("answers", "message"), [
-    ({"rte": {"test": []}}, "'rte' is no task of CLUE's leaderboard"),
-    ({"chid": {"test": []}}, "chid has no test split 'test'. Did you mean 'test1"),
-    ({"afqmc": {"test": [Prediction("x-1", "0")]}}, "afqmc: the id 'x-1' is no whole number"),
-    ({"ocnli": {"test": [Prediction("5", "2")]}}, "ocnli: example 5 is answered '2'. Valid: entailment"),
-])
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ({"rte": {"test": []}}, "'rte' is no task of CLUE's leaderboard"),
+        ({"chid": {"test": []}}, "chid has no test split 'test'. Did you mean 'test1"),
+        ({"afqmc": {"test": [Prediction("x-1", "0")]}}, "afqmc: the id 'x-1' is no whole number"),
+        ({"ocnli": {"test": [Prediction("5", "2")]}}, "ocnli: example 5 is answered '2'. Valid: entailment"),
+    ],
+)
 def test_what_cannot_be_written(tmp_path: Path, answers: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         write_submission(answers, tmp_path / "submit.zip")
@@ -139,10 +155,12 @@ def lines_of(content: bytes) -> list[bytes]:
 
 def with_line(number: int, line: bytes) -> Callable[[bytes], bytes]:
     """A change of one line of a file, counted from 1."""
+
     def change(content: bytes) -> bytes:
         lines = lines_of(content)
         lines[number - 1] = line
         return b"".join(lines)
+
     return change
 
 
@@ -199,15 +217,18 @@ def test_every_message_is_its_own() -> None:
     assert len({message for _, _, message in BROKEN}) == len(BROKEN) >= 10
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("submit/afqmc_predict.json", "stands in a folder. The site reads the top of a zip alone"),
-    ("submit\\afqmc_predict.json", "stands in a folder."),
-    ("submit/", "stands in a folder."),
-    ("tnews_predict.json", "is no file that the site knows. Did you mean 'tnews1"),
-    ("AFQMC_predict.json", "is no file that the site knows. Did you mean 'afqmc_predict.json'?"),
-    ("__MACOSX/._afqmc_predict.json", "is no file that the site knows. Did you mean 'afqmc_predict.json'?"),
-    ("readme.txt", "is no file that the site knows."),
-])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("submit/afqmc_predict.json", "stands in a folder. The site reads the top of a zip alone"),
+        ("submit\\afqmc_predict.json", "stands in a folder."),
+        ("submit/", "stands in a folder."),
+        ("tnews_predict.json", "is no file that the site knows. Did you mean 'tnews1"),
+        ("AFQMC_predict.json", "is no file that the site knows. Did you mean 'afqmc_predict.json'?"),
+        ("__MACOSX/._afqmc_predict.json", "is no file that the site knows. Did you mean 'afqmc_predict.json'?"),
+        ("readme.txt", "is no file that the site knows."),
+    ],
+)
 def test_a_file_that_the_site_would_not_read_is_named(
     root: Path, good: Contents, tmp_path: Path, name: str, message: str
 ) -> None:
@@ -245,8 +266,12 @@ def test_what_is_no_zip_is_refused(root: Path, good: Contents, tmp_path: Path) -
     (tmp_path / "cut.zip").write_bytes((tmp_path / "cut.zip").read_bytes()[:5000])
     (tmp_path / "plain.zip").write_bytes(good["afqmc_predict.json"])
     zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
-    for name, message in (("cut.zip", "is not a zip, or not a whole one"), ("plain.zip", "is not a zip"),
-                          ("empty.zip", "is a zip without a file"), ("absent.zip", "no such file")):
+    for name, message in (
+        ("cut.zip", "is not a zip, or not a whole one"),
+        ("plain.zip", "is not a zip"),
+        ("empty.zip", "is a zip without a file"),
+        ("absent.zip", "no such file"),
+    ):
         with pytest.raises(InputError, match=message):
             check_submission(tmp_path / name, root)
 
@@ -273,12 +298,19 @@ def relabelled(content: bytes, change: Callable[[dict], dict]) -> bytes:
     return b"".join(json.dumps(change(json.loads(line))).encode() + b"\n" for line in lines_of(content))
 
 
-@pytest.mark.parametrize(("name", "change", "warning"), [
-    ("afqmc", lambda text: relabelled(text, lambda row: {**row, "id": str(row["id"])}), "ids are text"),
-    ("c311", lambda text: relabelled(text, lambda row: {**row, "label": str(row["label"])}), "labels are text"),
-    ("tnews11", lambda text: relabelled(text, lambda row: {**row, "label_desc": ""}), "has the field 'label_desc'"),
-    ("iflytek", lambda text: b"".join(reversed(lines_of(text))), "line 1: the id 99 stands where the test file has 0"),
-])
+@pytest.mark.parametrize(
+    ("name", "change", "warning"),
+    [
+        ("afqmc", lambda text: relabelled(text, lambda row: {**row, "id": str(row["id"])}), "ids are text"),
+        ("c311", lambda text: relabelled(text, lambda row: {**row, "label": str(row["label"])}), "labels are text"),
+        ("tnews11", lambda text: relabelled(text, lambda row: {**row, "label_desc": ""}), "has the field 'label_desc'"),
+        (
+            "iflytek",
+            lambda text: b"".join(reversed(lines_of(text))),
+            "line 1: the id 99 stands where the test file has 0",
+        ),
+    ],
+)
 def test_what_writers_disagree_on_is_a_warning(
     root: Path, good: Contents, tmp_path: Path, name: str, change: Callable[[bytes], bytes], warning: str
 ) -> None:
@@ -330,16 +362,22 @@ def test_random_answers_to_the_real_test_files_are_valid(tmp_path: Path) -> None
     root, rng = Path(os.environ["ERNIE_TINY_DATA"]), random.Random(0)
     predictions = {
         name: {"test" if "test" in spec.submission else "test1.1": random_answers(spec, examples, rng)}
-        for name, spec in CLUE.items() if name != "chid"
+        for name, spec in CLUE.items()
+        if name != "chid"
         for examples in [read_questions(spec, root, split_of(spec, "test"))]
     }
     write_submission(predictions, tmp_path / "submit.zip")
     checks = check_submission(tmp_path / "submit.zip", root)
     assert [(check.faults, check.warnings) for check in checks] == [([], [])] * 9
     assert {check.name: check.checked for check in checks} == {
-        "afqmc_predict.json": "3,861 lines", "tnews11_predict.json": "10,000 lines",
-        "iflytek_predict.json": "2,600 lines", "cmnli_predict.json": "13,880 lines",
-        "ocnli_50k_predict.json": "3,000 lines", "cluewsc11_predict.json": "290 lines",
-        "csl_predict.json": "3,000 lines", "cmrc2018_predict.json": "2,000 keys", "c311_predict.json": "1,625 lines",
+        "afqmc_predict.json": "3,861 lines",
+        "tnews11_predict.json": "10,000 lines",
+        "iflytek_predict.json": "2,600 lines",
+        "cmnli_predict.json": "13,880 lines",
+        "ocnli_50k_predict.json": "3,000 lines",
+        "cluewsc11_predict.json": "290 lines",
+        "csl_predict.json": "3,000 lines",
+        "cmrc2018_predict.json": "2,000 keys",
+        "c311_predict.json": "1,625 lines",
     }
     assert missing_files(checks) == ["chid11_predict.json"]

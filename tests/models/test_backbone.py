@@ -51,9 +51,7 @@ def output(network: nn.Layer) -> np.ndarray:
 
 def equal(left: nn.Layer, right: nn.Layer) -> bool:
     weights, others = left.state_dict(), right.state_dict()
-    return list(weights) == list(others) and all(
-        np.array_equal(weights[n].numpy(), others[n].numpy()) for n in weights
-    )
+    return list(weights) == list(others) and all(np.array_equal(weights[n].numpy(), others[n].numpy()) for n in weights)
 
 
 @pytest.fixture
@@ -210,10 +208,7 @@ def test_a_config_that_does_not_fit_the_weights_is_refused(folder, change, said)
 
 
 def test_a_model_that_is_no_transformer_encoder_is_refused(folder, tmp_path):
-    shape = {
-        name: SHAPE[name]
-        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
-    }
+    shape = {name: SHAPE[name] for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")}
     network = transformers.GPTModel(transformers.GPTConfig(**shape, intermediate_size=32))
     network.save_pretrained(str(tmp_path / "gpt"), safe_serialization=True)
     message = refused(tmp_path / "gpt")

@@ -173,8 +173,11 @@ def test_the_query_weighs_the_tokens():
     assert found == pytest.approx([np.tanh(0.75 * first), np.tanh(0.7)], abs=1e-6)
 
 
-@pytest.mark.parametrize("picked, expected", [(U, [0.1, 0.5 / 3]), (V, [0, 0]), (DIFFERENCE, [0.1, 0.5 / 3]),
-                                              (PRODUCT, [0, 0])], ids=["u", "v", "|u - v|", "u * v"])
+@pytest.mark.parametrize(
+    "picked, expected",
+    [(U, [0.1, 0.5 / 3]), (V, [0, 0]), (DIFFERENCE, [0.1, 0.5 / 3]), (PRODUCT, [0, 0])],
+    ids=["u", "v", "|u - v|", "u * v"],
+)
 def test_a_single_text_is_a_pair_with_nothing(picked, expected):
     found = pooled_by(pooling(comparison=picked), TOKENS, [0, 0, 0, 1], [1, 1, 1, 0])
     assert found == pytest.approx(np.tanh(expected).tolist(), abs=1e-6)

@@ -209,9 +209,7 @@ def test_saving_again_replaces_what_was_there(model, tmp_path: Path):
     assert list(load_model(str(tmp_path)).head_specs) == ["topic", "idiom", "reading", "new"]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"heads": [{"task": "topic"}], "masked_tokens": false}']
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"heads": [{"task": "topic"}], "masked_tokens": false}'])
 def test_a_damaged_list_of_heads_is_refused(model, tmp_path, text):
     save_model(model, tmp_path)
     (tmp_path / "heads.json").write_text(text, encoding="utf-8")

@@ -55,9 +55,7 @@ def batch_of(padding: int = 0) -> Batch:
 
 
 def hooks_of(encoder) -> int:
-    return sum(
-        len(layer._forward_post_hooks) + len(layer._forward_pre_hooks) for layer in encoder.sublayers()
-    )
+    return sum(len(layer._forward_post_hooks) + len(layer._forward_pre_hooks) for layer in encoder.sublayers())
 
 
 def inputs_of_layers(model: MultiTaskModel, batch: Batch) -> list[np.ndarray]:
@@ -119,9 +117,7 @@ def test_a_shortened_pass_runs_nothing_above_the_last_tap(model, last):
 
     layers = model.encoder.encoder.layers
     handles = [layer.register_forward_pre_hook(count(f"layer{i}")) for i, layer in enumerate(layers)]
-    handles += [
-        layer.self_attn.register_forward_pre_hook(count(f"attention{i}")) for i, layer in enumerate(layers)
-    ]
+    handles += [layer.self_attn.register_forward_pre_hook(count(f"attention{i}")) for i, layer in enumerate(layers)]
     handles += [layer.linear1.register_forward_pre_hook(count(f"inner{i}")) for i, layer in enumerate(layers)]
     model(batch_of(), SignalRequest(projections=frozenset([last])))
     for handle in handles:

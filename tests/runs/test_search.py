@@ -164,23 +164,28 @@ def test_a_star_stands_for_every_name_that_is_there(config: str, tmp_path: Path)
 
 def test_values_are_split_as_yaml_and_kept_as_written() -> None:
     assert parse_grid(["a.b=1e-5, 2.0e-5,010", "c=[0, 1],[2]", "d='a,b',x"]) == {
-        "a.b": ["1e-5", "2.0e-5", "010"], "c": ["[0, 1]", "[2]"], "d": ["'a,b'", "x"]
+        "a.b": ["1e-5", "2.0e-5", "010"],
+        "c": ["[0, 1]", "[2]"],
+        "d": ["'a,b'", "x"],
     }
 
 
-@pytest.mark.parametrize(("items", "said"), [
-    (["seed"], "write KEY=V1,V2"),
-    (["=1"], "write KEY=V1,V2"),
-    (["seed="], "write KEY=V1,V2"),
-    (["seed=[1"], "not valid YAML"),
-    (["seed=1,1"], "the value 1 stands twice"),
-    (["seed=1", "seed=2"], "seed stands twice"),
-    ([f"{RATE}=fast"], "expected a number"),
-    ([f"{RATE}x=1"], "Did you mean 'learning_rate'"),
-    (["stages.none.*.x=1"], "nothing that the \\* could stand for"),
-    (["report.student=null"], "would not score student@finetune"),
-    (["data.root=a/b,a:b"], "is the name of two cells"),
-])
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        (["seed"], "write KEY=V1,V2"),
+        (["=1"], "write KEY=V1,V2"),
+        (["seed="], "write KEY=V1,V2"),
+        (["seed=[1"], "not valid YAML"),
+        (["seed=1,1"], "the value 1 stands twice"),
+        (["seed=1", "seed=2"], "seed stands twice"),
+        ([f"{RATE}=fast"], "expected a number"),
+        ([f"{RATE}x=1"], "Did you mean 'learning_rate'"),
+        (["stages.none.*.x=1"], "nothing that the \\* could stand for"),
+        (["report.student=null"], "would not score student@finetune"),
+        (["data.root=a/b,a:b"], "is the name of two cells"),
+    ],
+)
 def test_a_grid_that_cannot_be_is_refused(config: str, tmp_path: Path, items: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said):
         plan_search(config, [], items, tmp_path / "search")

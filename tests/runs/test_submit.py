@@ -120,8 +120,21 @@ def test_no_candidate_is_given_to_two_blanks_of_a_group(root: Path, bundle: Path
 def test_the_tool_says_what_it_leaves_out_and_an_exported_model_answers_alike(
     root: Path, run: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "tools/predict.py", "--models", str(run / "exported"), "--data", str(root),
-               "--output", str(tmp_path / "new" / "submit.zip"), "--tasks", "tnews", "afqmc", "--threads", "1"]
+    command = [
+        sys.executable,
+        "tools/predict.py",
+        "--models",
+        str(run / "exported"),
+        "--data",
+        str(root),
+        "--output",
+        str(tmp_path / "new" / "submit.zip"),
+        "--tasks",
+        "tnews",
+        "afqmc",
+        "--threads",
+        "1",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"tnews11_predict.json       100 examples answered by {run / 'exported'}\n" in done.stdout
@@ -140,13 +153,16 @@ def test_a_test_file_that_is_absent_is_said(run: Path, tmp_path: Path, root: Pat
     assert list(contents(tmp_path / "submit.zip")) == ["tnews11_predict.json"]
 
 
-@pytest.mark.parametrize(("folders", "tasks", "reference", "message"), [
-    (["", "exported"], None, None, "tnews is answered by student@finetune and by .*exported. Give one of them"),
-    (["stages"], None, None, "stages: is neither a run's folder .it has no config.yaml. nor an exported"),
-    ([""], ["tnew"], None, "--tasks tnew: is no task of the leaderboard. Did you mean 'tnews'"),
-    ([""], ["afqmc"], None, "No test split can be answered, so nothing was written"),
-    ([""], None, "student@tune", "student@tune: write model@stage; stages of this run: finetune"),
-])
+@pytest.mark.parametrize(
+    ("folders", "tasks", "reference", "message"),
+    [
+        (["", "exported"], None, None, "tnews is answered by student@finetune and by .*exported. Give one of them"),
+        (["stages"], None, None, "stages: is neither a run's folder .it has no config.yaml. nor an exported"),
+        ([""], ["tnew"], None, "--tasks tnew: is no task of the leaderboard. Did you mean 'tnews'"),
+        ([""], ["afqmc"], None, "No test split can be answered, so nothing was written"),
+        ([""], None, "student@tune", "student@tune: write model@stage; stages of this run: finetune"),
+    ],
+)
 def test_what_is_refused(
     root: Path, run: Path, tmp_path: Path, folders: list[str], tasks: list[str], reference: str, message: str
 ) -> None:
@@ -193,15 +209,29 @@ def glue_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_glues_tables_are_written_for_every_test_split(glue_run: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "tools/predict.py", "--models", str(glue_run), "--data", str(glue_run / "data"),
-               "--output", str(tmp_path / "glue.zip"), "--leaderboard", "glue", "--threads", "1"]
+    command = [
+        sys.executable,
+        "tools/predict.py",
+        "--models",
+        str(glue_run),
+        "--data",
+        str(glue_run / "data"),
+        "--output",
+        str(tmp_path / "glue.zip"),
+        "--leaderboard",
+        "glue",
+        "--threads",
+        "1",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "MNLI-mm.tsv                2 examples answered by student@finetune\n" in done.stdout
     assert "RTE.tsv                    left out: no model answers rte\n" in done.stdout
     tables = contents(tmp_path / "glue.zip")
     assert {name: len(table.splitlines()) for name, table in tables.items()} == {
-        "STS-B.tsv": 2, "MNLI-m.tsv": 4, "MNLI-mm.tsv": 3,
+        "STS-B.tsv": 2,
+        "MNLI-m.tsv": 4,
+        "MNLI-mm.tsv": 3,
     }
     labels = {line.split("\t")[1] for line in tables["MNLI-m.tsv"].decode().splitlines()[1:]}
     assert labels <= set(GLUE["mnli"].labels)

@@ -44,8 +44,11 @@ def config(folder: Path, **blocks: Any) -> RunConfig:
         **blocks,
     }
     stage = {
-        "name": "finetune", "train": "student", "data": {"tasks": list(content.get("data", {}).get("tasks", {}))},
-        "objective": {"hard": {}}, "optim": {"epochs": 1, "batch_size": 8},
+        "name": "finetune",
+        "train": "student",
+        "data": {"tasks": list(content.get("data", {}).get("tasks", {}))},
+        "objective": {"hard": {}},
+        "optim": {"epochs": 1, "batch_size": 8},
     }
     content.setdefault("stages", [stage])
     (folder / "own.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
@@ -54,7 +57,12 @@ def config(folder: Path, **blocks: Any) -> RunConfig:
 
 def test_the_page_has_an_example_of_each_form() -> None:
     assert set(EXAMPLES) == {
-        "reviews", "questions", "questions-without-header", "shopping", "shopping-categories", "similarity",
+        "reviews",
+        "questions",
+        "questions-without-header",
+        "shopping",
+        "shopping-categories",
+        "similarity",
     }
 
 
@@ -86,12 +94,18 @@ def test_the_draws_of_the_page_are_tasks(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("fields", "message"), [
-    ({"kind": "regression", "texts": []}, r"data.tasks.own.texts = \[\]: the kind regression has 1 or 2"),
-    ({"kind": "pair", "texts": ["a"], "labels": ["0", "1"]}, "the kind pair has 2"),
-    ({"kind": "classification", "texts": ["a"], "labels": ["0", "1"], "metric": "acc"}, "metric = 'acc'. Did you mean"),
-    ({"kind": "classification", "texts": ["a"]}, r"labels = \[\]. Name them"),
-])
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": "regression", "texts": []}, r"data.tasks.own.texts = \[\]: the kind regression has 1 or 2"),
+        ({"kind": "pair", "texts": ["a"], "labels": ["0", "1"]}, "the kind pair has 2"),
+        (
+            {"kind": "classification", "texts": ["a"], "labels": ["0", "1"], "metric": "acc"},
+            "metric = 'acc'. Did you mean",
+        ),
+        ({"kind": "classification", "texts": ["a"]}, r"labels = \[\]. Name them"),
+    ],
+)
 def test_what_no_task_can_be(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
     run = config(tmp_path, data={"tasks": {"own": {"files": {"train": ["x.jsonl"]}, **fields}}})
     with pytest.raises(InputError, match=message):

@@ -100,8 +100,10 @@ def test_a_stage_goes_on_with_more_steps_on_their_schedule(tmp_path: Path) -> No
         trainer = build(tmp_path / "cut", Stream(), max_steps=8)
         trainer.train(resume_from_checkpoint=str(tmp_path / "cut/checkpoint-3"))
     assert trainer.state.global_step == 8
-    eight, cut = ({event["step"]: event["learning_rate"] for event in read_events(folder) if event["event"] == "log"}
-                  for folder in (tmp_path / "eight", tmp_path / "cut"))
+    eight, cut = (
+        {event["step"]: event["learning_rate"] for event in read_events(folder) if event["event"] == "log"}
+        for folder in (tmp_path / "eight", tmp_path / "cut")
+    )
     assert cut[2] != eight[2] and [cut[step] for step in (4, 6, 8)] == [eight[step] for step in (4, 6, 8)]
 
 

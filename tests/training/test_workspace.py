@@ -49,8 +49,11 @@ def test_a_bilstm_has_the_planned_size_and_starts_with_the_word_embeddings(tmp_p
     own, theirs = student.embeddings.word_embeddings.weight, teacher.embeddings.word_embeddings.weight
     assert np.array_equal(own.numpy(), theirs.numpy())
     alone = Workspace(load(tmp_path, "models.student.init_from=null")).model("student").encoder
-    differing = [name for name, value in alone.state_dict().items()
-                 if not np.array_equal(value.numpy(), student.state_dict()[name].numpy())]
+    differing = [
+        name
+        for name, value in alone.state_dict().items()
+        if not np.array_equal(value.numpy(), student.state_dict()[name].numpy())
+    ]
     assert differing == ["embeddings.word_embeddings.weight"]
 
 

@@ -77,12 +77,38 @@ def main() -> None:
 
 def run_all(args: argparse.Namespace, seeds: Sequence[str]) -> None:
     root, output = f"data.root={args.data}", args.output
-    tool("train.py", "-c", HERE / "pretrain.yaml", "-o", root, f"output_dir={output}/pretrain",
-         f"models.teacher.pretrained={args.encoder}")
-    tool("train.py", "-c", HERE / "teachers.yaml", "-o", root, f"output_dir={output}/teachers",
-         f"base_run={output}/pretrain")
-    tool("search.py", "-c", HERE / "students.yaml", "-o", root, f"base_run={output}/teachers",
-         "--grid", f"seed={args.seeds}", "--output", output / "students", "--jobs", args.jobs)
+    tool(
+        "train.py",
+        "-c",
+        HERE / "pretrain.yaml",
+        "-o",
+        root,
+        f"output_dir={output}/pretrain",
+        f"models.teacher.pretrained={args.encoder}",
+    )
+    tool(
+        "train.py",
+        "-c",
+        HERE / "teachers.yaml",
+        "-o",
+        root,
+        f"output_dir={output}/teachers",
+        f"base_run={output}/pretrain",
+    )
+    tool(
+        "search.py",
+        "-c",
+        HERE / "students.yaml",
+        "-o",
+        root,
+        f"base_run={output}/teachers",
+        "--grid",
+        f"seed={args.seeds}",
+        "--output",
+        output / "students",
+        "--jobs",
+        args.jobs,
+    )
     score_unseen(output / "teachers", FIRST)
     for seed in seeds:
         score_unseen(output / f"students/seed={seed}", [ARMS[arm][1] for arm in EVERYWHERE])
@@ -94,8 +120,19 @@ def score_unseen(run: Path, models: Sequence[str]) -> None:
     for split, tasks in (("dev", ["shopping_10"]), ("dev_few_all", few)):
         folder = run / "unseen" / split
         if not (folder / "evaluation.json").is_file():
-            tool("evaluate.py", "--run", run, "--models", *models, "--tasks", *tasks, "--split", split,
-                 "--output", folder)
+            tool(
+                "evaluate.py",
+                "--run",
+                run,
+                "--models",
+                *models,
+                "--tasks",
+                *tasks,
+                "--split",
+                split,
+                "--output",
+                folder,
+            )
 
 
 def unseen(run: Path) -> list[dict[str, Any]]:
@@ -150,13 +187,16 @@ def gather(output: Path, seeds: Sequence[str]) -> dict[str, Any]:
                 "latency": shapes[reference]["speed"]["p50"],
                 "scores": scores[arm],
             }
-            for arm, (what, reference) in ARMS.items() if reference in shapes
+            for arm, (what, reference) in ARMS.items()
+            if reference in shapes
         },
         "pretraining": _read(output / "pretrain/results.json")["stages"],
         "hours": {
             name: sum(stage["seconds"] for run in part for stage in run["stages"]) / 3600
             for name, part in (
-                ("pretraining", [_read(output / "pretrain/results.json")]), ("teachers", [teachers]), ("students", runs)
+                ("pretraining", [_read(output / "pretrain/results.json")]),
+                ("teachers", [teachers]),
+                ("students", runs),
             )
         },
     }
@@ -176,8 +216,15 @@ def tables(study: Mapping[str, Any]) -> Iterator[str]:
     """The tables as Markdown: which tasks carry a signal, every arm on every task, and what became of each claim."""
     yield from markdown_lines(
         ["task", "dev examples", "majority", "teacher", "student from scratch", "signal"],
-        [[name, f"{task['examples']:.0f}", *(f"{task[key]:.2f}" for key in ("majority", "teacher", "scratch")),
-          "yes" if carries_signal(task) else "no"] for name, task in _folded(study["tasks"]).items()],
+        [
+            [
+                name,
+                f"{task['examples']:.0f}",
+                *(f"{task[key]:.2f}" for key in ("majority", "teacher", "scratch")),
+                "yes" if carries_signal(task) else "no",
+            ]
+            for name, task in _folded(study["tasks"]).items()
+        ],
     )
     arms = study["arms"]
     if not arms:
@@ -187,14 +234,19 @@ def tables(study: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield from markdown_lines(
         ["arm", "", *columns, *(f"**{group}**" for group in groups)],
-        [[arm, found["what"], *(_shown(averages(found, tasks)) for tasks in (*columns.values(), *groups.values()))]
-         for arm, found in arms.items()],
+        [
+            [arm, found["what"], *(_shown(averages(found, tasks)) for tasks in (*columns.values(), *groups.values()))]
+            for arm, found in arms.items()
+        ],
     )
     yield ""
     yield from markdown_lines(
         ["claim", "average of", "gain", "by seed", ""],
-        [[f"{above} > {below}", group, *_claimed(*(averages(arms[arm], groups[group]) for arm in (above, below)))]
-         for above, below, group in CLAIMS if {above, below} <= set(arms) and group in groups],
+        [
+            [f"{above} > {below}", group, *_claimed(*(averages(arms[arm], groups[group]) for arm in (above, below)))]
+            for above, below, group in CLAIMS
+            if {above, below} <= set(arms) and group in groups
+        ],
     )
 
 
@@ -207,16 +259,20 @@ def _claimed(above: Sequence[float], below: Sequence[float]) -> tuple[str, str, 
 
 def _folded(tasks: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """The figures by task, means over its draws."""
-    return {name: {key: sum(tasks[draw][key] for draw in draws) / len(draws) for key in tasks[draws[0]]}
-            for name, draws in _draws(list(tasks)).items()}
+    return {
+        name: {key: sum(tasks[draw][key] for draw in draws) / len(draws) for key in tasks[draws[0]]}
+        for name, draws in _draws(list(tasks)).items()
+    }
 
 
 def groups_of(study: Mapping[str, Any]) -> dict[str, list[str]]:
     """Group to its tasks, of those that carry a signal."""
     alive = {name for name, task in _folded(study["tasks"]).items() if carries_signal(task)}
     named = {"in-domain": study["in-domain"], "out-of-domain": OUT_OF_DOMAIN, "low-resource": LOW_RESOURCE}
-    return {group: [draw for name, draws in _draws(tasks).items() if name in alive for draw in draws]
-            for group, tasks in named.items()}
+    return {
+        group: [draw for name, draws in _draws(tasks).items() if name in alive for draw in draws]
+        for group, tasks in named.items()
+    }
 
 
 def averages(arm: Mapping[str, Any], tasks: Sequence[str]) -> list[float]:
@@ -226,8 +282,10 @@ def averages(arm: Mapping[str, Any], tasks: Sequence[str]) -> list[float]:
 
 def _draws(tasks: Sequence[str]) -> dict[str, list[str]]:
     """Task to its draws, or to itself."""
-    return {name: [task for task in tasks if task == name or task.rpartition("-")[0] == name]
-            for name in by_drawn_task(dict.fromkeys(tasks, 0.0))}
+    return {
+        name: [task for task in tasks if task == name or task.rpartition("-")[0] == name]
+        for name in by_drawn_task(dict.fromkeys(tasks, 0.0))
+    }
 
 
 def _shown(values: Sequence[float], spec: str = ".2f") -> str:
