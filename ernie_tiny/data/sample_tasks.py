@@ -238,8 +238,7 @@ def dialogue(rng: random.Random) -> tuple[list[str], dict[str, Any]]:
     where, elsewhere, thing, other = (words_of[name] for name in ("where", "elsewhere", "thing", "other"))
     hours = [_count(number, "点") for number in range(1, 11)]
     early, late = rng.sample(hours, 2)
-    feeling, place = rng.choice(list(words.MOODS)), rng.choice(list(words.SCENES))
-    obstacle = rng.choice(words.OBSTACLES)
+    feeling, place, obstacle = (rng.choice([*found]) for found in (words.MOODS, words.SCENES, words.OBSTACLES))
     first, second, question, answer, near, pool = rng.choice(
         (
             (
@@ -292,8 +291,7 @@ def dialogue(rng: random.Random) -> tuple[list[str], dict[str, Any]]:
             ),
         )
     )
-    lines = [line.format(**words_of) for line in (first, second)]
-    return lines, _question(rng, question, answer, near, pool)
+    return [line.format(**words_of) for line in (first, second)], _question(rng, question, answer, near, pool)
 
 
 def _story(rng: random.Random) -> tuple[list[str], list[dict[str, Any]]]:

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import paddle
-from paddle.static import InputSpec
 
 from ernie_tiny.batch import Feature
 from ernie_tiny.data.batching import collate
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
-from ernie_tiny.deploy.predictor import INPUTS, MODEL_PREFIX, TASK_FILE, Session
+from ernie_tiny.deploy.predictor import LOGITS, TASK_FILE
+from ernie_tiny.engines import load
+from ernie_tiny.engines.export import INPUTS, MODEL_PREFIX, export_network
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel
 
@@ -29,12 +30,7 @@ def export_model(model: MultiTaskModel, spec: TaskSpec, tokenizer: Tokenizer, ma
     The network is Paddle's PIR format, model.json and model.pdiparams. Its inputs are int64 [rows, length]:
     input_ids, token_type_ids and attention_mask (1 for a token, 0 for padding).
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    single = SingleTaskModel(model, spec.name)
-    single.eval()
-    signature = [InputSpec([None, None], "int64", name) for name in INPUTS]
-    static = paddle.jit.to_static(single, input_spec=signature, full_graph=True)
-    paddle.jit.save(static, str(folder / MODEL_PREFIX))
+    export_network(SingleTaskModel(model, spec.name), folder)
     tokenizer.save(folder)
     description: dict[str, Any] = {
         "task": {**dataclasses.asdict(spec), "max_length": max_length},
@@ -51,7 +47,7 @@ def parity(folder: Path, model: MultiTaskModel, features: Sequence[Feature], pad
     single.eval()
     static = paddle.jit.load(str(folder / MODEL_PREFIX))
     static.eval()
-    session = Session(folder)
+    engine = load(folder, LOGITS)
     differences = {"static": 0.0, "inference": 0.0}
     for start in range(0, len(features), PARITY_BATCH):
         batch = collate(features[start : start + PARITY_BATCH], spec_name, pad_id)
@@ -59,7 +55,7 @@ def parity(folder: Path, model: MultiTaskModel, features: Sequence[Feature], pad
         with paddle.no_grad():
             expected = single(*tensors).numpy()
             differences["static"] = max(differences["static"], _distance(expected, static(*tensors).numpy()))
-        differences["inference"] = max(differences["inference"], _distance(expected, session.run(batch)))
+        differences["inference"] = max(differences["inference"], _distance(expected, engine(batch)["logits"]))
     return differences
 
 

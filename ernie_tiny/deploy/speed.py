@@ -10,7 +10,8 @@ import numpy as np
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.data.tokenizer import load_tokenizer
-from ernie_tiny.deploy.predictor import Session
+from ernie_tiny.deploy.predictor import LOGITS
+from ernie_tiny.engines import Engine, load
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,20 @@ def measure(
     folders: list[Path], length: int = 64, batch_size: int = 32, threads: int = 1, calls: int = 40
 ) -> list[Speed]:
     """The speeds of exported models, measured in turn, call by call, so that a drift of the machine hits all alike."""
-    sessions = [Session(folder, threads) for folder in folders]
+    engines = [load(folder, LOGITS, threads=threads) for folder in folders]
     vocabularies = [load_tokenizer(folder).vocab_size for folder in folders]
     singles = [_random_batch(1, length, size) for size in vocabularies]
     batches = [_random_batch(batch_size, length, size) for size in vocabularies]
     latencies: list[list[float]] = [[] for _ in folders]
     batch_seconds: list[list[float]] = [[] for _ in folders]
     for call in range(calls + 2):
-        for index, session in enumerate(sessions):
-            seconds = _timed(session, singles[index])
+        for index, engine in enumerate(engines):
+            seconds = _timed(engine, singles[index])
             if call >= 2:  # the first calls choose kernels and allocate
                 latencies[index].append(seconds * 1000)
     for call in range(5):
-        for index, session in enumerate(sessions):
-            seconds = _timed(session, batches[index])
+        for index, engine in enumerate(engines):
+            seconds = _timed(engine, batches[index])
             if call >= 1:
                 batch_seconds[index].append(seconds)
     return [
@@ -65,9 +66,9 @@ def measure(
     ]
 
 
-def _timed(session: Session, batch: Batch) -> float:
+def _timed(engine: Engine, batch: Batch) -> float:
     start = time.perf_counter()
-    session.run(batch)
+    engine(batch)
     return time.perf_counter() - start
 
 

@@ -1,0 +1,55 @@
+"""Paddle Inference, in float32 or, by oneDNN, in bfloat16."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Callable, Optional
+
+import numpy as np
+from paddle import inference
+
+from ernie_tiny.batch import Batch
+from ernie_tiny.engines.export import INPUTS, MODEL_PREFIX
+from ernie_tiny.errors import InputError
+
+
+def paddle_inference(
+    folder: Path, outputs: Sequence[str], precision: str, threads: int, gpu: Optional[int]
+) -> Callable[[Batch], dict[str, np.ndarray]]:
+    """An engine (ernie_tiny.engines.load) of a network in Paddle's own format."""
+    network, weights = folder / f"{MODEL_PREFIX}.json", folder / f"{MODEL_PREFIX}.pdiparams"
+    for file in (network, weights):
+        if not file.is_file():
+            raise InputError(f"{file}: no such file; {folder} is no folder that tools/export.py wrote.")
+    config = inference.Config(str(network), str(weights))
+    config.disable_glog_info()
+    config.enable_new_executor()
+    config.enable_new_ir()
+    config.enable_memory_optim()
+    if gpu is None:
+        config.disable_gpu()
+        config.set_cpu_math_library_num_threads(threads)
+        if precision == "bfloat16":
+            config.enable_mkldnn()
+            config.enable_mkldnn_bfloat16()
+    else:
+        config.enable_use_gpu(256, gpu)
+    try:
+        predictor = inference.create_predictor(config)
+    except (RuntimeError, ValueError, OSError) as error:
+        said = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{folder}: {network.name} or {weights.name} is cut off or damaged ({said}). Copy the folder again, or "
+            "export it anew with tools/export.py."
+        ) from error
+    handles = dict(zip(outputs, map(predictor.get_output_handle, predictor.get_output_names())))
+
+    def run(batch: Batch) -> dict[str, np.ndarray]:
+        for name in INPUTS:
+            array = np.ascontiguousarray(getattr(batch, name), dtype=np.int64)
+            predictor.get_input_handle(name).copy_from_cpu(array)
+        predictor.run()
+        return {name: handle.copy_to_cpu() for name, handle in handles.items()}
+
+    return run
