@@ -39,7 +39,7 @@ class StageCurves:
         self._writer: Optional[LogWriter] = None
 
     def begin(self, events: Iterable[Mapping[str, Any]], step: int) -> None:
-        """Starts the log anew, with the scalars of the stage's events up to a step; the later of two of a step counts."""
+        """Starts the log anew, with the stage's scalars up to a step; the later of two of one step counts."""
         self._writer = _fresh_writer(self._folder)
         shown = {
             (event["event"], event["step"]): event

@@ -114,7 +114,7 @@ class StageTrainer(Trainer):
         return self.state.global_step / max(1, self.state.max_steps)
 
     def create_optimizer(self, lr_scheduler: Any = None) -> Any:
-        """AdamW without decay on biases and norms, as the Trainer makes it, but each model's gradient is clipped apart."""
+        """AdamW without decay on biases and norms, as the Trainer makes it; each model is clipped by itself."""
         if self.optimizer is None:
             decayed = {
                 parameter.name
