@@ -1,0 +1,103 @@
+"""What a kind of task is: a value of functions. The files beside this one each define one, registry.py lists them.
+
+Imported without Paddle; functions of tensors import it inside. A kind knows its task (a TaskSpec) only by argument, so
+that one value serves every task of the kind. A further kind is one file here, a line in registry.py and one in
+ernie_tiny/kind_facts.py; or a package of its own that names its Kind in the entry points "ernie_tiny.kinds".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from ernie_tiny.batch import Batch, Feature
+from ernie_tiny.data.task import Example, Prediction, TaskSpec
+from ernie_tiny.data.tokenizer import Tokenizer
+from ernie_tiny.kind_facts import KindFacts
+
+Rows = Iterator[tuple[str, Optional[Example]]]  # where a row stands and its example, None for one to drop
+# Of each example, by id, its features with their logits, without padding: [outputs], [candidates] or [outputs, length].
+Outputs = Mapping[str, Sequence[tuple[Feature, np.ndarray]]]
+ScoresOf = Callable[[np.ndarray], dict[str, float]]  # indices of examples, one as often as it counts, to their scores
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The table of decisions of a batch: all that a loss sees. A class, a choice, an end of a span, a tag is a row.
+
+    Attributes:
+        logits: Tensor [decisions, options]; an option that a decision lacks stands at -10,000.
+        labels: [decisions], int64 options, or float32 numbers where numeric; None without labels.
+        real: int64 [decisions, options], 1 for an option that the decision has; None where it has all.
+        numeric: One option, the number itself: losses are squared errors.
+    """
+
+    logits: Any
+    labels: Optional[np.ndarray] = None
+    real: Optional[np.ndarray] = None
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Submission:
+    """How a leaderboard's file has the answers.
+
+    Attributes:
+        one_object: One JSON object of all answers by their ids, and not a line for each example.
+        value: Of a prediction the JSON value. Raises an InputError for an answer that is none of the task's.
+        fault: Of an example and a JSON value in somebody's file what is wrong with it and what only other writers do
+            differently, each None or the end of a sentence.
+    """
+
+    one_object: bool
+    value: Callable[[TaskSpec, Prediction], Any]
+    fault: Callable[[TaskSpec, Example, Any], tuple[Optional[str], Optional[str]]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of task.
+
+    Attributes:
+        facts: Its plain values.
+        read: Examples of the files of a split; a split named test... may lack labels. Faults are InputErrors
+            "path:line: reason".
+        inputs: Unlabelled examples of a file of JSON lines, as a deployed model is asked them.
+        features: The features of some examples, in order; a long one may have several, next to each other. The last
+            argument is the most tokens of a sequence, [CLS] and [SEP] included.
+        outputs: How many numbers the head gives for a row, a candidate or a position, by its form.
+        decisions: The table of decisions of a batch of the kind, of the student's or the teacher's logits as the head
+            gives them: Tensor [features, outputs], [features, candidates] or [features, outputs, length].
+        count: How many decisions the table of a batch has: what a loss is the mean of. Processes weigh by it.
+        decode: The answers, in the order of the examples.
+        scorer: Gives the scores in percent, by metric, of any choice among the examples. The mapping is example id to
+            answer, complete. Raises an InputError where an example has no label.
+        majority: The task's metric, in percent, of always giving the most frequent answer; 0 where there is no such.
+        agreement: Percent of answers (of the same examples in one order) in which two models agree.
+        details: What `tools/evaluate.py` shows beside the scores, as JSON values by name: {"labels": [...], "counts":
+            [[...]]} is a matrix, rows right and columns given; a list of objects of equal keys is a table. The answers
+            are those of `scorer`, which is given too.
+        submission: Of a leaderboard.
+        sample_input: A line for tools/infer.py that a task's model card shows.
+        answers: What an answer is, in words: "a span of the text".
+    """
+
+    facts: KindFacts
+    read: Callable[[TaskSpec, Sequence[Path], str], Rows]
+    inputs: Callable[[TaskSpec, Path], Rows]
+    features: Callable[[TaskSpec, Sequence[Example], Tokenizer, int], Iterator[Feature]]
+    outputs: Callable[[TaskSpec], int]
+    decisions: Callable[[Any, Batch], Decisions]
+    count: Callable[[Batch], int]
+    decode: Callable[[TaskSpec, Sequence[Example], Outputs], list[Prediction]]
+    scorer: Callable[[TaskSpec, Sequence[Example], Mapping[str, Any]], ScoresOf]
+    majority: Callable[[TaskSpec, Sequence[Example]], float]
+    agreement: Callable[[Sequence[Any], Sequence[Any]], float]
+    details: Callable[[TaskSpec, Sequence[Example], Mapping[str, Any], ScoresOf], dict[str, Any]]
+    submission: Submission
+    sample_input: Callable[[TaskSpec], dict[str, Any]]
+    answers: Callable[[TaskSpec], str]

@@ -1,0 +1,84 @@
+"""The three forms of heads: which shape their logits have, and how much of it is padding. Paddle is not needed.
+
+A form knows no kind of task. Of the logits of any form only the last axis is ever padded, and a feature's real entries
+stand at its beginning:
+
+- a row: [features, outputs], one vector for an input
+- a candidate: [features, candidates], one logit for each of the inputs that a feature has
+- a position: [features, outputs, length], one vector for each token
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Callable
+
+import numpy as np
+
+from ernie_tiny.batch import Batch
+from ernie_tiny.kind_facts import CANDIDATE, POSITION, ROW
+
+MASKED_LOGIT = -1.0e4  # low enough to be 0 after a softmax, in range of float16
+
+
+@dataclass(frozen=True)
+class HeadForm:
+    """A form as a value.
+
+    Attributes:
+        name: As heads.json has it.
+        shape: Of the logits of a batch, from the batch and the head's number of outputs.
+        widths: Of a batch's features the real entries of the last axis, int [features], from the same.
+    """
+
+    name: str
+    shape: Callable[[Batch, int], tuple[int, ...]]
+    widths: Callable[[Batch, int], np.ndarray]
+
+    def cut(self, logits: np.ndarray, batch: Batch, outputs: int) -> list[np.ndarray]:
+        """Of each feature of a batch its logits without padding: [outputs], [candidates] or [outputs, length].
+
+        Args:
+            logits: As the head gives them, or with the rows of candidates one below the other ([rows, 1]).
+        """
+        arranged = logits.reshape(self.shape(batch, outputs))
+        return [values[..., :width] for values, width in zip(arranged, self.widths(batch, outputs))]
+
+    def pad(self, features: list[np.ndarray], batch: Batch, outputs: int) -> np.ndarray:
+        """float32 logits of a batch from what `cut` gives, of any shape of as many numbers; padding at -10,000."""
+        padded = np.full(self.shape(batch, outputs), MASKED_LOGIT, np.float32)
+        for row, values, width in zip(padded, features, self.widths(batch, outputs)):
+            row[..., :width] = values.reshape(*row.shape[:-1], width)
+        return padded
+
+
+def _choice_mask(batch: Batch) -> np.ndarray:
+    if batch.choice_mask is None:
+        raise ValueError(f"a batch of {batch.task} has no candidates")
+    return batch.choice_mask
+
+
+FORMS: Mapping[str, HeadForm] = MappingProxyType(
+    {
+        form.name: form
+        for form in (
+            HeadForm(
+                ROW,
+                lambda batch, outputs: (len(batch.example_ids), outputs),
+                lambda batch, outputs: np.full(len(batch.example_ids), outputs),
+            ),
+            HeadForm(
+                CANDIDATE,
+                lambda batch, outputs: _choice_mask(batch).shape,
+                lambda batch, outputs: _choice_mask(batch).sum(axis=1),
+            ),
+            HeadForm(
+                POSITION,
+                lambda batch, outputs: (len(batch.example_ids), outputs, batch.input_ids.shape[1]),
+                lambda batch, outputs: batch.attention_mask.sum(axis=1),
+            ),
+        )
+    }
+)
