@@ -47,7 +47,7 @@ setup(
     description="Distil Chinese ERNIE 3.0 models into students ten times smaller",
     license="Apache-2.0",
     packages=find_packages(include=["ernie_tiny", "ernie_tiny.*"]),
-    package_data={"ernie_tiny.evaluation": ["report.html", "published.csv"]},
+    package_data={"ernie_tiny.report": ["templates/*", "published.csv"]},
     python_requires=">=3.9,<3.13",
     install_requires=INSTALL,
     extras_require=EXTRAS,

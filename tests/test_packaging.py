@@ -62,11 +62,12 @@ def test_every_folder_of_the_package_is_installed():
     assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
-def test_every_data_file_of_the_package_is_installed():
-    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
-    kinds = (".html", ".csv", ".json", ".txt")
-    files = [path.name for path in (ROOT / "ernie_tiny").rglob("*") if path.suffix in kinds]
-    assert files and [name for name in files if f'"{name}"' not in setup] == []
+def test_every_data_file_of_the_package_is_installed(tmp_path):
+    command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    kinds = (".html", ".md", ".csv", ".json", ".txt")
+    files = [path.relative_to(ROOT) for path in (ROOT / "ernie_tiny").rglob("*") if path.suffix in kinds]
+    assert files and [file for file in files if not (tmp_path / file).is_file()] == []
 
 
 def test_version_is_that_of_the_package():

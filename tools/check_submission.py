@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ernie_tiny.evaluation.submission_check import check_submission, missing_files
+from ernie_tiny.leaderboard.check import check_submission, missing_files
 from ernie_tiny.runtime import run_tool
 
 

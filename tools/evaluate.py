@@ -29,7 +29,7 @@ def main() -> None:
     args = parse_args()
     run = load_config(args.run / "config.yaml", [f"output_dir={args.run}", *args.override])
     prepare(run.runtime.device, run.runtime.threads)
-    from ernie_tiny.evaluation.details import detail_lines
+    from ernie_tiny.report.details import detail_lines
     from ernie_tiny.runs.scoring import evaluate_models
 
     print("Scores in percent, with their 95 % intervals over the choice of examples (bootstrap, 1,000 resamples).")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ernie_tiny.evaluation.submission import BOARDS
+from ernie_tiny.leaderboard.clue import BOARDS
 from ernie_tiny.runtime import prepare, run_tool
 
 

@@ -1,1 +1,1 @@
-"""Predictions, metrics, the report."""
+"""Examples in, predictions and scores out."""

@@ -20,12 +20,12 @@ from ernie_tiny.deploy.export import check_parity, export_model
 from ernie_tiny.deploy.speed import measure, megabytes
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.evaluation.metrics import agreement, majority_baseline, scorer
-from ernie_tiny.evaluation.model_card import CARD_FILE, Export, model_card
 from ernie_tiny.evaluation.predict import predict
-from ernie_tiny.evaluation.results import ModelResult, summarise
 from ernie_tiny.evaluation.statistics import confidence_intervals
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters
 from ernie_tiny.models.multitask import MultiTaskModel
+from ernie_tiny.report.card import CARD_FILE, Export, model_card
+from ernie_tiny.report.results import ModelResult, summarise
 from ernie_tiny.training.checkpoint import whole_folder, write_text
 from ernie_tiny.training.tasks import report_tasks
 from ernie_tiny.training.workspace import Workspace

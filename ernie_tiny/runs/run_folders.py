@@ -10,8 +10,8 @@ import yaml
 
 from ernie_tiny.config.load import CONFIG_FILE
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.page import html_page, markdown_page
-from ernie_tiny.evaluation.runs import Run, results_so_far, state_so_far
+from ernie_tiny.report.page import html_page, markdown_page
+from ernie_tiny.report.runs import Run, results_so_far, state_so_far
 from ernie_tiny.runs.record import RESULTS_FILE, read_results
 from ernie_tiny.training.checkpoint import write_text
 from ernie_tiny.training.events import read_events

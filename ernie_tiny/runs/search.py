@@ -17,7 +17,7 @@ from ernie_tiny.config.load import CONFIG_FILE, load_config, to_yaml
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.evaluation.grid import AS_CONFIGURED, Trial, grid_html, grid_markdown, grid_text, summarise_grid
+from ernie_tiny.report.grid import AS_CONFIGURED, Trial, grid_html, grid_markdown, grid_text, summarise_grid
 from ernie_tiny.runs.children import Children
 from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.plan import check_data

@@ -15,8 +15,8 @@ from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.deploy.predictor import TASK_FILE, Predictor, read_spec
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.evaluation.glue_submission import SUBMITTED, write_glue_submission
-from ernie_tiny.evaluation.submission import BOARDS, read_questions, split_of, write_submission
+from ernie_tiny.leaderboard.clue import BOARDS, read_questions, split_of, write_submission
+from ernie_tiny.leaderboard.glue import SUBMITTED, write_glue_submission
 from ernie_tiny.runs.conclude import answer_examples, trained_model, trained_tasks
 from ernie_tiny.training.workspace import Workspace
 

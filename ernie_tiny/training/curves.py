@@ -1,4 +1,4 @@
-"""VisualDL's view of a run: curves and histograms by stage, and its models as points of quality over cost.
+"""VisualDL's view of a run: curves and histograms by stage (its models: ernie_tiny/runs/model_points.py).
 
 VisualDL shows one log a folder, the newest. So each stage has a folder of its own below visualdl/, a resumed stage
 writes its earlier curves again, and each model has a folder too.
@@ -6,7 +6,6 @@ writes its earlier curves again, and each model has a folder too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Optional
@@ -15,13 +14,10 @@ import numpy as np
 from paddle import nn
 from visualdl import LogWriter
 
-from ernie_tiny.evaluation.report import markdown_table, verdict
-
 CURVES_FOLDER = "visualdl"
 SHOWN_EVENTS = {"log": "", "scores": "dev/"}  # event to what stands before its scalars' names
 NO_SCALARS = ("time", "event", "stage", "step")
 BUCKETS = 30
-AVERAGE = "average score"
 
 
 class StageCurves:
@@ -40,7 +36,7 @@ class StageCurves:
 
     def begin(self, events: Iterable[Mapping[str, Any]], step: int) -> None:
         """Starts the log anew, with the stage's scalars up to a step; the later of two of one step counts."""
-        self._writer = _fresh_writer(self._folder)
+        self._writer = fresh_writer(self._folder)
         shown = {
             (event["event"], event["step"]): event
             for event in events
@@ -60,7 +56,7 @@ class StageCurves:
     def _scalars(self, kind: str, step: int, values: Mapping[str, float], walltime: Optional[int] = None) -> None:
         assert self._writer is not None
         for name, value in values.items():
-            tag = _tag(f"{self._stage}/{SHOWN_EVENTS[kind]}{name}")
+            tag = curve_tag(f"{self._stage}/{SHOWN_EVENTS[kind]}{name}")
             self._writer.add_scalar(tag=tag, value=float(value), step=step, walltime=walltime)
 
     def add_histograms(self, network: nn.Layer, step: int, scale: float = 1.0) -> None:
@@ -74,7 +70,7 @@ class StageCurves:
             for kind, values in drawn.items():
                 finite = values[np.isfinite(values)]  # VisualDL cannot bin the rest
                 if finite.size:
-                    tag = _tag(f"{self._stage}/{kind}/{name}")
+                    tag = curve_tag(f"{self._stage}/{kind}/{name}")
                     self._writer.add_histogram(tag=tag, values=finite, step=step, buckets=BUCKETS)
 
     def close(self) -> None:
@@ -82,38 +78,13 @@ class StageCurves:
             self._writer.close()
 
 
-def write_models(folder: Path, results: Mapping[str, Any]) -> None:
-    """Each model of results.json as a point: VisualDL's tab of hyper-parameters plots costs against scores.
-
-    The verdict and the table go to its tab of texts.
-    """
-    for model in results["models"]:
-        target = folder / CURVES_FOLDER / "models" / re.sub(r"[^\w.-]+", "_", model["role"])
-        with _fresh_writer(target) as writer:
-            speed = model["speed"] or {}
-            costs = {
-                "latency p50, ms": speed.get("p50"),
-                "on disk, MB": model["megabytes"],
-                "parameters, M": model["parameters"] / 1e6,
-            }
-            scores = {AVERAGE: model["average"], **model["main"]}
-            writer.add_hparams(
-                {"model": model["role"], **{name: float(cost) for name, cost in costs.items() if cost is not None}},
-                [_tag(name) for name in scores],
-            )
-            for name, score in scores.items():
-                writer.add_scalar(tag=_tag(name), value=float(score), step=0)
-    if results["models"]:
-        with _fresh_writer(folder / CURVES_FOLDER / "results") as writer:
-            writer.add_text(tag="results", text_string=f"{verdict(results)}\n\n{markdown_table(results)}", step=0)
-
-
-def _fresh_writer(folder: Path) -> LogWriter:
+def fresh_writer(folder: Path) -> LogWriter:
+    """A log in a folder from which earlier ones are removed."""
     for file in folder.glob("vdlrecords.*"):
         file.unlink()
     return LogWriter(logdir=str(folder))
 
 
-def _tag(name: str) -> str:
+def curve_tag(name: str) -> str:
     """VisualDL keeps the percent sign for itself."""
     return name.replace("%", "_")

@@ -14,7 +14,7 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.runs.run_folders import read_run, write_report
 from ernie_tiny.training.checkpoint import write_record
 from ernie_tiny.training.events import EventLog
-from tests.evaluation.made_results import make, stage
+from tests.report.made_results import make, stage
 
 ROOT = Path(__file__).resolve().parents[2]
 

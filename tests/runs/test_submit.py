@@ -19,8 +19,8 @@ from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.deploy.export import export_model
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.submission import read_questions
-from ernie_tiny.evaluation.submission_check import check_submission
+from ernie_tiny.leaderboard.check import check_submission
+from ernie_tiny.leaderboard.clue import read_questions
 from ernie_tiny.models.multitask import HeadSpec, save_model
 from ernie_tiny.runs.submit import submit
 from ernie_tiny.training.checkpoint import whole_folder

@@ -8,9 +8,8 @@ import numpy as np
 import paddle
 from visualdl import LogReader
 
-from ernie_tiny.training.curves import StageCurves, write_models
+from ernie_tiny.training.curves import StageCurves
 from ernie_tiny.training.events import EventLog, read_events
-from tests.evaluation.made_results import make
 from tests.training.small_stage import Stream, assert_equal, run
 
 
@@ -71,18 +70,3 @@ def test_stage_draws_histograms_at_its_logging_steps_and_trains_alike(tmp_path):
     name = "models.student.encoder.embeddings.word_embeddings.weight"
     for kind in ("weights", "gradients"):
         assert [item.id for item in read(folder, "histogram", f"stage/{kind}/{name}")] == [2, 4, 6]
-
-
-def test_models_are_points_of_cost_and_quality(tmp_path):
-    results = make()
-    results["models"].append({**results["models"][1], "role": "50 % a/b"})
-    for _ in range(2):
-        write_models(tmp_path, results)
-    models = tmp_path / "visualdl" / "models"
-    assert sorted(path.name for path in models.iterdir()) == ["50_a_b", "baseline", "student", "teacher"]
-    (point,) = read(models / "student", "hyper_parameters", "hparam")
-    costs = {item.name: item.float_value for item in point.hparam.hparamInfos if item.HasField("float_value")}
-    assert costs["latency p50, ms"] == 5.0 and round(costs["parameters, M"], 2) == 17.97
-    assert scalars(models / "student", "average score") == [(0, 65.0)]
-    (text,) = read(tmp_path / "visualdl" / "results", "text", "results")
-    assert "keeps 92.9 %" in text.text.encoded_text_string

@@ -19,10 +19,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from ernie_tiny.evaluation.report import with_deviation
-from ernie_tiny.evaluation.results import by_drawn_task, mean
 from ernie_tiny.evaluation.statistics import mean_and_deviation
-from ernie_tiny.evaluation.tables import markdown_lines
+from ernie_tiny.report.results import by_drawn_task, mean
+from ernie_tiny.report.summary import with_deviation
+from ernie_tiny.report.tables import markdown_lines
 
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parents[2] / "tools"

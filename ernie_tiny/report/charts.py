@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from ernie_tiny.evaluation.runs import Entry, Event, metrics_of, spread
-from ernie_tiny.evaluation.tables import width
+from ernie_tiny.report.runs import Entry, Event, metrics_of, spread
+from ernie_tiny.report.tables import width
 
 LABELS = {
     "majority": "most frequent label",

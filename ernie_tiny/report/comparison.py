@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ernie_tiny.evaluation.charts import PUBLISHED, css_class, label, number
-from ernie_tiny.evaluation.published import published_models, published_tasks
-from ernie_tiny.evaluation.report import COMPARED, aligned, speed_ratio, with_deviation
-from ernie_tiny.evaluation.results import mean
-from ernie_tiny.evaluation.runs import NAMES_OF_A_RUN, Entry, common_tasks
-from ernie_tiny.evaluation.tables import Rows
+from ernie_tiny.report.charts import PUBLISHED, css_class, label, number
+from ernie_tiny.report.published import published_models, published_tasks
+from ernie_tiny.report.results import mean
+from ernie_tiny.report.runs import NAMES_OF_A_RUN, Entry, common_tasks
+from ernie_tiny.report.summary import COMPARED, aligned, speed_ratio, with_deviation
+from ernie_tiny.report.tables import Rows
 
 ABSENT = object()  # a key that a config does not have
 SHOWN_VALUE = 60  # characters of a value of a config

@@ -9,7 +9,7 @@ from pathlib import Path
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import Prediction, TaskSpec
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.evaluation.submission import write_zip
+from ernie_tiny.leaderboard.clue import write_zip
 
 STSB_RANGE = (0.0, 5.0)  # of the scores that people gave
 SUBMITTED = {name: task for name, task in GLUE.items() if task.submission}

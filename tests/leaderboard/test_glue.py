@@ -11,7 +11,7 @@ import pytest
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import Prediction
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.glue_submission import write_glue_submission, write_squad_predictions
+from ernie_tiny.leaderboard.glue import write_glue_submission, write_squad_predictions
 
 TABLES = (
     *("CoLA.tsv", "SST-2.tsv", "MRPC.tsv", "STS-B.tsv", "QQP.tsv"),

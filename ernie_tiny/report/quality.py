@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from ernie_tiny.evaluation.charts import LEGEND, PUBLISHED, ModelPoint, css_class, label, number, point_chart
-from ernie_tiny.evaluation.published import MARK, published_models, published_tasks
-from ernie_tiny.evaluation.results import mean
-from ernie_tiny.evaluation.runs import Entry, common_tasks, spread
+from ernie_tiny.report.charts import LEGEND, PUBLISHED, ModelPoint, css_class, label, number, point_chart
+from ernie_tiny.report.published import MARK, published_models, published_tasks
+from ernie_tiny.report.results import mean
+from ernie_tiny.report.runs import Entry, common_tasks, spread
 
 LATENCY, PARAMETERS = "latency p50, ms", "parameters, M"
 FEW = 3  # tasks that are named

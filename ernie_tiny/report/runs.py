@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from string import ascii_uppercase
 from typing import Any, Optional
 
-from ernie_tiny.evaluation.results import COMPARISONS, fold_draws, mean, summarise
 from ernie_tiny.evaluation.statistics import mean_and_deviation
+from ernie_tiny.report.results import COMPARISONS, fold_draws, mean, summarise
 
 NAMES_OF_A_RUN = ("name", "output_dir", "seed")  # keys of a config that runs of one entry may differ in
 Event = Mapping[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from ernie_tiny.evaluation.results import ModelResult, summarise
+from ernie_tiny.report.results import ModelResult, summarise
 
 VOID = {"meta", "br"}
 ROLES = ("teacher", "student", "baseline")

@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from ernie_tiny.evaluation.charts import CURVE_POINTS
-from ernie_tiny.evaluation.page import html_page
-from ernie_tiny.evaluation.report import markdown_table, text_table
-from ernie_tiny.evaluation.runs import Run
-from ernie_tiny.evaluation.tables import TERMINAL_WIDTH, width
-from tests.evaluation.made_results import ROLES, Page, log, make
+from ernie_tiny.report.charts import CURVE_POINTS
+from ernie_tiny.report.page import html_page
+from ernie_tiny.report.runs import Run
+from ernie_tiny.report.summary import markdown_table, text_table
+from ernie_tiny.report.tables import TERMINAL_WIDTH, width
+from tests.report.made_results import ROLES, Page, log, make
 
 
 def row(table: str, name: str) -> list[list[str]]:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ernie_tiny.evaluation.page import html_page
-from ernie_tiny.evaluation.runs import Run
-from tests.evaluation.made_results import Page, log, make
+from ernie_tiny.report.page import html_page
+from ernie_tiny.report.runs import Run
+from tests.report.made_results import Page, log, make
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)

@@ -12,8 +12,8 @@ from ernie_tiny.config import load_config
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.inputs import read_inputs
-from ernie_tiny.evaluation.model_card import Export, model_card
-from tests.evaluation.made_results import make
+from ernie_tiny.report.card import Export, model_card
+from tests.report.made_results import make
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PARITY = {"static": 1e-7, "inference": 2.5e-6}

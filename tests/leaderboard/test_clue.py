@@ -17,8 +17,8 @@ from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.submission import BOARDS, read_questions, split_of, write_submission
-from ernie_tiny.evaluation.submission_check import SHOWN, FileCheck, check_submission, missing_files
+from ernie_tiny.leaderboard.check import SHOWN, FileCheck, check_submission, missing_files
+from ernie_tiny.leaderboard.clue import BOARDS, read_questions, split_of, write_submission
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES_11 = (

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
-from ernie_tiny.evaluation.charts import figures, grid_charts, number
-from ernie_tiny.evaluation.results import mean
 from ernie_tiny.evaluation.statistics import mean_and_deviation
-from ernie_tiny.evaluation.tables import (
+from ernie_tiny.report.charts import figures, grid_charts, number
+from ernie_tiny.report.results import mean
+from ernie_tiny.report.tables import (
     TERMINAL_WIDTH,
     Rows,
     html_document,

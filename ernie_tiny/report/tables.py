@@ -78,6 +78,6 @@ def html_section(name: str, title: str, content: str) -> str:
 
 def html_document(title: str, verdict: str, sections: Iterable[str]) -> str:
     """A page of sections that needs no network and no script; the verdict stands below the title."""
-    template = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
+    template = Template(Path(__file__).with_name("templates").joinpath("page.html").read_text(encoding="utf-8"))
     content = "\n".join(filter(None, sections))
     return template.substitute(title=html.escape(title), verdict=html.escape(verdict), sections=content)

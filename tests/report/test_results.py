@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from ernie_tiny.evaluation.report import notes_of, results_table
-from ernie_tiny.evaluation.results import ModelResult, fold_draws, mean, summarise
-from ernie_tiny.evaluation.runs import Run, to_entries
+from ernie_tiny.report.results import ModelResult, fold_draws, mean, summarise
+from ernie_tiny.report.runs import Run, to_entries
+from ernie_tiny.report.summary import notes_of, results_table
 
 
 def row(role: str, **main: float) -> ModelResult:

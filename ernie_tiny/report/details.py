@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ernie_tiny.evaluation.tables import text_lines
+from ernie_tiny.report.tables import text_lines
 
 MOST_FREQUENT = 10  # confusions that are listed where the matrix does not fit
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ernie_tiny.config.shapes import PRETRAINED
-from ernie_tiny.evaluation.results import mean
-from ernie_tiny.evaluation.runs import Entry, metrics_of
+from ernie_tiny.report.results import mean
+from ernie_tiny.report.runs import Entry, metrics_of
 
 MARK = "published, measured elsewhere, best of a grid on dev"
 SOURCE = "PaddleNLP, slm/model_zoo/ernie-3.0-tiny/README.md"

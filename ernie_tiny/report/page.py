@@ -6,13 +6,13 @@ import html
 import math
 from collections.abc import Sequence
 
-from ernie_tiny.evaluation.charts import css_class, figures, label, loss_charts, loss_overlays, score_charts
-from ernie_tiny.evaluation.comparison import Table, cost_table, differences_table, published_table, runs_table
-from ernie_tiny.evaluation.published import MARK, SOURCE
-from ernie_tiny.evaluation.quality import published_charts, quality_charts
-from ernie_tiny.evaluation.report import export_notes, notes_of, part, results_table, verdict
-from ernie_tiny.evaluation.runs import Entry, Run, to_entries
-from ernie_tiny.evaluation.tables import html_document, html_list, html_section, html_table, markdown_lines
+from ernie_tiny.report.charts import css_class, figures, label, loss_charts, loss_overlays, score_charts
+from ernie_tiny.report.comparison import Table, cost_table, differences_table, published_table, runs_table
+from ernie_tiny.report.published import MARK, SOURCE
+from ernie_tiny.report.quality import published_charts, quality_charts
+from ernie_tiny.report.runs import Entry, Run, to_entries
+from ernie_tiny.report.summary import export_notes, notes_of, part, results_table, verdict
+from ernie_tiny.report.tables import html_document, html_list, html_section, html_table, markdown_lines
 
 FOLDED = 3  # charts of one stage that are shown; more are folded away
 PUBLISHED_NOTE = (

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Optional
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.evaluation.submission import is_one_object, read_questions
+from ernie_tiny.leaderboard.clue import is_one_object, read_questions
 
 SPLIT_OF_FILE: Mapping[str, tuple[TaskSpec, str]] = MappingProxyType(
     {file: (spec, split) for spec in CLUE.values() for split, file in spec.submission.items()}

@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
-from ernie_tiny.evaluation.charts import LABELS, label, number
-from ernie_tiny.evaluation.results import fold_draws, mean
-from ernie_tiny.evaluation.runs import Entry, metrics_of
-from ernie_tiny.evaluation.tables import TERMINAL_WIDTH, Rows, fold, markdown_lines, text_row, width
+from ernie_tiny.report.charts import LABELS, label, number
+from ernie_tiny.report.results import fold_draws, mean
+from ernie_tiny.report.runs import Entry, metrics_of
+from ernie_tiny.report.tables import TERMINAL_WIDTH, Rows, fold, markdown_lines, text_row, width
 
 COMPARED = (
     ("quality kept, %", "quality_kept", ".2f"),

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ernie_tiny.evaluation.page import html_page, markdown_page
-from ernie_tiny.evaluation.published import MARK, published_models
-from ernie_tiny.evaluation.runs import Run, common_tasks, results_so_far, state_so_far, to_entries
-from tests.evaluation.made_results import Page, log, make, stage
+from ernie_tiny.report.page import html_page, markdown_page
+from ernie_tiny.report.published import MARK, published_models
+from ernie_tiny.report.runs import Run, common_tasks, results_so_far, state_so_far, to_entries
+from tests.report.made_results import Page, log, make, stage
 
 CONFIG: dict[str, Any] = {
     "name": "mini",

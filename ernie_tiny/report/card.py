@@ -14,9 +14,9 @@ from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.fewclue import FEWCLUE
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import TaskSpec
-from ernie_tiny.evaluation.charts import label, number
-from ernie_tiny.evaluation.runs import spread
-from ernie_tiny.evaluation.tables import markdown_lines
+from ernie_tiny.report.charts import label, number
+from ernie_tiny.report.runs import spread
+from ernie_tiny.report.tables import markdown_lines
 
 CARD_FILE = "README.md"
 LICENCES = MappingProxyType(

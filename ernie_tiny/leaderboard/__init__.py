@@ -1,0 +1,1 @@
+"""The files that CLUE's and GLUE's sites read, and their checks."""
