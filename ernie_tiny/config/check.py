@@ -12,7 +12,7 @@ from ernie_tiny.config.check_family import check_family, check_source, check_sta
 from ernie_tiny.config.check_objective import Fault, check_choice, check_objective, divisors, listed
 from ernie_tiny.config.schema import DROPOUTS, RunConfig, StageConfig, StageDataConfig, split_reference
 from ernie_tiny.config.shapes import BILSTM, SHAPES, EncoderShape, shape_of
-from ernie_tiny.errors import offer
+from ernie_tiny.errors import InputError, offer
 
 # Numbers that must be above 0 in whichever block they stand.
 ABOVE_ZERO = {
@@ -79,6 +79,8 @@ def _check_models(run: RunConfig, fault: Fault) -> None:
             shape = shape_of(model)
         except KeyError as missing:
             raise fault(key, f"needs {missing.args[0]}, or a `shape` or `pretrained` that sets it.") from None
+        except InputError as error:
+            raise fault(f"{key}.pretrained", f"= {error}") from None
         except (ValueError, TypeError, RecursionError) as error:
             raise fault(
                 f"{key}.pretrained", f"= {model.pretrained!r}: its config.json is no encoder's: {error}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from ernie_tiny.config.schema import ModelConfig
+from ernie_tiny.family_facts import FACTS, FamilyFacts, facts_of_folder
 
 BILSTM = "bilstm"  # the family, and the model_type of its config.json
 TASK_TYPES = 3  # rows of the task-type embedding of ernie-3.0-base-zh; the students have none
@@ -158,14 +159,42 @@ def shape_of(model: ModelConfig, vocab_size: Optional[int] = None) -> Optional[S
     return kind(**given)
 
 
-def _pretrained_shape(name: str) -> Optional[Shape]:
-    config_file = Path(name) / "config.json"
+def usable_positions(model: ModelConfig, pad_id: int) -> Optional[int]:
+    """The longest input of a configured model, in tokens; None where it has no limit, or is not known.
+
+    Args:
+        pad_id: That of the run's vocabulary, for a model that is built from a shape.
+    Errors as of `shape_of`.
+    """
+    rows = getattr(shape_of(model), "max_position_embeddings", None)
+    facts: Optional[FamilyFacts] = FACTS[model.family]
+    if model.pretrained is not None:
+        numbers = folder_config(model.pretrained)
+        facts = None if numbers is None else facts_of_folder(numbers, model.pretrained)
+        pad_id = int((numbers or {}).get("pad_token_id") or 0)
+    return rows if rows is None or facts is None else rows - facts.first_position(pad_id)
+
+
+def folder_config(pretrained: str) -> Optional[dict[str, Any]]:
+    """The content of a folder's config.json; None for what is no folder that has one.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
+    config_file = Path(pretrained) / "config.json"
     if not config_file.is_file():
-        return PRETRAINED.get(name)
+        return None
     numbers = json.loads(config_file.read_text(encoding="utf-8"))
     if not isinstance(numbers, dict):
         raise ValueError(f"it holds {numbers!r}")
-    if numbers.get("model_type") == BILSTM:
+    return numbers
+
+
+def _pretrained_shape(name: str) -> Optional[Shape]:
+    numbers = folder_config(name)
+    if numbers is None:
+        return PRETRAINED.get(name)
+    if facts_of_folder(numbers, name).name == BILSTM:
         return BiLstmShape(**{f.name: numbers[f.name] for f in fields(BiLstmShape) if f.name in numbers})
     known = {f.name for f in fields(EncoderShape)} - {"task_type_vocab_size"}
     task_types = numbers.get("task_type_vocab_size", TASK_TYPES) if numbers.get("use_task_id") else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 from paddle import nn
@@ -13,6 +13,7 @@ from paddlenlp import transformers
 from paddlenlp.utils.download import resolve_file_path
 
 from ernie_tiny.errors import InputError
+from ernie_tiny.family_facts import FACTS, facts_of_folder
 from ernie_tiny.models.bilstm import BiLstmConfig, BiLstmModel
 from ernie_tiny.models.weights import WEIGHTS_FILES, read_weights
 
@@ -67,11 +68,7 @@ def load_encoder(pretrained: str, **changes: float) -> nn.Layer:
             "PaddleNLP model, with a network the first time, or a folder with config.json and "
             f"{' or '.join(WEIGHTS_FILES)}; a downloaded folder can be copied to a machine without a network."
         ) from error
-    if not hasattr(getattr(encoder, "encoder", None), "layers"):
-        raise InputError(
-            f"{pretrained}: {type(encoder).__name__} is not built on paddle.nn.TransformerEncoder, so its "
-            f"signals cannot be read. Families that can: {', '.join(FAMILIES)}."
-        )
+    facts_of_folder(encoder.config.to_dict(), pretrained)
     _check_weights(encoder, weights, file)
     return encoder
 
@@ -110,6 +107,7 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{config_file}: not valid JSON: {error}") from None
     if not isinstance(config, dict):
         raise InputError(f"{config_file}: holds no mapping of names to values.")
+    facts_of_folder(config, folder)
     if not any((folder / name).is_file() for name in WEIGHTS_FILES):
         raise InputError(
             f"{folder}: holds neither {' nor '.join(WEIGHTS_FILES)}. Copy one of them from where config.json is from."
@@ -138,6 +136,13 @@ def _check_weights(encoder: nn.Layer, weights: Mapping[str, np.ndarray], file: P
                 f"{file}: {name} is {list(found[name].shape)} there, and {shape} by config.json (hidden_size, "
                 "intermediate_size, vocab_size, ...). Copy both files from one model."
             )
+
+
+def usable_positions(encoder: nn.Layer) -> Optional[int]:
+    """The longest input of an encoder, in tokens; None where it has no limit."""
+    config = encoder.config
+    rows = config.max_position_embeddings
+    return None if rows is None else rows - FACTS[config.model_type].first_position(config.pad_token_id or 0)
 
 
 def _listed(names: Iterable[str]) -> str:

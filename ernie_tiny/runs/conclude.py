@@ -22,7 +22,7 @@ from ernie_tiny.errors import InputError, offer
 from ernie_tiny.evaluation.metrics import agreement, majority_baseline, scorer
 from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.evaluation.statistics import confidence_intervals
-from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters
+from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters, usable_positions
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.report.card import CARD_FILE, Export, model_card
 from ernie_tiny.report.results import ModelResult, summarise
@@ -169,7 +169,7 @@ def _measure_speed(workspace: Workspace, models: list[ModelResult], tasks: tuple
         if result.role != "baseline":
             folders[result.role] = workspace.folder / SPEED_FOLDER / result.role
             model = workspace.model(result.reference, tasks[0])
-            length = min(length, model.encoder.config.max_position_embeddings or length)
+            length = min(length, usable_positions(model.encoder) or length)
             spec = workspace.task(tasks[0])
             with whole_folder(folders[result.role]) as target:
                 export_model(model, spec, workspace.tokenizer, spec.max_length, target)

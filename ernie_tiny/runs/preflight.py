@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
-from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
-from ernie_tiny.config.shapes import shape_of
+from ernie_tiny.config.schema import CORPUS_LENGTH, RunConfig, StageConfig, split_reference
+from ernie_tiny.config.shapes import usable_positions
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
+from ernie_tiny.family_facts import FACTS
 from ernie_tiny.models.weights import HEADS_FILE
 from ernie_tiny.training.tasks import report_tasks, run_tasks
 
@@ -79,19 +80,28 @@ def _inputs(example: Example) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def check_lengths(run: RunConfig) -> None:
     """Raises an InputError for the first stage whose inputs are longer than a model of known shape has positions."""
-    specs = run_tasks(run)
+    specs, pad_id = run_tasks(run), _padding(run)
     for stage in run.stages:
         lengths = [stage.of_task(task).data.max_length or specs[task].max_length for task in stage.data.tasks]
-        longest = max([*lengths, stage.data.max_length or 0])
+        if stage.data.corpus is not None:
+            lengths.append(stage.data.max_length or CORPUS_LENGTH)
+        longest = max(lengths)
         augmenting = [] if stage.data.augment is None else [stage.data.augment.model]
         for reference in (*stage.trained.values(), *stage.teachers, *augmenting):
             name = split_reference(reference)[0]
-            room = getattr(shape_of(run.models[name]), "max_position_embeddings", None)
+            room = usable_positions(run.models[name], pad_id)
             if room is not None and longest > room:
                 raise InputError(
                     f"stages.{stage.name}.data.max_length: inputs of {longest} tokens do not fit the {room} positions "
                     f"of {name}. Set it to {room} or less, or raise models.{name}.max_position_embeddings."
                 )
+
+
+def _padding(run: RunConfig) -> int:
+    """The id of the run's padding token, where its vocabulary is on this machine; 0, as in one that is built, else."""
+    source = Path(run.vocabulary_source or "")
+    behind = [model for model in run.models.values() if FACTS[model.family].positions_behind_padding]
+    return load_tokenizer(source).pad_id if behind and vocabulary_file(source) is not None else 0
 
 
 def check_heads(run: RunConfig) -> None:

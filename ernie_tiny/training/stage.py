@@ -15,7 +15,7 @@ from paddlenlp.trainer import TrainingArguments
 from safetensors.numpy import load_file, save_file
 
 from ernie_tiny import processes
-from ernie_tiny.config.schema import RuntimeConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import CORPUS_LENGTH, RuntimeConfig, StageConfig, split_reference
 from ernie_tiny.data.sampling import TaskStream
 from ernie_tiny.distill.objective import Objective
 from ernie_tiny.distill.teacher import Teacher
@@ -23,7 +23,13 @@ from ernie_tiny.distill.terms import Side, side_of
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.metrics import score
 from ernie_tiny.evaluation.predict import predict
-from ernie_tiny.models.backbone import append_layers, count_embedding_parameters, count_parameters, drop_layers
+from ernie_tiny.models.backbone import (
+    append_layers,
+    count_embedding_parameters,
+    count_parameters,
+    drop_layers,
+    usable_positions,
+)
 from ernie_tiny.models.heads import MaskedTokenHead
 from ernie_tiny.models.multitask import MultiTaskModel, save_model
 from ernie_tiny.training.callbacks import StageLog
@@ -245,11 +251,11 @@ def _take_over_projections(objective: Objective, file: Path) -> None:
 
 
 def _check_lengths(workspace: Workspace, stage: StageConfig, name: str, model: MultiTaskModel) -> None:
-    room = model.encoder.config.max_position_embeddings  # None: any length
+    room = usable_positions(model.encoder)  # None: any length
     wanted = [stage.data.max_length or workspace.task(task).max_length for task in stage.data.tasks]
-    if stage.data.max_length is not None:
-        wanted.append(stage.data.max_length)
-    if room is not None and wanted and max(wanted) > room:
+    if stage.data.corpus is not None:
+        wanted.append(stage.data.max_length or CORPUS_LENGTH)
+    if room is not None and max(wanted) > room:
         raise InputError(
             f"stages.{stage.name}.data.max_length: inputs of {max(wanted)} tokens do not fit the {room} positions of "
             f"{name}. Lower data.max_length or raise max_position_embeddings."

@@ -347,6 +347,7 @@ def test_a_model_can_be_built(path, override, said):
 
 def test_the_shape_of_a_pretrained_folder_is_read(path, tmp_path):
     numbers = {"num_hidden_layers": 2, "hidden_size": 40, "num_attention_heads": 4, "intermediate_size": 80}
+    numbers |= {"model_type": "ernie"}
     folder = tmp_path / "pretrained"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(numbers), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,33 @@ def test_a_long_value_is_shown_in_short(path: Path) -> None:
     path.write_text(CONFIG.replace("models:", f"modls: {list(range(500))}\nmodels:"), encoding="utf-8")
     message = str(refused(path))
     assert "...: unknown key" in message and len(message) < len(str(path)) + 200
+
+
+def test_positions_of_a_roberta_begin_behind_padding(path: Path, tmp_path: Path, says) -> None:
+    roberta = "models.student.family=roberta"
+    says("C100", refused(path, roberta, "data.tasks.mine.max_length=64"))
+    check_lengths(load_config(path, [roberta, "data.tasks.mine.max_length=63"]))
+    tokens = ["[UNK]", "[CLS]", "[SEP]", "[MASK]", "[PAD]"]
+    (tmp_path / "vocab.txt").write_text("\n".join(tokens), encoding="utf-8")
+    vocabulary = f"tokenizer.vocab={tmp_path}"
+    assert "the 59 positions" in str(refused(path, roberta, vocabulary, "data.tasks.mine.max_length=60"))
+    check_lengths(load_config(path, [roberta, vocabulary, "data.tasks.mine.max_length=59"]))
+
+
+def test_positions_of_a_roberta_in_a_folder(path: Path, tmp_path: Path) -> None:
+    numbers = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+    config = {**numbers, "model_type": "roberta", "max_position_embeddings": 66, "pad_token_id": 1}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    student = f"models.student={{pretrained: {tmp_path}}}"
+    check_lengths(load_config(path, [student, "data.tasks.mine.max_length=64"]))
+    assert "the 64 positions" in str(refused(path, student, "data.tasks.mine.max_length=65"))
+
+
+def test_the_default_length_of_general_text(path: Path, says) -> None:
+    says("C101", refused(path, "stages.first.data={corpus: general}"))
+
+
+@pytest.mark.parametrize("named", [{"model_type": "erniem"}, {"architectures": ["ErnieMForMaskedLM"]}])
+def test_a_family_that_cannot_be_used(named: dict, path: Path, tmp_path: Path, says) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(named), encoding="utf-8")
+    says("C102", refused(path, f"models.student={{pretrained: {tmp_path}}}"))

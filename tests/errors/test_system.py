@@ -219,7 +219,8 @@ def test_the_doctor_names_faults_of_data_models_and_vocabulary(run: RunConfig, t
     assert "lacks the special tokens" in of_run(run, FAULT)
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "config.json").write_text(
-        '{"num_hidden_layers": 1, "hidden_size": 16, "vocab_size": 3, "num_attention_heads": 2, "intermediate_size": 8}'
+        '{"model_type": "ernie", "num_hidden_layers": 1, "hidden_size": 16, "vocab_size": 3, '
+        '"num_attention_heads": 2, "intermediate_size": 8}'
     )
     pretrained = f"models.student={{pretrained: {tmp_path}/folder}}"
     changed = load_config(tmp_path / "run.yaml", [f"data.root={tmp_path}", pretrained])

@@ -23,6 +23,7 @@ from ernie_tiny.models.backbone import (
     count_parameters,
     drop_layers,
     load_encoder,
+    usable_positions,
 )
 
 SHAPE = {
@@ -212,7 +213,26 @@ def test_a_model_that_is_no_transformer_encoder_is_refused(folder, tmp_path):
     network = transformers.GPTModel(transformers.GPTConfig(**shape, intermediate_size=32))
     network.save_pretrained(str(tmp_path / "gpt"), safe_serialization=True)
     message = refused(tmp_path / "gpt")
-    assert "GPTModel is not built on" in message and "ernie, bert, roberta" in message
+    assert "names the model_type 'gpt'" in message and "ernie, bert, roberta" in message
+
+
+@pytest.mark.parametrize("kind", ["Electra", "ErnieM", "DistilBert"])
+def test_encoders_with_other_inputs_or_outputs_are_refused_by_family(kind, tmp_path):
+    shape = {name: SHAPE[name] for name in SHAPE if name not in ("task_type_vocab_size", "type_vocab_size")}
+    network = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**shape))
+    network.save_pretrained(str(tmp_path), safe_serialization=True)
+    assert "models of that kind cannot be used here" in refused(tmp_path)
+
+
+def test_positions_that_are_of_use():
+    assert usable_positions(encoder("bert", pad_token_id=3)) == 24
+    assert usable_positions(encoder("roberta")) == 23
+    assert usable_positions(encoder("roberta", pad_token_id=1)) == 22
+    network = encoder("roberta", pad_token_id=1)
+    ids = paddle.to_tensor(np.full((1, 22), 5))
+    assert network(ids)[0].shape == [1, 22, 16]
+    with pytest.raises((ValueError, IndexError)):  # a row that is not there
+        network(paddle.to_tensor(np.full((1, 23), 5)))
 
 
 @pytest.mark.parametrize("name", ["ernie-3.0-nano-zh", "ernie-9.9-huge-zh", "output/no/such/folder"])
