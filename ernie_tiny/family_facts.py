@@ -1,10 +1,13 @@
-"""Plain facts of the families of encoders, for the config, which is read without Paddle, and for models."""
+"""Plain facts of the families of encoders, for the config, which is read without Paddle; models have the rest.
+
+A further family is a row of FACTS here, and an object in ernie_tiny/models/families.py.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Optional
 
@@ -17,11 +20,18 @@ class FamilyFacts:
 
     Attributes:
         name: The key `family` of a config, and the model_type of a folder's config.json.
+        title: What messages call one of its models.
+        recurrent: It is no Transformer: no attention, no positions and no inner layers that a loss could compare. Of
+            another model it takes the word embeddings alone, and it cannot answer the kinds that say so (KindFacts).
+        refused: Keys of a config's model that it does not take, each with the reason, as the end of a sentence.
         positions_behind_padding: A text's first token takes the row of the position embedding behind that of
             pad_token_id, as in fairseq: of 514 rows with <pad> = 1 there are 512 for tokens.
     """
 
     name: str
+    title: str
+    recurrent: bool = False
+    refused: Mapping[str, str] = field(default_factory=dict)
     positions_behind_padding: bool = False
 
     def first_position(self, pad_token_id: int) -> int:
@@ -29,14 +39,39 @@ class FamilyFacts:
         return pad_token_id + 1 if self.positions_behind_padding else 0
 
 
+def _transformer(name: str, title: str, positions_behind_padding: bool = False) -> FamilyFacts:
+    reason = (
+        f"the word embeddings of a Transformer ({name}) have its hidden_size. Only family bilstm has a width of its "
+        "own for them"
+    )
+    return FamilyFacts(
+        name, title, refused={"embedding_size": reason}, positions_behind_padding=positions_behind_padding
+    )
+
+
+NOT_OF_A_BILSTM = {
+    "pretrained": "a pretrained model brings its family with it; leave family out",
+    "shape": "the published shapes are those of Transformers; give num_hidden_layers and hidden_size",
+    "num_attention_heads": "it has no attention heads",
+    "intermediate_size": "it has no feed-forward layers",
+    "max_position_embeddings": "it has no positions and reads any length",
+    "attention_probs_dropout_prob": "it has no attention between tokens",
+    "init_layers": "it has no layers of init_from's kind and takes its word embeddings alone",
+}
+
 FACTS: Mapping[str, FamilyFacts] = MappingProxyType(
     {
         facts.name: facts
         for facts in (
-            FamilyFacts("ernie"),
-            FamilyFacts("bert"),
-            FamilyFacts("roberta", positions_behind_padding=True),
-            FamilyFacts("bilstm"),
+            _transformer("ernie", "ERNIE"),
+            _transformer("bert", "BERT"),
+            _transformer("roberta", "RoBERTa", positions_behind_padding=True),
+            FamilyFacts(
+                "bilstm",
+                "BiLSTM",
+                recurrent=True,
+                refused={key: f"the model is a BiLSTM, and {reason}" for key, reason in NOT_OF_A_BILSTM.items()},
+            ),
         )
     }
 )

@@ -11,8 +11,9 @@ from ernie_tiny.config.check_augment import check_augmentation
 from ernie_tiny.config.check_family import check_family, check_source, check_stage_families
 from ernie_tiny.config.check_objective import Fault, check_choice, check_objective, divisors, listed
 from ernie_tiny.config.schema import DROPOUTS, RunConfig, StageConfig, StageDataConfig, split_reference
-from ernie_tiny.config.shapes import BILSTM, SHAPES, EncoderShape, shape_of
+from ernie_tiny.config.shapes import SHAPES, EncoderShape, shape_of
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.family_facts import FACTS
 
 # Numbers that must be above 0 in whichever block they stand.
 ABOVE_ZERO = {
@@ -93,7 +94,7 @@ def _check_models(run: RunConfig, fault: Fault) -> None:
                 f"Numbers of heads that divide {shape.hidden_size}: {listed(heads)}; widths near it that "
                 f"{shape.num_attention_heads} divides: {_multiples_near(shape)}.",
             )
-        if model.init_from is not None and not model.init_layers and model.family != BILSTM:
+        if model.init_from is not None and not model.init_layers and not FACTS[model.family].recurrent:
             raise fault(f"{key}.init_layers", "is missing: name the layers of init_from, as in [0, 2, 4].")
 
 

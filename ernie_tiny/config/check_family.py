@@ -1,38 +1,23 @@
-"""What a BiLSTM can be given, can start from, and can learn or teach, and what is a Transformer's alone."""
+"""What a model of a family can be given, can start from, and can learn or teach."""
 
 from __future__ import annotations
 
 from ernie_tiny.config.check_objective import Fault
 from ernie_tiny.config.schema import ANSWER_TERMS, ModelConfig, RunConfig, StageConfig, split_reference
-from ernie_tiny.config.shapes import BILSTM, BiLstmShape, shape_of
-
-NOT_OF_A_BILSTM = {
-    "pretrained": "a pretrained model brings its family with it; leave family out",
-    "shape": "the published shapes are those of Transformers; give num_hidden_layers and hidden_size",
-    "num_attention_heads": "it has no attention heads",
-    "intermediate_size": "it has no feed-forward layers",
-    "max_position_embeddings": "it has no positions and reads any length",
-    "attention_probs_dropout_prob": "it has no attention between tokens",
-    "init_layers": "it has no layers of init_from's kind and takes its word embeddings alone",
-}
+from ernie_tiny.config.shapes import BiLstmShape, shape_of
+from ernie_tiny.family_facts import FACTS
 
 
 def check_family(model: ModelConfig, key: str, fault: Fault) -> None:
     """Raises an InputError for the first key that the model's family does not have."""
-    if model.family != BILSTM:
-        if model.embedding_size is not None:
-            raise fault(
-                f"{key}.embedding_size",
-                f"cannot be given: the word embeddings of a Transformer ({model.family}) have its hidden_size. Only "
-                f"family {BILSTM} has a width of its own for them.",
-            )
-        return
-    for name, reason in NOT_OF_A_BILSTM.items():
+    facts = FACTS[model.family]
+    for name, reason in facts.refused.items():
         if getattr(model, name) not in (None, ()):
-            raise fault(f"{key}.{name}", f"cannot be given: the model is a BiLSTM, and {reason}.")
-    if model.hidden_size is not None and model.hidden_size % 2:
+            raise fault(f"{key}.{name}", f"cannot be given: {reason}.")
+    if facts.recurrent and model.hidden_size is not None and model.hidden_size % 2:
         raise fault(
-            f"{key}.hidden_size", f"= {model.hidden_size}: must be even, a half for each direction of the BiLSTM."
+            f"{key}.hidden_size",
+            f"= {model.hidden_size}: must be even, a half for each direction of the {facts.title}.",
         )
 
 

@@ -10,13 +10,14 @@ from ernie_tiny.config.layer_map import layer_map
 from ernie_tiny.config.schema import AttentionTerm, RelationTerm, RunConfig, StageConfig, Term, split_reference
 from ernie_tiny.config.shapes import EncoderShape, shape_of
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.family_facts import FACTS
 
 Fault = Callable[[str, str], InputError]
 Sides = dict[str, tuple[EncoderShape, int]]  # "student" and "teacher" to shape and number of layers
 
 CHOICES = {
     "runtime.precision": ("float32", "float16", "bfloat16"),
-    "family": ("ernie", "bert", "roberta", "bilstm"),
+    "family": tuple(FACTS),
     "sampling.strategy": ("proportional", "temperature", "uniform", "explicit"),
     "pairs": ("qq", "kk", "vv"),
     "form": ("mse", "kl"),

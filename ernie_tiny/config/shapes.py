@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, ClassVar, Optional, Union
 
 from ernie_tiny.config.schema import ModelConfig
 from ernie_tiny.family_facts import FACTS, FamilyFacts, facts_of_folder
 
-BILSTM = "bilstm"  # the family, and the model_type of its config.json
 TASK_TYPES = 3  # rows of the task-type embedding of ernie-3.0-base-zh; the students have none
 
 
@@ -18,6 +17,7 @@ TASK_TYPES = 3  # rows of the task-type embedding of ernie-3.0-base-zh; the stud
 class EncoderShape:
     """The numbers that fix an encoder on paddle.nn.TransformerEncoder, embeddings and pooler included."""
 
+    recurrent: ClassVar[bool] = False
     num_hidden_layers: int
     hidden_size: int
     num_attention_heads: int
@@ -58,6 +58,14 @@ class EncoderShape:
         layers = self.num_hidden_layers if layers is None else layers
         return layers * (2 * self.layer_parameters + 4 * length * self.hidden_size)
 
+    def kept_bytes(self, length: int) -> int:
+        """What the backward pass needs of one layer, in bytes a token, in float32.
+
+        34 x hidden + 5 x heads x length numbers of half precision (Korthikanti et al., arXiv 2205.05198, eq. 2), twice
+        as many bytes in float32, and with Paddle's dygraph twice that.
+        """
+        return 4 * (34 * self.hidden_size + 5 * self.num_attention_heads * length)
+
     @property
     def outline(self) -> str:
         return f"{self.num_hidden_layers}L{self.hidden_size}H, {self.num_attention_heads} heads"
@@ -67,6 +75,7 @@ class EncoderShape:
 class BiLstmShape:
     """The numbers that fix a BiLSTM encoder; hidden_size is the width of both directions together."""
 
+    recurrent: ClassVar[bool] = True
     num_hidden_layers: int
     hidden_size: int
     embedding_size: int
@@ -99,6 +108,10 @@ class BiLstmShape:
         length nor `layers`, the part of a Transformer that is needed, changes it.
         """
         return 2 * (self.encoder_parameters + self.hidden_size * self.hidden_size)
+
+    def kept_bytes(self, length: int) -> int:
+        """What the backward pass needs of one layer, in bytes a token: about 12 numbers a unit, not measured."""
+        return 4 * 12 * self.hidden_size
 
     @property
     def outline(self) -> str:
@@ -142,7 +155,7 @@ def shape_of(model: ModelConfig, vocab_size: Optional[int] = None) -> Optional[S
     """
     if model.pretrained is not None:
         return _pretrained_shape(model.pretrained)
-    kind = BiLstmShape if model.family == BILSTM else EncoderShape
+    kind = BiLstmShape if FACTS[model.family].recurrent else EncoderShape
     numbers: dict[str, Any] = {f.name: getattr(model, f.name, None) for f in fields(kind)}
     given = {name: value for name, value in numbers.items() if value is not None}
     if vocab_size is not None:
@@ -194,7 +207,7 @@ def _pretrained_shape(name: str) -> Optional[Shape]:
     numbers = folder_config(name)
     if numbers is None:
         return PRETRAINED.get(name)
-    if facts_of_folder(numbers, name).name == BILSTM:
+    if facts_of_folder(numbers, name).recurrent:
         return BiLstmShape(**{f.name: numbers[f.name] for f in fields(BiLstmShape) if f.name in numbers})
     known = {f.name for f in fields(EncoderShape)} - {"task_type_vocab_size"}
     task_types = numbers.get("task_type_vocab_size", TASK_TYPES) if numbers.get("use_task_id") else 0

@@ -41,7 +41,7 @@ class Side:
 
 
 def side_of(model: MultiTaskModel) -> Side:
-    """The side that a model is; a BiLSTM has no attention heads."""
+    """The side that a model is; one that is no Transformer has no attention heads."""
     config = model.encoder.config
     return Side(model.num_layers, getattr(config, "num_attention_heads", 0), config.hidden_size)
 

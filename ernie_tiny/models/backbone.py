@@ -13,12 +13,10 @@ from paddlenlp import transformers
 from paddlenlp.utils.download import resolve_file_path
 
 from ernie_tiny.errors import InputError
-from ernie_tiny.family_facts import FACTS, facts_of_folder
-from ernie_tiny.models.bilstm import BiLstmConfig, BiLstmModel
+from ernie_tiny.family_facts import facts_of_folder
+from ernie_tiny.models.families import FAMILIES, Family, family_of
 from ernie_tiny.models.weights import WEIGHTS_FILES, read_weights
 
-FAMILIES = {"ernie": "Ernie", "bert": "Bert", "roberta": "Roberta"}
-INITIALIZER_RANGE = 0.02
 NAMES_SHOWN = 3
 LOADING_ERRORS = (  # what PaddleNLP lets through of a missing network, a damaged file or a wrong config
     *(OSError, EOFError, RuntimeError, AssertionError),
@@ -27,23 +25,8 @@ LOADING_ERRORS = (  # what PaddleNLP lets through of a missing network, a damage
 
 
 def build_encoder(family: str, shape: Mapping[str, Any]) -> nn.Layer:
-    """An encoder with random weights, drawn from paddle's global generator.
-
-    Args:
-        family: A key of FAMILIES, or "bilstm".
-        shape: Keyword arguments of PaddleNLP's configuration: num_hidden_layers, hidden_size, vocab_size, ...
-            A task_type_vocab_size of 0 leaves the task-type embedding out. For a BiLSTM those of BiLstmConfig.
-    """
-    if family == BiLstmConfig.model_type:
-        return BiLstmModel(BiLstmConfig(**shape, initializer_range=INITIALIZER_RANGE))
-    prefix = FAMILIES[family]
-    arguments = dict(shape)
-    if family == "ernie":
-        arguments["use_task_id"] = bool(arguments.get("task_type_vocab_size"))
-    else:
-        arguments.pop("task_type_vocab_size", None)
-    config = getattr(transformers, f"{prefix}Config")(**arguments, initializer_range=INITIALIZER_RANGE)
-    return getattr(transformers, f"{prefix}Model")(config)
+    """An encoder of a family of FAMILIES with random weights, as of Family.build."""
+    return FAMILIES[family].build(shape)
 
 
 def load_encoder(pretrained: str, **changes: float) -> nn.Layer:
@@ -55,49 +38,45 @@ def load_encoder(pretrained: str, **changes: float) -> nn.Layer:
         InputError: nothing of that name can be had, or the weights do not fit the folder's config.json.
     """
     try:
-        file = _weights_file(pretrained)
+        family = _family(pretrained)
+        file = _weights_file(pretrained, family)
         weights = read_weights(file)
-        # With the arrays given, PaddleNLP opens no file of weights, which it would unpickle; a shape that differs is
-        # left to the check below, which says more.
-        encoder = _reader(pretrained).from_pretrained(
-            pretrained, state_dict=dict(weights), ignore_mismatched_sizes=True, **changes
-        )
+        encoder = family.read(pretrained, weights, **changes)
     except LOADING_ERRORS as error:
         raise InputError(
             f"{pretrained}: cannot be loaded as a pretrained model ({_first_line(error)}). Give the name of a "
             "PaddleNLP model, with a network the first time, or a folder with config.json and "
             f"{' or '.join(WEIGHTS_FILES)}; a downloaded folder can be copied to a machine without a network."
         ) from error
-    facts_of_folder(encoder.config.to_dict(), pretrained)
     _check_weights(encoder, weights, file)
     return encoder
 
 
-def _weights_file(pretrained: str) -> Path:
+def _family(pretrained: str) -> Family:
+    """The family of a folder, by its config.json, or of a published name."""
+    folder = Path(pretrained)
+    if folder.is_dir():
+        return FAMILIES[facts_of_folder(_checked_config(folder), folder).name]
+    for family in FAMILIES.values():
+        if pretrained in family.published:
+            return family
+    config = transformers.AutoConfig.from_pretrained(pretrained).to_dict()
+    return FAMILIES[facts_of_folder(config, pretrained).name]
+
+
+def _weights_file(pretrained: str, family: Family) -> Path:
     """The file with a model's weights: in its folder, or in PaddleNLP's cache, where it is fetched by name."""
     folder = Path(pretrained)
     if folder.is_dir():
-        _check_folder(folder)
         return next(folder / name for name in WEIGHTS_FILES if (folder / name).is_file())
-    published = (
-        getattr(transformers, f"{prefix}PretrainedModel").pretrained_resource_files_map["model_state"]
-        for prefix in FAMILIES.values()
-    )
-    addresses = [files[pretrained] for files in published if pretrained in files]
-    found = resolve_file_path(pretrained, addresses or list(WEIGHTS_FILES))
+    addresses = [family.published[pretrained]] if pretrained in family.published else list(WEIGHTS_FILES)
+    found = resolve_file_path(pretrained, addresses)
     if found is None:
         raise OSError(f"no {' or '.join(WEIGHTS_FILES)} of that name is published")
     return Path(found)
 
 
-def _reader(pretrained: str) -> Any:
-    """The class that reads a model: this project's for a folder with a BiLSTM, PaddleNLP's for all else."""
-    config_file = Path(pretrained) / "config.json"
-    config = json.loads(config_file.read_text(encoding="utf-8")) if config_file.is_file() else {}
-    return BiLstmModel if config.get("model_type") == BiLstmConfig.model_type else transformers.AutoModel
-
-
-def _check_folder(folder: Path) -> None:
+def _checked_config(folder: Path) -> dict[str, Any]:
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise InputError(f"{folder}: holds no config.json, so it is no pretrained model's folder.")
@@ -107,17 +86,17 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{config_file}: not valid JSON: {error}") from None
     if not isinstance(config, dict):
         raise InputError(f"{config_file}: holds no mapping of names to values.")
-    facts_of_folder(config, folder)
     if not any((folder / name).is_file() for name in WEIGHTS_FILES):
         raise InputError(
             f"{folder}: holds neither {' nor '.join(WEIGHTS_FILES)}. Copy one of them from where config.json is from."
         )
+    return config
 
 
 def _check_weights(encoder: nn.Layer, weights: Mapping[str, np.ndarray], file: Path) -> None:
     """PaddleNLP gives random weights to what a file lacks, and only warns. A pooler may be lacking."""
-    prefix = f"{encoder.base_model_prefix}."  # of an encoder that was saved under a head
-    found = {name[len(prefix) :] if name.startswith(prefix) else name: value for name, value in weights.items()}
+    family = family_of(encoder)
+    found = {family.encoder_name(name): value for name, value in weights.items()}
     expected = {name: list(value.shape) for name, value in encoder.state_dict().items()}
     missing = [name for name in expected if name not in found and not name.startswith("pooler.")]
     if len(missing) > len(expected) // 2:
@@ -140,9 +119,7 @@ def _check_weights(encoder: nn.Layer, weights: Mapping[str, np.ndarray], file: P
 
 def usable_positions(encoder: nn.Layer) -> Optional[int]:
     """The longest input of an encoder, in tokens; None where it has no limit."""
-    config = encoder.config
-    rows = config.max_position_embeddings
-    return None if rows is None else rows - FACTS[config.model_type].first_position(config.pad_token_id or 0)
+    return family_of(encoder).usable_positions(encoder)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import paddle
 from paddle import Tensor, nn
 
-from ernie_tiny.models.backbone import INITIALIZER_RANGE
+from ernie_tiny.models.families import INITIALIZER_RANGE
 
 MASKED_LOGIT = -1.0e4  # low enough to be 0 after a softmax, in range of float16
 

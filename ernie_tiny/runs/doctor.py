@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ernie_tiny.config.schema import CORPUS_LENGTH, RunConfig, StageConfig, split_reference
-from ernie_tiny.config.shapes import EncoderShape, Shape
+from ernie_tiny.config.shapes import Shape
 from ernie_tiny.data.corpus import corpus_files
 from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import Example, TaskSpec
@@ -121,10 +121,8 @@ def stage_bytes(run: RunConfig, stage: StageConfig) -> Optional[float]:
     """Memory that a stage's training takes in float32, roughly; None where a shape is not known.
 
     The process with Paddle; weights, gradients and moments of the student; weights of the teachers; and what the
-    backward pass needs of the student: 34 x hidden + 5 x heads x length bytes a token and layer in half precision
-    (Korthikanti et al., arXiv 2205.05198, eq. 2), twice as much in float32, and with Paddle's dygraph twice that. Two
-    steps of three encoders (4 and 6 layers, hidden 192 and 256) on a CPU peaked within 7 % of this sum. A BiLSTM keeps
-    about 12 numbers a unit, which was not measured.
+    backward pass needs of the student (`kept_bytes`). Two steps of three encoders (4 and 6 layers, hidden 192 and 256)
+    on a CPU peaked within 7 % of this sum.
     """
     students = [_shape(run, reference) for reference in stage.trained.values()]
     teachers = [shape for reference in stage.teachers if (shape := _shape(run, reference)) is not None]
@@ -136,12 +134,8 @@ def stage_bytes(run: RunConfig, stage: StageConfig) -> Optional[float]:
         if shape is None:
             return None
         layers = shape.num_hidden_layers + stage.auxiliary_layers
-        if isinstance(shape, EncoderShape):
-            kept = 4 * (34 * shape.hidden_size + 5 * shape.num_attention_heads * length)
-        else:
-            kept = 4 * 12 * shape.hidden_size
         logits = 2 * 4 * stage.objective.mlm.probability * shape.vocab_size if stage.objective.mlm is not None else 0
-        total += TRAINED_BYTES * shape.parameters + tokens * (layers * kept + logits)
+        total += TRAINED_BYTES * shape.parameters + tokens * (layers * shape.kept_bytes(length) + logits)
     return total
 
 

@@ -14,8 +14,8 @@ from paddle import nn
 from paddlenlp import transformers
 
 from ernie_tiny.errors import InputError
+from ernie_tiny.family_facts import FACTS
 from ernie_tiny.models.backbone import (
-    FAMILIES,
     append_layers,
     build_encoder,
     copy_layers,
@@ -25,6 +25,7 @@ from ernie_tiny.models.backbone import (
     load_encoder,
     usable_positions,
 )
+from ernie_tiny.models.families import FAMILIES
 
 SHAPE = {
     "num_hidden_layers": 3,
@@ -36,6 +37,7 @@ SHAPE = {
     "type_vocab_size": 2,
     "task_type_vocab_size": 0,
 }
+CLASSES = {"ernie": "ErnieModel", "bert": "BertModel", "roberta": "RobertaModel"}
 IDS = np.arange(1, 11).reshape(2, 5)
 
 
@@ -64,10 +66,27 @@ def folder(tmp_path: Path) -> Path:
 # ---- building
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_facts_and_an_object():
+    assert set(FAMILIES) == set(FACTS)
+    for name, family in FAMILIES.items():
+        assert family.facts is FACTS[name] and family.model.config_class.model_type == name
+
+
+def test_a_weight_is_named_without_the_prefix_of_a_head():
+    assert FAMILIES["roberta"].encoder_name("roberta.embeddings.word_embeddings.weight").startswith("embeddings.")
+    assert FAMILIES["roberta"].encoder_name("ernie.pooler.dense.bias") == "ernie.pooler.dense.bias"
+
+
+@pytest.mark.parametrize("name", ["ernie-3.0-nano-zh", "bert-base-chinese", "hfl/roberta-wwm-ext"])
+def test_published_names_belong_to_a_family(name):
+    (family,) = (family for family in FAMILIES.values() if name in family.published)
+    assert family.published[name].endswith(".pdparams")
+
+
+@pytest.mark.parametrize("family", CLASSES)
 def test_a_shape_becomes_the_encoder_of_its_family(family):
     network = encoder(family)
-    assert type(network).__name__ == f"{FAMILIES[family]}Model"
+    assert type(network).__name__ == CLASSES[family]
     assert len(network.encoder.layers) == 3 and network.config.num_attention_heads == 2
     assert output(network).shape == (2, 5, 16)
 
@@ -119,7 +138,7 @@ def test_shared_weights_count_once():
 # ---- loading
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CLASSES)
 def test_a_saved_encoder_is_read_back(family, tmp_path):
     network = encoder(family)
     network.save_pretrained(str(tmp_path), safe_serialization=True)
@@ -199,7 +218,7 @@ def test_cut_off_weights_are_refused(folder, kept):
         ({"hidden_size": "a"}, "cannot be loaded"),
         ({"vocab_size": 41}, "word_embeddings.weight is [40, 16] there, and [41, 16] by config.json"),
         ({"num_attention_heads": 3}, "cannot be loaded"),
-        ({"architectures": ["NoSuchModel"]}, "cannot be loaded"),
+        ({"model_type": None, "architectures": ["NoSuchModel"]}, "names the model_type 'nosuch'"),
     ],
 )
 def test_a_config_that_does_not_fit_the_weights_is_refused(folder, change, said):

@@ -1,0 +1,100 @@
+"""The families of encoders as objects: how one is built from a shape, read from disk, and named there.
+
+What can be known without Paddle (keys, positions, what it cannot answer) stands in ernie_tiny/family_facts.py. A
+further family is a row there and one here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Callable, Optional
+
+import numpy as np
+from paddle import nn
+from paddlenlp import transformers
+
+from ernie_tiny.family_facts import FACTS, FamilyFacts
+from ernie_tiny.models.bilstm import BiLstmConfig, BiLstmModel
+
+INITIALIZER_RANGE = 0.02
+Arguments = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of encoders.
+
+    Attributes:
+        facts: What the config knows of it.
+        model: The class of its encoders; `model.config_class` holds the numbers that fix one, and names on disk stand
+            under `model.base_model_prefix` where the encoder was saved under a head.
+        arguments: From a shape to the keyword arguments of the config's class.
+        published: Names that PaddleNLP publishes weights under, to their addresses.
+    """
+
+    facts: FamilyFacts
+    model: Any
+    arguments: Callable[[Arguments], Arguments]
+    published: Mapping[str, str]
+
+    def build(self, shape: Mapping[str, Any]) -> nn.Layer:
+        """An encoder with random weights, drawn from paddle's global generator.
+
+        Args:
+            shape: Keyword arguments of the config's class: num_hidden_layers, hidden_size, vocab_size, ...
+        """
+        arguments = self.arguments(dict(shape))
+        return self.model(self.model.config_class(**arguments, initializer_range=INITIALIZER_RANGE))
+
+    def read(self, pretrained: str, weights: Mapping[str, np.ndarray], **changes: float) -> nn.Layer:
+        """An encoder of a folder's or a published name's config, with these weights.
+
+        With the arrays given, PaddleNLP opens no file of weights, which it would unpickle. Weights that are missing or
+        of another shape stay random: whoever calls compares.
+        """
+        return self.model.from_pretrained(pretrained, state_dict=dict(weights), ignore_mismatched_sizes=True, **changes)
+
+    def encoder_name(self, name: str) -> str:
+        """The name of a weight within the encoder, without the prefix that it has below a head."""
+        return name.removeprefix(f"{self.model.base_model_prefix}.")
+
+    def usable_positions(self, encoder: nn.Layer) -> Optional[int]:
+        """The longest input of an encoder, in tokens; None where it has no limit."""
+        config = encoder.config
+        rows: Optional[int] = config.max_position_embeddings
+        return None if rows is None else rows - self.facts.first_position(config.pad_token_id or 0)
+
+
+def _of_ernie(shape: Arguments) -> Arguments:
+    """A task_type_vocab_size of 0 leaves the task-type embedding out."""
+    return {**shape, "use_task_id": bool(shape.get("task_type_vocab_size"))}
+
+
+def _without_task_types(shape: Arguments) -> Arguments:
+    shape.pop("task_type_vocab_size", None)
+    return shape
+
+
+def _of_paddlenlp(name: str, prefix: str, arguments: Callable[[Arguments], Arguments]) -> Family:
+    published = getattr(transformers, f"{prefix}PretrainedModel").pretrained_resource_files_map["model_state"]
+    return Family(FACTS[name], getattr(transformers, f"{prefix}Model"), arguments, published)
+
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        family.facts.name: family
+        for family in (
+            _of_paddlenlp("ernie", "Ernie", _of_ernie),
+            _of_paddlenlp("bert", "Bert", _without_task_types),
+            _of_paddlenlp("roberta", "Roberta", _without_task_types),
+            Family(FACTS[BiLstmConfig.model_type], BiLstmModel, dict, {}),
+        )
+    }
+)
+
+
+def family_of(encoder: nn.Layer) -> Family:
+    """The family of an encoder that this project built or read."""
+    return FAMILIES[encoder.config.model_type]
