@@ -147,11 +147,36 @@ def mkl_kernels(cpuinfo: str) -> Optional[str]:
     """
     if "AuthenticAMD" not in cpuinfo:
         return None
-    listed = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
-    flags = set(listed[1].split()) if listed else set()
+    flags = set(_cpu_line(cpuinfo, "flags").split())
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
         return "7"
     return "5" if {"avx2", "fma"} <= flags else None
+
+
+@dataclass(frozen=True)
+class Processor:
+    """The CPU of this machine.
+
+    Attributes:
+        name: As it calls itself.
+        bfloat16: Whether it has instructions for products of bfloat16 (AVX512-BF16 or AMX); without them float32 is
+            faster.
+    """
+
+    name: str
+    bfloat16: bool
+
+
+def processor() -> Processor:
+    """The CPU of this machine, as Linux tells."""
+    text = _read_cpu()
+    flags = set(_cpu_line(text, "flags").split())
+    return Processor(_cpu_line(text, "model name") or platform.processor(), bool(flags & {"avx512_bf16", "amx_bf16"}))
+
+
+def _cpu_line(cpuinfo: str, key: str) -> str:
+    found = re.search(rf"^{key}\s*:(.*)$", cpuinfo, re.MULTILINE)
+    return found[1].strip() if found else ""
 
 
 def versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any, Optional
 from ernie_tiny.config.check_augment import check_augmentation
 from ernie_tiny.config.check_family import check_family, check_source, check_stage_families
 from ernie_tiny.config.check_objective import Fault, check_choice, check_objective, divisors, listed
-from ernie_tiny.config.schema import DROPOUTS, RunConfig, StageConfig, StageDataConfig, split_reference
+from ernie_tiny.config.schema import DROPOUTS, RunConfig, RuntimeConfig, StageConfig, StageDataConfig, split_reference
 from ernie_tiny.config.shapes import SHAPES, EncoderShape, shape_of
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.family_facts import FACTS
@@ -29,7 +29,7 @@ RESERVED_TITLES = ("teacher", "student", "baseline", "majority")  # of rows of a
 def check(run: RunConfig, fault: Fault) -> RunConfig:
     """The run without its skipped stages, or an InputError for the first thing that cannot work."""
     _check_numbers(run, "", fault)
-    check_choice(run.runtime.precision, "runtime.precision", "runtime.precision", fault)
+    _check_runtime(run.runtime, fault)
     _check_models(run, fault)
     if not run.stages:
         raise fault("stages", "is empty: a run is a list of stages.")
@@ -47,6 +47,17 @@ def check(run: RunConfig, fault: Fault) -> RunConfig:
         _check_stage(run, stage, run.stages[:position], fault)
     _check_results(run, skipped, fault)
     return run
+
+
+def _check_runtime(runtime: RuntimeConfig, fault: Fault) -> None:
+    for key in ("precision", "teacher_engine", "teacher_precision"):
+        check_choice(getattr(runtime, key), f"runtime.{key}", f"runtime.{key}", fault)
+    if runtime.teacher_engine == "dygraph" and runtime.teacher_precision != "float32":
+        raise fault(
+            "runtime.teacher_precision",
+            f"= {runtime.teacher_precision!r} takes an engine: set runtime.teacher_engine to paddle or auto. A teacher "
+            "in dygraph has the precision of runtime.precision.",
+        )
 
 
 def _check_numbers(block: Any, key: str, fault: Fault) -> None:

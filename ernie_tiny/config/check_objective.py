@@ -17,6 +17,8 @@ Sides = dict[str, tuple[EncoderShape, int]]  # "student" and "teacher" to shape 
 
 CHOICES = {
     "runtime.precision": ("float32", "float16", "bfloat16"),
+    "runtime.teacher_engine": ("dygraph", "paddle", "auto"),
+    "runtime.teacher_precision": ("float32", "bfloat16"),
     "family": tuple(FACTS),
     "sampling.strategy": ("proportional", "temperature", "uniform", "explicit"),
     "pairs": ("qq", "kk", "vv"),

@@ -18,6 +18,8 @@ class RuntimeConfig:
     device: str = "auto"  # auto, cpu, gpu, gpu:1, ...
     threads: int = 0  # CPU threads; 0 takes every core
     precision: str = "float32"  # float32, float16 or bfloat16 (the last two on a GPU)
+    teacher_engine: str = "dygraph"  # paddle (Paddle Inference), or auto: what is fastest at the stage's first batch
+    teacher_precision: str = "float32"  # or bfloat16: of a teacher on an engine; of auto the lowest that it may take
     logging_steps: int = 20
     save_steps: int = 200  # optimizer steps between checkpoints within a stage; 0 writes none but on SIGTERM
     keep_checkpoints: int = 2

@@ -37,7 +37,7 @@ def write_cache(
         identity: What the signals depend on, by name: fingerprints of the teacher's weights, tokenizer and data.
             CachedTeacher compares it.
     """
-    names = ["logits"] * request.logits + [_file_name(name, layer) for name, layer in _token_signals(request)]
+    names = ["logits"] * request.logits + [str(signal) for signal in request.token_signals]
     files = {name: (folder / f"{name}.bin").open("wb") for name in names}
     keys: list[int] = []
     sizes: list[tuple[int, int]] = []  # logits and tokens of an input
@@ -52,10 +52,10 @@ def write_cache(
                 if request.logits:
                     dimensions = signals.logits.ndim
                     files["logits"].write(logits.astype(precision).tobytes())
-                for name, layer in _token_signals(request):
-                    values = _of_layer(signals, name, layer)
+                for signal in request.token_signals:
+                    values = signal.of(signals)
                     rows = [values[row, :length].numpy() for row, length in own]
-                    files[_file_name(name, layer)].write(np.concatenate(rows).astype(precision).tobytes())
+                    files[str(signal)].write(np.concatenate(rows).astype(precision).tobytes())
                 keys.append(key)
                 sizes.append((logits.size, sum(length for _, length in own)))
     finally:
@@ -97,13 +97,9 @@ class CachedTeacher:
         lengths = _lengths(batch)
         if self.request.logits:
             signals.logits = to_tensor(_padded_logits([part.logits(number) for part, number in found], lengths, batch))
-        for name, layer in _token_signals(self.request):
-            tokens = [part.tokens(_file_name(name, layer), number) for part, number in found]
-            padded = to_tensor(_padded_tokens(tokens, lengths, batch.input_ids.shape))
-            if layer is None:
-                signals.embeddings = padded
-            else:
-                getattr(signals, name)[layer] = padded
+        for signal in self.request.token_signals:
+            tokens = [part.tokens(str(signal), number) for part, number in found]
+            signal.put(signals, to_tensor(_padded_tokens(tokens, lengths, batch.input_ids.shape)))
         self.seconds += time.perf_counter() - start
         return signals
 
@@ -127,7 +123,7 @@ class _Part:
         with np.load(folder / INDEX_FILE) as index:
             self.keys, self._ends = index["keys"], index["ends"]
         self._dimensions = record["dimensions"]
-        names = ["logits"] * request.logits + [_file_name(name, layer) for name, layer in _token_signals(request)]
+        names = ["logits"] * request.logits + [str(signal) for signal in request.token_signals]
         missing = [name for name in names if name not in record["signals"]]
         if missing:
             raise InputError(
@@ -171,24 +167,6 @@ def _check_record(folder: Path, record: dict[str, Any], precision: str, identity
             f"{folder}: the teacher's cache was made from something else; different: {'; '.join(changed)}. Undo the "
             "change, or remove the folder to compute it anew."
         )
-
-
-def _token_signals(request: SignalRequest) -> Iterator[tuple[str, Any]]:
-    """Names of the signals that have a vector a token, with their layer; None for the embeddings."""
-    if request.embeddings:
-        yield "embeddings", None
-    for layer in sorted(request.hidden):
-        yield "hidden", layer
-    for layer in sorted(request.projections):
-        yield from (("queries", layer), ("keys", layer), ("values", layer))
-
-
-def _file_name(name: str, layer: Any) -> str:
-    return name if layer is None else f"{name}-{layer}"
-
-
-def _of_layer(signals: Signals, name: str, layer: Any) -> Any:
-    return signals.embeddings if layer is None else getattr(signals, name)[layer]
 
 
 def _lengths(batch: Batch) -> list[list[tuple[int, int]]]:

@@ -10,7 +10,9 @@ import paddle
 from paddle import nn
 
 from ernie_tiny.batch import Batch
-from ernie_tiny.models.signals import SignalRequest, Signals
+from ernie_tiny.engines import Engine
+from ernie_tiny.models.signal_network import SignalNetwork
+from ernie_tiny.models.signals import SignalRequest, Signals, to_tensor
 
 
 class Teacher(Protocol):
@@ -38,6 +40,33 @@ class LiveTeacher:
         start = time.perf_counter()
         with paddle.no_grad():
             signals = self.model(batch, self.request)
+        self.seconds += time.perf_counter() - start
+        return signals
+
+
+class EngineTeacher:
+    """The signals of a frozen model whose encoder runs on an inference engine; its heads, which are small, run here.
+
+    Args:
+        engine: Runs the network, exported.
+    """
+
+    def __init__(self, engine: Engine, network: SignalNetwork) -> None:
+        self.model, self.request, self._engine = network.model, network.request, engine
+        self._read_by_heads = network.read_by_heads
+        self.model.eval()
+        self.seconds = 0.0
+
+    def __call__(self, batch: Batch) -> Signals:
+        start = time.perf_counter()
+        signals = Signals(to_tensor(batch.attention_mask))
+        found = {name: to_tensor(array) for name, array in self._engine(batch).items()}
+        for signal in self.request.token_signals:
+            signal.put(signals, found[str(signal)])
+        if self.request.logits:
+            with paddle.no_grad():
+                sequence, pooled = (found[name] for name in self._read_by_heads)
+                signals.logits = self.model.answer(batch, sequence, pooled, signals.attention_mask)
         self.seconds += time.perf_counter() - start
         return signals
 

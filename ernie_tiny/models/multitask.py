@@ -92,20 +92,30 @@ class MultiTaskModel(nn.Layer):
 
     def forward(self, batch: Batch, request: SignalRequest) -> Signals:
         """The requested signals of one batch."""
-        attention_mask = to_tensor(batch.attention_mask)
-        signals = Signals(attention_mask)
-        shortened = nullcontext() if request.logits else stopping_after(self.encoder, request)
-        with tap(self.encoder, request, signals), shortened:
-            sequence, pooled = self.encoder(
-                to_tensor(batch.input_ids),
-                token_type_ids=_known_types(self.encoder, to_tensor(batch.token_type_ids)),
-                attention_mask=attention_mask,
-            )[:2]
+        signals = Signals(to_tensor(batch.attention_mask))
+        sequence, pooled = self.encode(to_tensor(batch.input_ids), to_tensor(batch.token_type_ids), request, signals)
         if request.logits:
-            signals.logits = self._logits(batch, sequence, pooled, attention_mask)
+            signals.logits = self.answer(batch, sequence, pooled, signals.attention_mask)
         return signals
 
-    def _logits(self, batch: Batch, sequence: Tensor, pooled: Tensor, attention_mask: Tensor) -> Tensor:
+    def encode(
+        self, input_ids: Tensor, token_type_ids: Tensor, request: SignalRequest, signals: Signals
+    ) -> tuple[Tensor, Tensor]:
+        """What heads read: [rows, length, hidden_size] and [rows, hidden_size] of the first token; fills `signals`.
+
+        Where no head is asked for, the encoder ends behind the last signal, and neither is of use.
+        """
+        shortened = nullcontext() if request.logits else stopping_after(self.encoder, request)
+        with tap(self.encoder, request, signals), shortened:
+            found = self.encoder(
+                input_ids,
+                token_type_ids=_known_types(self.encoder, token_type_ids),
+                attention_mask=signals.attention_mask,
+            )
+        return found[0], found[1]
+
+    def answer(self, batch: Batch, sequence: Tensor, pooled: Tensor, attention_mask: Tensor) -> Tensor:
+        """The logits of the batch's head, from what `encode` gave."""
         if batch.masked_positions is not None:
             if self.masked_token_head is None:
                 raise ValueError("the model was built without a head for masked tokens")

@@ -10,6 +10,31 @@ from typing import Any, Optional
 import paddle
 from paddle import Tensor, nn
 
+PROJECTED = ("queries", "keys", "values")
+
+
+@dataclass(frozen=True)
+class TokenSignal:
+    """A signal of [rows, length, hidden_size]: "embeddings", or "hidden", "queries", "keys", "values" of a layer."""
+
+    name: str
+    layer: Optional[int] = None
+
+    def __str__(self) -> str:
+        return self.name if self.layer is None else f"{self.name}-{self.layer}"
+
+    def of(self, signals: Signals) -> Tensor:
+        """The signal's value among all of a model."""
+        found = getattr(signals, self.name)
+        return found if self.layer is None else found[self.layer]
+
+    def put(self, signals: Signals, value: Tensor) -> None:
+        """Sets the signal's value."""
+        if self.layer is None:
+            setattr(signals, self.name, value)
+        else:
+            getattr(signals, self.name)[self.layer] = value
+
 
 @dataclass(frozen=True)
 class SignalRequest:
@@ -39,6 +64,13 @@ class SignalRequest:
     def last_layer(self) -> int:
         """The highest layer that is tapped, -1 for none."""
         return max(self.projections | self.hidden, default=-1)
+
+    @property
+    def token_signals(self) -> list[TokenSignal]:
+        """The signals that have a vector a token, in a fixed order."""
+        found = [TokenSignal("embeddings")] if self.embeddings else []
+        found += [TokenSignal("hidden", layer) for layer in sorted(self.hidden)]
+        return found + [TokenSignal(name, layer) for layer in sorted(self.projections) for name in PROJECTED]
 
 
 @dataclass

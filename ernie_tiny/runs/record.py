@@ -95,7 +95,7 @@ def _may_change(change: Change, run: RunConfig, folder: Path) -> bool:
         return not (folder / RESULTS_FILE).is_file()
     if room == "stages":
         return rest.endswith(".optim.max_steps") and _may_grow(change, run, folder)
-    return change.key == "output_dir" or (room == "runtime" and rest != "precision")
+    return change.key == "output_dir" or (room == "runtime" and "precision" not in rest and rest != "teacher_engine")
 
 
 def _may_grow(change: Change, run: RunConfig, folder: Path) -> bool:

@@ -50,11 +50,10 @@ from ernie_tiny.training.interruption import Interruption
 from ernie_tiny.training.network import StageNetwork
 from ernie_tiny.training.size_guard import Size, size_warnings
 from ernie_tiny.training.streams import BatchStream, corpus_stream, task_stream
-from ernie_tiny.training.teachers import ByTask, connect_teacher, head_of, load_teachers
+from ernie_tiny.training.teachers import CACHE_FOLDER, ByTask, connect_teacher, head_of, load_teachers
 from ernie_tiny.training.trainer import StageTrainer
 from ernie_tiny.training.workspace import Workspace
 
-CACHE_FOLDER = "teacher_cache"
 PROJECTIONS_FILE = "projections.safetensors"  # beside the model, for a stage that goes on from it
 logger = logging.getLogger(__name__)
 
@@ -141,7 +140,8 @@ def prepare_stage(workspace: Workspace, stage: StageConfig, task: Optional[str],
         network.teacher_request,
         stream,
         steps * stage.optim.accumulate,
-        _cache_folder(stage, folder, title),
+        title,
+        folder,
     )
     return PreparedStage(title, tasks, seed, network, stream, steps, teacher)
 
@@ -198,12 +198,6 @@ def _train(
 def _latest_checkpoint(folder: Path) -> Optional[str]:
     found = latest_checkpoint(folder)
     return None if found is None else str(found)
-
-
-def _cache_folder(stage: StageConfig, folder: Path, title: str) -> Path:
-    if stage.cache is not None and stage.cache.folder is not None:
-        return Path(stage.cache.folder) / title
-    return folder / CACHE_FOLDER
 
 
 def _stage_seed(seed: int, title: str) -> int:

@@ -9,18 +9,21 @@ from typing import Optional
 import paddle
 
 from ernie_tiny import processes
+from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import StageConfig, split_reference
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.distill.cache import CachedTeacher, fingerprint_of, write_cache
-from ernie_tiny.distill.teacher import EnsembleTeacher, LiveTeacher, PerTaskTeacher, Teacher
+from ernie_tiny.distill.teacher import EnsembleTeacher, PerTaskTeacher, Teacher
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
 from ernie_tiny.training.callbacks import progress_bar
 from ernie_tiny.training.checkpoint import require_whole, whole_folder, write_text
 from ernie_tiny.training.streams import BatchStream
+from ernie_tiny.training.teacher_engine import check_agreement, frozen_teacher, teacher_engine
 from ernie_tiny.training.workspace import Workspace
 
+CACHE_FOLDER = "teacher_cache"
 logger = logging.getLogger(__name__)
 ByTask = dict[str, MultiTaskModel]  # with the key "" for a model that answers every batch
 
@@ -54,44 +57,67 @@ def connect_teacher(
     request: SignalRequest,
     stream: BatchStream,
     batches: int,
+    title: str,
     folder: Path,
 ) -> Optional[Teacher]:
     """The stage's one source of signals, or None without a teacher.
 
     Args:
         stream, batches: What the stage will train on, to fill a cache with.
-        folder: Of a cache.
+        title, folder: The stage's.
     """
-    sources = [(_source(by_task, request), stage.teachers[reference]) for reference, by_task in models.items()]
-    if not sources:
+    if not models:
         return None
-    teacher = EnsembleTeacher(sources) if len(sources) > 1 else sources[0][0]
+    first = _first_batch(stream)
+    reference, by_task = next(iter(models.items()))
+    key = first.task if first.task in by_task else ""
+    model = by_task[key]
+    chosen = teacher_engine(workspace.run.runtime, title, folder, model, request, first)
+
+    def source() -> Teacher:
+        frozen = {
+            name: {task: frozen_teacher(model, request, chosen) for task, model in found.items()}
+            for name, found in models.items()
+        }
+        check_agreement(title, frozen[reference][key], model, request, first, chosen)
+        sources = [(_by_task(found), stage.teachers[name]) for name, found in frozen.items()]
+        return EnsembleTeacher(sources) if len(sources) > 1 else sources[0][0]
+
     if stage.cache is None:
-        return teacher
+        return source()
     identity = {
         "teacher": fingerprint_of(model for by_task in models.values() for model in by_task.values()),
         "weights": ", ".join(f"{weight:g}" for weight in stage.teachers.values()),
         "tokenizer": workspace.tokenizer.fingerprint,
+        "engine": str(chosen),
     }
-    complete = folder / "parts.txt"
+    cache = Path(stage.cache.folder) / title if stage.cache.folder is not None else folder / CACHE_FOLDER
+    complete = cache / "parts.txt"
     if not complete.is_file():
-        logger.info("%s: writes the teacher's signals to %s", stage.name, folder)
+        logger.info("%s: writes the teacher's signals to %s", title, cache)
         inputs = progress_bar(
             iterable=stream.all_inputs(batches), desc="teacher", unit="batch", disable=not processes.is_main()
         )
-        with whole_folder(folder / f"part-{processes.rank()}") as part:
-            write_cache(part, teacher, inputs, request, stage.cache.precision, identity)
+        with whole_folder(cache / f"part-{processes.rank()}") as part:
+            write_cache(part, source(), inputs, request, stage.cache.precision, identity)
         processes.wait_for_all()
         processes.from_main(lambda: write_text(complete, str(processes.world_size())))
-    parts = [folder / f"part-{number}" for number in range(int(complete.read_text(encoding="utf-8")))]
+    parts = [cache / f"part-{number}" for number in range(int(complete.read_text(encoding="utf-8")))]
     for part in parts:
-        require_whole(part, f"Remove {folder} to compute the teacher's signals anew.")
+        require_whole(part, f"Remove {cache} to compute the teacher's signals anew.")
     return CachedTeacher(parts, request, stage.cache.precision, identity)
 
 
-def _source(by_task: ByTask, request: SignalRequest) -> Teacher:
-    live = {name: LiveTeacher(model, request) for name, model in by_task.items()}
-    return live[""] if "" in live else PerTaskTeacher(live)
+def _first_batch(stream: BatchStream) -> Batch:
+    """The batch that the stream gives next; its position stays."""
+    position = stream.state_dict()
+    batch = stream.next_batch()
+    stream.load_state_dict(position)
+    return batch
+
+
+def _by_task(frozen: dict[str, Teacher]) -> Teacher:
+    return frozen[""] if "" in frozen else PerTaskTeacher(frozen)
 
 
 def _is_per_task(workspace: Workspace, reference: str) -> bool:

@@ -45,6 +45,7 @@ METHODS = {
     "mitkd": Method(
         "configs/quickstart.yaml",
         (
+            "runtime.teacher_engine=paddle",
             "stages.enhance.optim={max_steps: 12, max_tokens: 1024}",
             "stages.enhance.data.examples=24",
             "stages.distil.optim={max_steps: 6, batch_size: 4}",
@@ -58,6 +59,7 @@ METHODS = {
     "progressive": Method(
         "configs/smoke/progressive_clue.yaml",
         (
+            "runtime.teacher_engine=paddle",
             "export.model=null",
             "stages.finetune-teacher.data.examples=24",
             "stages.finetune-teacher.optim={epochs: 1, batch_size: 8}",

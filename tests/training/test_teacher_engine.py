@@ -1,0 +1,170 @@
+"""A teacher on an inference engine: the live teacher's signals within a bound, and one choice for a whole stage."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ernie_tiny.batch import Batch
+from ernie_tiny.config.schema import RuntimeConfig
+from ernie_tiny.distill.teacher import EngineTeacher, LiveTeacher
+from ernie_tiny.errors import InputError
+from ernie_tiny.models.backbone import build_encoder
+from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.models.signals import SignalRequest
+from ernie_tiny.runtime import Processor, processor
+from ernie_tiny.training import teacher_engine as module
+from ernie_tiny.training.teacher_engine import TeacherEngine, check_agreement, frozen_teacher, teacher_engine
+
+SHAPE = {
+    "num_hidden_layers": 3,
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "vocab_size": 40,
+    "max_position_embeddings": 24,
+    "type_vocab_size": 2,
+}
+BILSTM = {
+    "num_hidden_layers": 1,
+    "hidden_size": 16,
+    "embedding_size": 8,
+    "vocab_size": 40,
+    "hidden_dropout_prob": 0.0,
+}
+HEADS = [
+    HeadSpec("classes", "classification", ("a", "b", "c")),
+    HeadSpec("choices", "choice"),
+    HeadSpec("number", "regression"),
+    HeadSpec("spans", "span"),
+]
+PADDLE = TeacherEngine("paddle", "float32", "any")
+ALL = SignalRequest(True, True, frozenset([0, 2]), frozenset([1, 2]))
+
+
+@pytest.fixture(scope="module")
+def model() -> MultiTaskModel:
+    return MultiTaskModel(build_encoder("ernie", SHAPE), HEADS, masked_tokens=True)
+
+
+def batch_of(task: str, rows: int = 4, **more) -> Batch:
+    ids = np.random.default_rng(rows).integers(5, 40, (rows, 9))
+    mask = (np.arange(9) < np.arange(9, 9 - rows, -1)[:, None]).astype(np.int64)
+    return Batch(task, tuple(map(str, range(rows))), ids * mask, np.zeros_like(ids), mask, **more)
+
+
+BATCHES = [
+    batch_of("classes"),
+    batch_of("number", 3),
+    batch_of("spans"),
+    batch_of("choices", num_choices=2, choice_mask=np.array([[1, 1], [1, 0]])),
+    batch_of("", masked_positions=np.array([1, 11])),
+]
+
+
+REQUESTS = [  # with and without the last layer's output, which is what heads read
+    ALL,
+    SignalRequest(logits=True),
+    SignalRequest(logits=True, hidden=frozenset([2]), projections=frozenset([2])),
+    SignalRequest(logits=True, hidden=frozenset([1])),
+    SignalRequest(embeddings=True),
+    SignalRequest(projections=frozenset([0])),
+]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("request_", REQUESTS, ids=str)
+def test_each_request_has_its_signals(model, request_, training):
+    model.train() if training else model.eval()
+    found = frozen_teacher(model, request_, PADDLE)(BATCHES[2])
+    live = LiveTeacher(model, request_)(BATCHES[2])
+    pairs = [(signal.of(found), signal.of(live)) for signal in request_.token_signals]
+    pairs += [(found.logits, live.logits)] if request_.logits else []
+    for one, other in pairs:
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=2e-6)
+
+
+@pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: batch.task or "masked tokens")
+def test_every_signal_of_every_head_is_the_live_teachers(model, batch):
+    live, engine = LiveTeacher(model, ALL)(batch), frozen_teacher(model, ALL, PADDLE)
+    found = engine(batch)
+    assert isinstance(engine, EngineTeacher) and engine.seconds > 0
+    for signal in ALL.token_signals:
+        np.testing.assert_allclose(signal.of(found).numpy(), signal.of(live).numpy(), atol=2e-6)
+        assert signal.of(found).stop_gradient
+    np.testing.assert_allclose(found.logits.numpy(), live.logits.numpy(), atol=2e-6)
+    assert found.logits.stop_gradient
+
+
+def test_a_teacher_of_logits_alone_may_be_a_bilstm():
+    model = MultiTaskModel(build_encoder("bilstm", BILSTM), HEADS[:1])
+    request = SignalRequest(logits=True)
+    found = frozen_teacher(model, request, PADDLE)(BATCHES[0])
+    np.testing.assert_allclose(found.logits.numpy(), LiveTeacher(model, request)(BATCHES[0]).logits.numpy(), atol=2e-6)
+
+
+def test_nothing_above_the_last_tap_is_exported(model, tmp_path):
+    sizes = {}
+    for layer in (0, 2):
+        request = SignalRequest(projections=frozenset([layer]))
+        network = module.SignalNetwork(model, request)
+        module.export_network(network, tmp_path / str(layer))
+        assert network.outputs == (f"queries-{layer}", f"keys-{layer}", f"values-{layer}")
+        sizes[layer] = (tmp_path / str(layer) / "model.pdiparams").stat().st_size
+    assert sizes[0] < sizes[2]
+
+
+@pytest.mark.skipif(not processor().bfloat16, reason="this processor has no instructions for bfloat16")
+def test_bfloat16_is_really_used_and_within_its_bound(model, caplog):
+    chosen, request = TeacherEngine("paddle", "bfloat16", "any"), SignalRequest(projections=frozenset([2]))
+    teacher = frozen_teacher(model, request, chosen)
+    live, found = LiveTeacher(model, request)(BATCHES[0]), teacher(BATCHES[0])
+    assert float(np.abs(found.queries[2].numpy() - live.queries[2].numpy()).max()) > 1e-4
+    with caplog.at_level(logging.INFO):
+        check_agreement("distil", teacher, model, request, BATCHES[0], chosen)
+    assert "distil: teacher on paddle in bfloat16; its signals differ from dygraph's by" in caplog.text
+    assert "(at most 5e-02)" in caplog.text
+
+
+def test_an_engine_of_other_weights_is_refused(model):
+    request = SignalRequest(projections=frozenset([1]))
+    other = MultiTaskModel(build_encoder("ernie", SHAPE), HEADS)
+    with pytest.raises(InputError, match=r"distil: its teacher on paddle in float32 gives signals that differ"):
+        check_agreement("distil", frozen_teacher(other, request, PADDLE), model, request, BATCHES[0], PADDLE)
+
+
+def test_auto_measures_once_and_keeps_its_choice(model, tmp_path, monkeypatch):
+    runtime, request = RuntimeConfig(teacher_engine="auto"), SignalRequest(logits=True)
+    taken = iter([3.0, 1.0])  # dygraph, paddle
+    monkeypatch.setattr(module, "_seconds", lambda *_: next(taken))
+    arguments = (runtime, "distil", tmp_path, model, request, BATCHES[0])
+    chosen = teacher_engine(*arguments)
+    assert (chosen.engine, chosen.precision, chosen.processor) == ("paddle", "float32", processor().name)
+    assert json.loads((tmp_path / "teacher_engine.json").read_text(encoding="utf-8"))["engine"] == "paddle"
+    assert teacher_engine(*arguments) == chosen  # and nothing is measured: `taken` is used up
+
+
+def test_a_lower_precision_is_tried_only_where_the_config_says_so(monkeypatch):
+    monkeypatch.setattr(module, "processor", lambda: Processor("made up", bfloat16=True))
+    tried = {
+        precision: [str(each) for each in module._candidates(RuntimeConfig(teacher_precision=precision))]
+        for precision in ("float32", "bfloat16")
+    }
+    assert tried["float32"] == ["dygraph in float32", "paddle in float32"]
+    assert tried["bfloat16"] == ["dygraph in float32", "paddle in float32", "paddle in bfloat16"]
+
+
+def test_a_stage_begun_elsewhere_in_bfloat16_stops_with_the_way_out(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "processor", lambda: Processor("an old one", bfloat16=False))
+    write_choice(tmp_path, TeacherEngine("paddle", "bfloat16", "a new one"))
+    runtime = RuntimeConfig(teacher_engine="auto", teacher_precision="bfloat16")
+    with pytest.raises(InputError, match="chosen on a new one; this processor, an old one, has no instructions"):
+        teacher_engine(runtime, "distil", tmp_path, model, SignalRequest(logits=True), BATCHES[0])
+
+
+def write_choice(folder: Path, chosen: TeacherEngine) -> None:
+    module.write_record(folder / module.CHOICE_FILE, vars(chosen))
