@@ -102,6 +102,7 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C29", ["stages.first.optim.epochs=1"]),
         ("C31", ["report.student=student@first"]),
         ("C33", ["stages.first.skip=true", "stages.second.skip=true"]),
+        ("C130", ["runtime.teacher_precision=bfloat16"]),
     ],
 )
 def test_value(row: str, overrides: list[str], path: Path, says) -> None:
