@@ -26,10 +26,6 @@ INSTALL = [
     "tokenizers>=0.21,<0.22",
     "safetensors>=0.6",
     "scipy>=1.10",
-    "matplotlib>=3.7,<4",
-    "jinja2>=3.1,<4",
-    "rich>=13.0",
-    "pydantic>=2.5,<3",
     "visualdl==2.5.3",
     "jieba==0.42.1",
     "pyyaml>=6.0",
@@ -38,6 +34,8 @@ INSTALL = [
 ]
 
 EXTRAS = {
+    # To compare with PyTorch's numbers, in tests alone. transformers 4.56 asks for tokenizers 0.22, paddlenlp for 0.21.
+    "interop": ["torch>=2.1", "transformers>=4.50,<4.56"],
     "cpu": ["paddlepaddle==3.3.1"],
     # PyPI ends at paddlepaddle-gpu 2.6.2: first install 3.3.1 for your CUDA from Paddle's own index, as
     # https://www.paddlepaddle.org.cn/install/quick tells.

@@ -66,6 +66,7 @@ FACTS: Mapping[str, FamilyFacts] = MappingProxyType(
             _transformer("ernie", "ERNIE"),
             _transformer("bert", "BERT"),
             _transformer("roberta", "RoBERTa", positions_behind_padding=True),
+            FamilyFacts("electra", "ELECTRA"),
             FamilyFacts(
                 "bilstm",
                 "BiLSTM",
@@ -77,6 +78,37 @@ FACTS: Mapping[str, FamilyFacts] = MappingProxyType(
 )
 
 
+# Further model_types of Hugging Face's folders: the family that holds such an encoder, and the names of its keys here.
+OTHER_TYPES: Mapping[str, tuple[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "xlm-roberta": ("roberta", {}),
+        "distilbert": (  # a BERT without token types and pooler
+            "bert",
+            {
+                "dim": "hidden_size",
+                "n_layers": "num_hidden_layers",
+                "n_heads": "num_attention_heads",
+                "hidden_dim": "intermediate_size",
+                "dropout": "hidden_dropout_prob",
+                "attention_dropout": "attention_probs_dropout_prob",
+                "activation": "hidden_act",
+            },
+        ),
+    }
+)
+MADE_BY_PADDLENLP = "paddlenlp_version"  # a key of the config.json of its folders
+
+
+def common_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a folder's config.json with the family as model_type, and the keys called as in it."""
+    kind = config.get("model_type")
+    if MADE_BY_PADDLENLP in config or kind not in OTHER_TYPES:
+        return dict(config)
+    family, names = OTHER_TYPES[str(kind)]
+    own = {"type_vocab_size": 1} if names else {}
+    return {**own, **{names.get(key, key): value for key, value in config.items()}, "model_type": family}
+
+
 def facts_of_folder(config: Mapping[str, Any], place: object) -> FamilyFacts:
     """The facts of the family that a folder's config.json names.
 
@@ -86,7 +118,7 @@ def facts_of_folder(config: Mapping[str, Any], place: object) -> FamilyFacts:
     Raises:
         InputError: it names none of FACTS.
     """
-    family = config.get("model_type") or _of_class(config.get("architectures"))
+    family = common_config(config).get("model_type") or _of_class(config.get("architectures"))
     if family not in FACTS:
         named = "names no model_type" if family is None else f"names the model_type {family!r}"
         raise InputError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Optional, Union
 
 from ernie_tiny.config.schema import ModelConfig
-from ernie_tiny.family_facts import FACTS, FamilyFacts, facts_of_folder
+from ernie_tiny.family_facts import FACTS, FamilyFacts, common_config, facts_of_folder
 
 TASK_TYPES = 3  # rows of the task-type embedding of ernie-3.0-base-zh; the students have none
 
@@ -189,7 +189,7 @@ def usable_positions(model: ModelConfig, pad_id: int) -> Optional[int]:
 
 
 def folder_config(pretrained: str) -> Optional[dict[str, Any]]:
-    """The content of a folder's config.json; None for what is no folder that has one.
+    """The content of a folder's config.json, keys named as in its family; None for what is no folder that has one.
 
     Raises:
         ValueError: it is no JSON object.
@@ -200,7 +200,7 @@ def folder_config(pretrained: str) -> Optional[dict[str, Any]]:
     numbers = json.loads(config_file.read_text(encoding="utf-8"))
     if not isinstance(numbers, dict):
         raise ValueError(f"it holds {numbers!r}")
-    return numbers
+    return common_config(numbers)
 
 
 def _pretrained_shape(name: str) -> Optional[Shape]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from ernie_tiny.data.task import Answer, Example, Split, TaskSpec
-from ernie_tiny.data.tokenizer import SURROGATES
+from ernie_tiny.data.wordpiece import SURROGATES
 from ernie_tiny.errors import InputError, offer
 
 BLANK = re.compile(r"#idiom\d+#")

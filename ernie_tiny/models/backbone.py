@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -15,9 +17,18 @@ from paddlenlp.utils.download import resolve_file_path
 from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import facts_of_folder
 from ernie_tiny.models.families import FAMILIES, Family, family_of
-from ernie_tiny.models.weights import WEIGHTS_FILES, read_weights
+from ernie_tiny.models.huggingface import convert, numbers_of
+from ernie_tiny.models.weights import (
+    PADDLE_FILES,
+    WEIGHTS_FILES,
+    has_pytorch_layout,
+    listed,
+    no_weights,
+    read_weights,
+    weights_file,
+)
 
-NAMES_SHOWN = 3
+logger = logging.getLogger(__name__)
 LOADING_ERRORS = (  # what PaddleNLP lets through of a missing network, a damaged file or a wrong config
     *(OSError, EOFError, RuntimeError, AssertionError),
     *(ValueError, TypeError, AttributeError, KeyError),
@@ -29,8 +40,27 @@ def build_encoder(family: str, shape: Mapping[str, Any]) -> nn.Layer:
     return FAMILIES[family].build(shape)
 
 
+@dataclass(frozen=True)
+class Pretrained:
+    """What a folder or a name holds.
+
+    Attributes:
+        encoder: With the weights that it was published with.
+        masked_tokens: The weights of its head for masked tokens by the names of MaskedTokenHead; empty where a folder
+            of transformers has none, and for PaddleNLP's, which are loaded without theirs.
+    """
+
+    encoder: nn.Layer
+    masked_tokens: Mapping[str, np.ndarray]
+
+
 def load_encoder(pretrained: str, **changes: float) -> nn.Layer:
-    """A pretrained encoder by PaddleNLP name (downloaded once) or from a local folder.
+    """The encoder of `load_pretrained`."""
+    return load_pretrained(pretrained, **changes).encoder
+
+
+def load_pretrained(pretrained: str, **changes: float) -> Pretrained:
+    """A pretrained encoder by PaddleNLP name (downloaded once), or from a folder of PaddleNLP's or of transformers.
 
     Args:
         changes: Values of its configuration that do not change its shape: the dropout probabilities.
@@ -41,15 +71,38 @@ def load_encoder(pretrained: str, **changes: float) -> nn.Layer:
         family = _family(pretrained)
         file = _weights_file(pretrained, family)
         weights = read_weights(file)
+        if has_pytorch_layout(weights):
+            return _from_pytorch(family, weights, file, changes)
         encoder = family.read(pretrained, weights, **changes)
     except LOADING_ERRORS as error:
         raise InputError(
             f"{pretrained}: cannot be loaded as a pretrained model ({_first_line(error)}). Give the name of a "
             "PaddleNLP model, with a network the first time, or a folder with config.json and "
-            f"{' or '.join(WEIGHTS_FILES)}; a downloaded folder can be copied to a machine without a network."
+            f"weights ({', '.join(WEIGHTS_FILES)}); a downloaded folder can be copied to a machine without a network."
         ) from error
-    _check_weights(encoder, weights, file)
-    return encoder
+    _check_weights(encoder, {family.encoder_name(name): value for name, value in weights.items()}, file)
+    return Pretrained(encoder, {})
+
+
+def _from_pytorch(
+    family: Family, weights: Mapping[str, np.ndarray], file: Path, changes: Mapping[str, float]
+) -> Pretrained:
+    numbers, epsilon = numbers_of(_checked_config(file.parent), file.parent)
+    found = convert(weights, file)
+    encoder = family.build_from_numbers({**numbers, **changes}, epsilon)
+    _check_weights(encoder, found.encoder, file)
+    own = encoder.state_dict()
+    unplaced = [name for name in found.encoder if name not in own]
+    if unplaced:
+        raise InputError(
+            f"{file}: holds {listed(unplaced)}, for which there is no place by config.json (num_hidden_layers, "
+            "use_task_id, ...). Copy both files from one model."
+        )
+    for name, value in own.items():
+        if name in found.encoder:
+            value.set_value(found.encoder[name])
+    logger.info("%s: %s", file, found.outline)
+    return Pretrained(encoder, found.masked_tokens)
 
 
 def _family(pretrained: str) -> Family:
@@ -68,12 +121,14 @@ def _weights_file(pretrained: str, family: Family) -> Path:
     """The file with a model's weights: in its folder, or in PaddleNLP's cache, where it is fetched by name."""
     folder = Path(pretrained)
     if folder.is_dir():
-        return next(folder / name for name in WEIGHTS_FILES if (folder / name).is_file())
-    addresses = [family.published[pretrained]] if pretrained in family.published else list(WEIGHTS_FILES)
-    found = resolve_file_path(pretrained, addresses)
-    if found is None:
-        raise OSError(f"no {' or '.join(WEIGHTS_FILES)} of that name is published")
-    return Path(found)
+        found = weights_file(folder)
+        assert found is not None  # by _checked_config
+        return found
+    addresses = [family.published[pretrained]] if pretrained in family.published else list(PADDLE_FILES)
+    fetched = resolve_file_path(pretrained, addresses)
+    if fetched is None:
+        raise OSError(f"no {' or '.join(PADDLE_FILES)} of that name is published")
+    return Path(fetched)
 
 
 def _checked_config(folder: Path) -> dict[str, Any]:
@@ -86,27 +141,23 @@ def _checked_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{config_file}: not valid JSON: {error}") from None
     if not isinstance(config, dict):
         raise InputError(f"{config_file}: holds no mapping of names to values.")
-    if not any((folder / name).is_file() for name in WEIGHTS_FILES):
-        raise InputError(
-            f"{folder}: holds neither {' nor '.join(WEIGHTS_FILES)}. Copy one of them from where config.json is from."
-        )
+    if weights_file(folder) is None:
+        raise InputError(no_weights(folder))
     return config
 
 
-def _check_weights(encoder: nn.Layer, weights: Mapping[str, np.ndarray], file: Path) -> None:
+def _check_weights(encoder: nn.Layer, found: Mapping[str, np.ndarray], file: Path) -> None:
     """PaddleNLP gives random weights to what a file lacks, and only warns. A pooler may be lacking."""
-    family = family_of(encoder)
-    found = {family.encoder_name(name): value for name, value in weights.items()}
     expected = {name: list(value.shape) for name, value in encoder.state_dict().items()}
     missing = [name for name in expected if name not in found and not name.startswith("pooler.")]
     if len(missing) > len(expected) // 2:
         raise InputError(
-            f"{file}: holds weights of another architecture: {_listed(found)}; config.json asks for "
-            f"{type(encoder).__name__}: {_listed(missing)}. Copy both files from one model."
+            f"{file}: holds weights of another architecture: {listed(found)}; config.json asks for "
+            f"{type(encoder).__name__}: {listed(missing)}. Copy both files from one model."
         )
     if missing:
         raise InputError(
-            f"{file}: holds no {_listed(missing)}, which config.json asks for (num_hidden_layers = "
+            f"{file}: holds no {listed(missing)}, which config.json asks for (num_hidden_layers = "
             f"{encoder.config.num_hidden_layers}). Copy both files from one model."
         )
     for name, shape in expected.items():
@@ -120,13 +171,6 @@ def _check_weights(encoder: nn.Layer, weights: Mapping[str, np.ndarray], file: P
 def usable_positions(encoder: nn.Layer) -> Optional[int]:
     """The longest input of an encoder, in tokens; None where it has no limit."""
     return family_of(encoder).usable_positions(encoder)
-
-
-def _listed(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
-    listed = list(names)
-    rest = f" and {len(listed) - NAMES_SHOWN} more" if len(listed) > NAMES_SHOWN else ""
-    return ", ".join(listed[:NAMES_SHOWN]) + rest
 
 
 def _first_line(error: BaseException) -> str:

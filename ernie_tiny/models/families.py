@@ -7,7 +7,7 @@ further family is a row there and one here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Callable, Optional
 
@@ -17,6 +17,7 @@ from paddlenlp import transformers
 
 from ernie_tiny.family_facts import FACTS, FamilyFacts
 from ernie_tiny.models.bilstm import BiLstmConfig, BiLstmModel
+from ernie_tiny.models.electra import ElectraModel
 
 INITIALIZER_RANGE = 0.02
 Arguments = dict[str, Any]
@@ -32,12 +33,14 @@ class Family:
             under `model.base_model_prefix` where the encoder was saved under a head.
         arguments: From a shape to the keyword arguments of the config's class.
         published: Names that PaddleNLP publishes weights under, to their addresses.
+        renamed: Beginnings of weights' names in PaddleNLP's files to those here.
     """
 
     facts: FamilyFacts
     model: Any
     arguments: Callable[[Arguments], Arguments]
     published: Mapping[str, str]
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     def build(self, shape: Mapping[str, Any]) -> nn.Layer:
         """An encoder with random weights, drawn from paddle's global generator.
@@ -46,7 +49,23 @@ class Family:
             shape: Keyword arguments of the config's class: num_hidden_layers, hidden_size, vocab_size, ...
         """
         arguments = self.arguments(dict(shape))
-        return self.model(self.model.config_class(**arguments, initializer_range=INITIALIZER_RANGE))
+        return self.construct(self.model.config_class(**arguments, initializer_range=INITIALIZER_RANGE))
+
+    def build_from_numbers(self, numbers: Mapping[str, Any], norm_epsilon: float) -> nn.Layer:
+        """An encoder with random weights by the numbers of another project's config.json.
+
+        Args:
+            norm_epsilon: Of all layer norms. PaddleNLP takes layer_norm_eps in some ways to build a model, and 1e-5 in
+                others. Models that were trained so keep it; one that has `norm_epsilon` in its config, as this one
+                gets, has it however it is built.
+        """
+        config = self.model.config_class(**self.arguments(dict(numbers)))
+        config.norm_epsilon = norm_epsilon
+        return self.construct(config)
+
+    def construct(self, config: Any) -> nn.Layer:
+        """An encoder with random weights by its own config."""
+        return _with_norms(self.model(config))
 
     def read(self, pretrained: str, weights: Mapping[str, np.ndarray], **changes: float) -> nn.Layer:
         """An encoder of a folder's or a published name's config, with these weights.
@@ -54,17 +73,39 @@ class Family:
         With the arrays given, PaddleNLP opens no file of weights, which it would unpickle. Weights that are missing or
         of another shape stay random: whoever calls compares.
         """
-        return self.model.from_pretrained(pretrained, state_dict=dict(weights), ignore_mismatched_sizes=True, **changes)
+        own = {self.encoder_name(name): value for name, value in weights.items()} if self.renamed else dict(weights)
+        encoder = self.model.from_pretrained(pretrained, state_dict=own, ignore_mismatched_sizes=True, **changes)
+        for name, value in encoder.state_dict().items() if self.renamed else ():
+            if name in own and list(own[name].shape) == list(value.shape):
+                value.set_value(own[name])  # PaddleNLP reads a safetensors file itself, and not by these names
+        return _with_norms(encoder)
 
     def encoder_name(self, name: str) -> str:
         """The name of a weight within the encoder, without the prefix that it has below a head."""
-        return name.removeprefix(f"{self.model.base_model_prefix}.")
+        inner = name.removeprefix(f"{self.model.base_model_prefix}.")
+        for theirs, own in self.renamed.items():
+            inner = inner.replace(theirs, own) if inner.startswith(theirs) else inner
+        return inner
 
     def usable_positions(self, encoder: nn.Layer) -> Optional[int]:
         """The longest input of an encoder, in tokens; None where it has no limit."""
         config = encoder.config
         rows: Optional[int] = config.max_position_embeddings
         return None if rows is None else rows - self.facts.first_position(config.pad_token_id or 0)
+
+
+def _with_norms(encoder: nn.Layer) -> nn.Layer:
+    """The encoder, its layer norms with the epsilon that its config names, where it names one."""
+    set_norm_epsilon(encoder, encoder.config)
+    return encoder
+
+
+def set_norm_epsilon(layer: nn.Layer, config: Any) -> None:
+    """Gives the layer norms of a layer the `norm_epsilon` of a config, if it has one."""
+    epsilon: Any = getattr(config, "norm_epsilon", None)
+    for part in layer.sublayers(include_self=True) if epsilon is not None else ():
+        if isinstance(part, nn.LayerNorm):
+            part._epsilon = epsilon
 
 
 def _of_ernie(shape: Arguments) -> Arguments:
@@ -89,6 +130,13 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _of_paddlenlp("ernie", "Ernie", _of_ernie),
             _of_paddlenlp("bert", "Bert", _without_task_types),
             _of_paddlenlp("roberta", "Roberta", _without_task_types),
+            Family(
+                FACTS["electra"],
+                ElectraModel,
+                _without_task_types,
+                transformers.ElectraPretrainedModel.pretrained_resource_files_map["model_state"],
+                renamed={"embeddings_project.": "embeddings.project."},
+            ),
             Family(FACTS[BiLstmConfig.model_type], BiLstmModel, dict, {}),
         )
     }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import paddle
 
+from ernie_tiny.models.families import family_of
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import to_tensor
 
@@ -30,6 +31,8 @@ def prune_vocabulary(model: MultiTaskModel, kept: Sequence[int]) -> MultiTaskMod
         name: paddle.gather(value, to_tensor(list(kept))) if name in ROWS_OF_TOKENS else value
         for name, value in model.state_dict().items()
     }
-    pruned = MultiTaskModel(type(model.encoder)(config), model.head_specs.values(), model.masked_token_head is not None)
+    pruned = MultiTaskModel(
+        family_of(model.encoder).construct(config), model.head_specs.values(), model.masked_token_head is not None
+    )
     pruned.set_state_dict(weights)
     return pruned

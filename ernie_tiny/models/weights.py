@@ -1,5 +1,7 @@
 """Weights from files, as NumPy arrays: safetensors, or Paddle's .pdparams without running what stands in it.
 
+PyTorch's pytorch_model.bin is read in torch_pickle.py.
+
 A .pdparams file is a pickle: a list of instructions that may name any function of any module and call it, which
 `pickle.load`, and so `paddle.load`, does. Here the few names that paddle.save writes stand for classes of this file
 that can hold numbers and do nothing else, and any other name ends the reading.
@@ -7,19 +9,42 @@ that can hold numbers and do nothing else, and any other name ends the reading.
 
 from __future__ import annotations
 
+import json
 import pickle
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 
 from ernie_tiny.errors import InputError
+from ernie_tiny.models.torch_pickle import read_torch_pickle, widened
 
 HEADS_FILE = "heads.json"  # beside the weights of a model that this project saved: its heads and their labels
-WEIGHTS_FILES = ("model.safetensors", "model_state.pdparams")  # the first of them that a folder holds is read
+INDEX = ".index.json"  # of weights in several files: which file holds which array
+PADDLE_FILES = ("model.safetensors", "model_state.pdparams")
+WEIGHTS_FILES = (  # the first of them that a folder holds is read
+    *PADDLE_FILES,
+    *(f"model.safetensors{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}"),
+)
+NAMES_SHOWN = 3
+OF_PYTORCH = re.compile(r"(^|\.)(LayerNorm|layer\.\d+)\.")  # Paddle's names have layer_norm, and layers.0
+SAFETENSORS_TYPES = MappingProxyType(
+    {
+        "F64": "<f8",
+        "F32": "<f4",
+        "F16": "<f2",
+        "I64": "<i8",
+        "I32": "<i4",
+        "I16": "<i2",
+        "I8": "i1",
+        "U8": "u1",
+        "BOOL": "?",
+    }
+)
 NUMBER_TYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "b1")
 PARAMETER_NAMES = "StructuredToParameterName@@"  # a table of names that paddle.save puts beside a layer's weights
 SLICES = "UnpackBigParamInfor@@"  # protocols 2 and 3 hold at most 4 GB in a piece: paddle.save cuts up larger arrays
@@ -29,26 +54,55 @@ BROKEN_PICKLE = (
 )
 
 
+def weights_file(folder: Path) -> Optional[Path]:
+    """The file of a folder that its weights are read from; None where it has none."""
+    return next((folder / name for name in WEIGHTS_FILES if (folder / name).is_file()), None)
+
+
+def no_weights(folder: Path) -> str:
+    """What is said of a folder without a file of WEIGHTS_FILES."""
+    return f"{folder}: holds none of {', '.join(WEIGHTS_FILES)}. Copy the weights from where config.json is from."
+
+
 def read_weights(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of a model.safetensors or a .pdparams file by name.
+    """The arrays of a file of WEIGHTS_FILES by name; bfloat16 comes as float32.
 
     Raises:
         InputError: the file is cut off, of another format, or holds or would run anything but arrays.
     """
-    return _read_safetensors(file) if file.suffix == ".safetensors" else _read_pdparams(file)
+    if file.name.endswith(INDEX):
+        return _read_index(file)
+    if file.suffix == ".safetensors":
+        return _read_safetensors(file)
+    return read_torch_pickle(file) if file.suffix == ".bin" else _read_pdparams(file)
+
+
+def has_pytorch_layout(names: Iterable[str]) -> bool:
+    """Whether arrays are named, and so laid out, as PyTorch's models are: a linear layer's weight is [out, in]."""
+    return any(OF_PYTORCH.search(name) for name in names)
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    all_names = list(names)
+    rest = f" and {len(all_names) - NAMES_SHOWN} more" if len(all_names) > NAMES_SHOWN else ""
+    return ", ".join(all_names[:NAMES_SHOWN]) + rest
 
 
 def _read_safetensors(file: Path) -> dict[str, np.ndarray]:
     try:
         with safe_open(str(file), framework="np") as stored:
-            if (stored.metadata() or {}).get("format") == "pt":
-                raise InputError(
-                    f"{file}: holds PyTorch's weights, whose names and layout differ. Convert the folder: "
-                    "paddlenlp.transformers.AutoModel.from_pretrained(FOLDER, convert_from_torch=True).save_pretrained"
-                    "(OTHER, safe_serialization=True)."
-                )
-            return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118, no mapping
-    except (SafetensorError, OSError, TypeError, LookupError) as error:
+            names = list(stored.keys())
+            kinds = {stored.get_slice(name).get_dtype() for name in names}
+            if "BF16" not in kinds:
+                return {name: stored.get_tensor(name) for name in names}
+        return {
+            name: widened(np.frombuffer(part["data"], np.uint16)).reshape(part["shape"])
+            if part["dtype"] == "BF16"
+            else np.frombuffer(part["data"], SAFETENSORS_TYPES[part["dtype"]]).reshape(part["shape"])
+            for name, part in deserialize(file.read_bytes())
+        }
+    except (SafetensorError, OSError, TypeError, LookupError, ValueError) as error:
         with file.open("rb") as stream:
             pickled = stream.read(1) == pickle.PROTO
         reason = "it is a pickle under another name" if pickled else str(error)
@@ -56,6 +110,26 @@ def _read_safetensors(file: Path) -> dict[str, np.ndarray]:
             f"{file}: is cut off or no safetensors file ({reason}; {file.stat().st_size:,} bytes). Copy or fetch it "
             "again and compare the size with the source's."
         ) from error
+
+
+def _read_index(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of all the files that an index names."""
+    try:
+        places = dict(json.loads(file.read_text(encoding="utf-8"))["weight_map"])
+        parts = {name: file.parent / Path(name).name for name in sorted(set(places.values()))}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise InputError(f"{file}: is no index of weights ({error}). Fetch it again.") from error
+    absent = [part for part in parts.values() if not part.is_file()]
+    if absent:
+        raise InputError(
+            f"{file}: names {len(parts)} files, and {absent[0].name} is not there. Copy it from where {file.name} is "
+            "from."
+        )
+    found = {place: read_weights(part) for place, part in parts.items()}
+    lost = [name for name, place in places.items() if name not in found[place]]
+    if lost:
+        raise InputError(f"{file}: {places[lost[0]]} holds no {lost[0]}. Copy all files from one model.")
+    return {name: found[place][name] for name, place in places.items()}
 
 
 def _read_pdparams(file: Path) -> dict[str, np.ndarray]:

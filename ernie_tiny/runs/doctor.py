@@ -17,7 +17,7 @@ from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
-from ernie_tiny.models.weights import WEIGHTS_FILES, read_weights
+from ernie_tiny.models.weights import no_weights, read_weights, weights_file
 from ernie_tiny.runs.installation import FAULT, OK, WARNING, Finding
 from ernie_tiny.runs.preflight import check_heads, check_lengths, check_vocabularies, read_data
 from ernie_tiny.runtime import remedy_of
@@ -151,13 +151,9 @@ def _model(run: RunConfig, name: str) -> Finding:
             f"model {name}: {model.pretrained} is no folder, so it is fetched by this name, {size}",
             "with a network the first time; for a machine without one copy the folder and name that",
         )
-    file = next((folder / weights for weights in WEIGHTS_FILES if (folder / weights).is_file()), None)
+    file = weights_file(folder)
     if file is None:
-        return Finding(
-            FAULT,
-            f"model {name}: {folder} holds neither {' nor '.join(WEIGHTS_FILES)}",
-            "copy one of them from where config.json is from",
-        )
+        return Finding(FAULT, f"model {name}: {no_weights(folder)}")
     try:
         weights = read_weights(file)
     except InputError as error:

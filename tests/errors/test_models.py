@@ -6,14 +6,18 @@ import json
 import os
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 import paddle
 import pytest
+import tokenizers
 from paddlenlp import transformers
 from safetensors.numpy import load_file, save_file
+from tokenizers.models import WordPiece
+from tokenizers.processors import TemplateProcessing
 
 from ernie_tiny.config import load_config
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
@@ -33,7 +37,8 @@ SHAPE = {
     "max_position_embeddings": 24,
     "type_vocab_size": 2,
 }
-SAFE, PICKLED = "model.safetensors", "model_state.pdparams"
+SAFE, PICKLED, BIN = "model.safetensors", "model_state.pdparams", "pytorch_model.bin"
+LAYER = "encoder.layer.0"
 
 
 class Stranger:
@@ -64,6 +69,9 @@ def change_config(folder: Path, **changes: Any) -> None:
 
 def cut_off(folder: Path, name: str) -> None:
     content = (folder / SAFE).read_bytes()
+    if name == BIN:
+        content = b"PK" + content
+        (folder / SAFE).unlink()
     if name == PICKLED:
         content = pickle.dumps(load_file(folder / SAFE), 4)
         (folder / SAFE).unlink()
@@ -75,6 +83,40 @@ def write_pickle(folder: Path, content: Any, name: str = PICKLED) -> None:
     (folder / name).write_bytes(pickle.dumps(content, 4))
 
 
+def write_pytorch(folder: Path, more: dict[str, np.ndarray]) -> None:
+    """The folder's weights in PyTorch's names and layout, and some more."""
+    names = {
+        "self_attn.q_proj": "attention.self.query",
+        "self_attn.k_proj": "attention.self.key",
+        "self_attn.v_proj": "attention.self.value",
+        "self_attn.out_proj": "attention.output.dense",
+        "norm1": "attention.output.LayerNorm",
+        "linear1": "intermediate.dense",
+        "linear2": "output.dense",
+        "norm2": "output.LayerNorm",
+        "encoder.layers": "encoder.layer",
+        "layer_norm": "LayerNorm",
+    }
+    stored = dict(more)
+    for name, value in load_file(folder / SAFE).items():
+        for own, theirs in names.items():
+            name = name.replace(own, theirs)
+        stored[name] = np.ascontiguousarray(value.T) if value.ndim == 2 and "_embeddings" not in name else value
+    save_file(stored, folder / SAFE, {"format": "pt"})
+
+
+def write_index(folder: Path) -> None:
+    (folder / SAFE).unlink()
+    index = {"weight_map": {"embeddings.LayerNorm.weight": "model-00001-of-00001.safetensors"}}
+    (folder / f"{SAFE}.index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def write_archive(folder: Path, program: bytes) -> None:
+    (folder / SAFE).unlink()
+    with zipfile.ZipFile(folder / BIN, "w") as archive:
+        archive.writestr("archive/data.pkl", program)
+
+
 BREAK: dict[str, Callable[[Path], object]] = {
     "M1": lambda folder: (folder / "config.json").unlink(),
     "M2": lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"),
@@ -84,10 +126,16 @@ BREAK: dict[str, Callable[[Path], object]] = {
     "M6": lambda folder: write_pickle(folder, {"a": Stranger()}),
     "M7": lambda folder: write_pickle(folder, {"epoch": 3}),
     "M8": lambda folder: write_pickle(folder, {"a": Stranger()}, SAFE),
-    "M9": lambda folder: save_file({"a": np.ones(1)}, folder / SAFE, {"format": "pt"}),
+    "M9": lambda folder: write_pytorch(folder, {f"{LAYER}.attention.self.query.lora_A.weight": np.ones((2, 2), "f4")}),
     "M10": lambda folder: change_config(folder, hidden_size=32),
     "M11": lambda folder: change_config(folder, num_hidden_layers=2),
     "M12": lambda folder: save_file({"gpt.a": np.ones(1), "gpt.b": np.ones(1)}, folder / SAFE),
+    "M100": lambda folder: write_index(folder),
+    "M101": lambda folder: write_pickle(folder, {"a": 1}, BIN),
+    "M102": lambda folder: write_archive(folder, pickle.dumps({"a": Stranger()}, 2)),
+    "M103": lambda folder: cut_off(folder, BIN),
+    "M104": lambda folder: (write_pytorch(folder, {}), change_config(folder, position_embedding_type="relative_key")),
+    "M105": lambda folder: (write_pytorch(folder, {}), change_config(folder, num_hidden_layers=0)),
 }
 
 
@@ -266,6 +314,24 @@ def test_a_broken_vocabulary(row: str, text: str, tmp_path: Path, says) -> None:
     with pytest.raises(InputError) as caught:
         load_tokenizer(tmp_path)
     says(row, caught.value)
+
+
+def test_tokenizers_of_huggingface(tmp_path: Path, says) -> None:
+    file = tmp_path / "tokenizer.json"
+
+    def refused_tokenizer(content: object) -> InputError:
+        file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+        with pytest.raises(InputError) as caught:
+            load_tokenizer(tmp_path)
+        return caught.value
+
+    plain = tokenizers.Tokenizer(WordPiece({"a": 0, "[CLS]": 1, "[SEP]": 2}, unk_token="[UNK]"))
+    says("M106", refused_tokenizer(plain.to_str()))
+    says("M107", refused_tokenizer({"model": {"type": "BPE", "vocab": 3}}))
+    says("M109", refused_tokenizer({"a": 1}))
+    whole = tokenizers.Tokenizer(WordPiece({name: at for at, name in enumerate(["a", *SPECIAL_TOKENS])}))
+    whole.post_processor = TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A $B [SEP]", [("[CLS]", 3), ("[SEP]", 4)])
+    says("M108", refused_tokenizer(whole.to_str()))
 
 
 def test_heads(folder: Path, says) -> None:

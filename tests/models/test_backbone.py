@@ -235,12 +235,28 @@ def test_a_model_that_is_no_transformer_encoder_is_refused(folder, tmp_path):
     assert "names the model_type 'gpt'" in message and "ernie, bert, roberta" in message
 
 
-@pytest.mark.parametrize("kind", ["Electra", "ErnieM", "DistilBert"])
+@pytest.mark.parametrize("kind", ["ErnieM", "DistilBert"])
 def test_encoders_with_other_inputs_or_outputs_are_refused_by_family(kind, tmp_path):
     shape = {name: SHAPE[name] for name in SHAPE if name not in ("task_type_vocab_size", "type_vocab_size")}
     network = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**shape))
     network.save_pretrained(str(tmp_path), safe_serialization=True)
     assert "models of that kind cannot be used here" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("embedding_size", [8, 16])
+def test_an_electra_of_paddlenlp_is_read_and_has_a_pooler(embedding_size, tmp_path):
+    shape = {name: SHAPE[name] for name in SHAPE if name != "task_type_vocab_size"}
+    network = transformers.ElectraModel(transformers.ElectraConfig(**shape, embedding_size=embedding_size))
+    network.save_pretrained(str(tmp_path / "theirs"), safe_serialization=True)
+    network.eval()
+    with paddle.no_grad():
+        expected = network(paddle.to_tensor(IDS)).numpy()
+    loaded = load_encoder(str(tmp_path / "theirs"))
+    loaded.eval()
+    assert np.abs(output(loaded) - expected).max() < 1e-5
+    assert loaded(paddle.to_tensor(IDS))[1].shape == [2, 16] and output(encoder("electra")).shape == (2, 5, 16)
+    loaded.save_pretrained(str(tmp_path / "ours"), safe_serialization=True)
+    assert equal(load_encoder(str(tmp_path / "ours")), loaded)
 
 
 def test_positions_that_are_of_use():
