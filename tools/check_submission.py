@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Validates a bundle for CLUE's leaderboard: tools/check_submission.py submit.zip --data data."""
+"""Validates a bundle for CLUE's or GLUE's leaderboard: tools/check_submission.py submit.zip --data data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from ernie_tiny.runtime import run_tool
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path, help="a zip, by whomever it was made")
-    parser.add_argument("--data", type=Path, required=True, help="data root, which holds clue/ with the test files")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="data root, which holds clue/ or glue/ with the test files"
+    )
     return parser.parse_args()
 
 

@@ -37,10 +37,9 @@ def main() -> None:
     )
     for line in lines:
         print(line, flush=True)
-    if args.leaderboard == "clue":
-        print(f"{args.output} is written. Check it: tools/check_submission.py {args.output} --data {args.data}")
-    else:
-        print(f"{args.output} is written. GLUE's site wants WNLI.tsv and AX.tsv beside it, which are no tasks here.")
+    print(f"{args.output} is written. Check it: tools/check_submission.py {args.output} --data {args.data}")
+    if args.leaderboard == "glue":
+        print("GLUE's site wants WNLI.tsv and AX.tsv in it, too, which are no tasks here.")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""A bundle for CLUE's leaderboard, by whomever it was made, line by line against the test files."""
+"""A bundle for CLUE's or GLUE's leaderboard, by whomever it was made, line by line against the test files."""
 
 from __future__ import annotations
 
 import json
 import lzma
+import math
 import re
 import zipfile
 import zlib
@@ -18,14 +19,18 @@ from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.leaderboard.clue import is_one_object, read_questions
+from ernie_tiny.leaderboard.glue import STSB_RANGE, SUBMITTED
 
 SPLIT_OF_FILE: Mapping[str, tuple[TaskSpec, str]] = MappingProxyType(
-    {file: (spec, split) for spec in CLUE.values() for split, file in spec.submission.items()}
+    {file: (spec, split) for spec in (*CLUE.values(), *SUBMITTED.values()) for split, file in spec.submission.items()}
 )
-UNCHECKED_FILES = ("cluener_predict.json",)  # the site scores it beside CLUE's tasks
+GLUE_FILES = tuple(file for spec in SUBMITTED.values() for file in spec.submission.values())
+GLUE_BESIDE = ("WNLI.tsv", "AX.tsv")  # which GLUE's site wants, and which are no tasks here
+UNCHECKED_FILES = ("cluener_predict.json", *GLUE_BESIDE)  # the sites score them beside these tasks
 FIELDS, OPTIONAL_FIELD = ("id", "label"), "label_desc"
 FORM = '{"id": ..., "label": ...}'
-MAX_BYTES = 64 << 20  # the largest of the files has less than 1 MB
+HEADER = ["index", "prediction"]
+MAX_BYTES = 64 << 20  # of CLUE's files the largest has less than 1 MB; QQP's table has 390,965 short rows
 SHOWN = 10  # faults of a file
 MAX_LABELS = 20  # that a message lists
 # What Python raises for a damaged zip; the names in one may be no UTF-8.
@@ -89,13 +94,15 @@ def check_submission(bundle: Path, root: Path) -> list[FileCheck]:
     except UNREADABLE as error:
         raise InputError(
             f"{bundle}: is not a zip, or not a whole one ({error}). Put the files into one, without a "
-            "folder: zip -j submit.zip *_predict.json."
+            "folder: zip -j submit.zip *_predict.json, or *.tsv."
         ) from error
 
 
 def missing_files(checks: Sequence[FileCheck]) -> list[str]:
-    """For each task of which the bundle has no file the one of CLUE 1.1."""
+    """The tables that a bundle for GLUE lacks; of one for CLUE, for each task without a file, that of CLUE 1.1."""
     names = {_base_name(check.name) for check in checks}
+    if names & {*GLUE_FILES, *GLUE_BESIDE}:
+        return [file for file in (*GLUE_FILES, *GLUE_BESIDE) if file not in names]
     return [next(iter(spec.submission.values())) for spec in CLUE.values() if not names & {*spec.submission.values()}]
 
 
@@ -153,6 +160,9 @@ def _check_content(check: FileCheck, spec: TaskSpec, split: str, content: bytes,
             check.faults.append(f"{fault} The file is one object of all answers, by their ids.")
             return
         check.checked = f"{len(entries):,} keys"
+    elif spec.name in SUBMITTED:
+        entries = list(_rows(check, content.removesuffix(b"\n").split(b"\n")))
+        check.checked = f"{len(entries):,} rows"
     else:
         lines = (content[:-1] if content.endswith(b"\n") else content).split(b"\n")
         entries = list(_lines(check, lines))
@@ -176,6 +186,24 @@ def _lines(check: FileCheck, lines: Sequence[bytes]) -> Iterator[Entry]:
         if len(fields) > len(FIELDS):
             check.warn(f"has the field {OPTIONAL_FIELD!r}, which CLUE's first baseline writes and others do not.")
         yield Entry(place, str(fields["id"]), fields["label"])
+
+
+def _rows(check: FileCheck, lines: Sequence[bytes]) -> Iterator[Entry]:
+    """The rows of one of GLUE's tables."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            cells = _text(line, number).split("\t")
+        except InputError as fault:
+            check.faults.append(str(fault))
+            continue
+        if number == 1 and cells != HEADER:
+            check.faults.append(
+                f"line 1: holds {_shown(cells)}, and must hold {_shown(HEADER)}, with a tab between them."
+            )
+        elif number > 1 and (len(cells) != len(HEADER) or not cells[0].isdecimal()):
+            check.faults.append(f"line {number}: holds {_shown(cells)}, and no whole number, a tab and a prediction.")
+        elif number > 1:
+            yield Entry(f"line {number}", cells[0], cells[1])
 
 
 def _fields(place: str, record: Any) -> dict[str, Any]:
@@ -205,16 +233,22 @@ def _keys(content: bytes) -> list[Entry]:
 
 def _parsed(content: bytes, line: int = 1) -> Any:
     """The JSON value that begins at a line; an object becomes its pairs, so that a key that stands twice is seen."""
+    text = _text(content, line)
     try:
-        return json.loads(content.decode("utf-8"), object_pairs_hook=tuple)
-    except UnicodeDecodeError as error:
-        line += content.count(b"\n", 0, error.start)
-        raise InputError(f"line {line}: is not UTF-8 ({error.reason}: byte {content[error.start]:#x}).") from error
+        return json.loads(text, object_pairs_hook=tuple)
     except json.JSONDecodeError as error:
         place = f"line {line + error.lineno - 1}"
         raise InputError(f"{place}: is not JSON ({error.msg} at column {error.colno}).") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"line {line}: is not JSON ({error}).") from error
+
+
+def _text(content: bytes, line: int) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line += content.count(b"\n", 0, error.start)
+        raise InputError(f"line {line}: is not UTF-8 ({error.reason}: byte {content[error.start]:#x}).") from error
 
 
 # The entries of a file against the examples of its test split.
@@ -259,6 +293,8 @@ def _check_order(check: FileCheck, places: Mapping[str, str], known: Mapping[str
 
 def _answer_fault(check: FileCheck, spec: TaskSpec, example: Example, answer: Any) -> Optional[str]:
     """What is wrong with the answer to one example."""
+    if spec.name in SUBMITTED and not spec.labels:
+        return _score_fault(check, answer)
     if spec.head == "choice":
         return _index_fault(check, spec, example, answer)
     if not isinstance(answer, str):
@@ -275,6 +311,18 @@ def _index_fault(check: FileCheck, spec: TaskSpec, example: Example, answer: Any
         check.warn('labels are text, as in {"label": "0"}. Some writers of such files do so; most write numbers.')
     elif type(answer) is not int or not 0 <= answer < count:
         return f"the answer is {_shown(answer)}, and must be a whole number from 0 to {count - 1}."
+    return None
+
+
+def _score_fault(check: FileCheck, answer: str) -> Optional[str]:
+    try:
+        score = float(answer)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        return f"the answer is {_shown(answer)}, and must be a number."
+    if not STSB_RANGE[0] <= score <= STSB_RANGE[1]:
+        check.warn("has scores outside of 0 to 5, within which people gave theirs.")
     return None
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Optional
@@ -14,9 +13,10 @@ from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.fewclue import FEWCLUE
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import TaskSpec
-from ernie_tiny.report.charts import label, number
-from ernie_tiny.report.runs import spread
-from ernie_tiny.report.tables import markdown_lines
+from ernie_tiny.report.document import rendered
+from ernie_tiny.report.results import ModelResult, Results
+from ernie_tiny.report.tables import Table
+from ernie_tiny.report.wording import label, number
 
 CARD_FILE = "README.md"
 LICENCES = MappingProxyType(
@@ -49,7 +49,7 @@ class Export:
         parity: Largest differences of the logits, "static" and "inference", on
         parity_examples: so many inputs of dev, where at most
         tolerance: is allowed.
-        results: The content of results.json as far as it is known, or None.
+        results: The run's as far as they are known, or None.
         megabytes: Size of the network on disk.
     """
 
@@ -61,34 +61,32 @@ class Export:
     parity: Mapping[str, float]
     parity_examples: int
     tolerance: float
-    results: Optional[Mapping[str, Any]]
+    results: Optional[Results]
     megabytes: float
 
 
 def model_card(export: Export) -> str:
     """The card: what the model answers, its data, method, scores, limits, licences, and how to use it."""
-    spec = export.spec
-    stages = list(_lineage(export.run, export.reference, spec.name).values())
-    parts = (
-        ("Data", _data_lines(export.run, stages)),
-        ("Method", _method_lines(export, stages)),
-        ("Scores", _score_lines(export)),
-        ("Limits", [f"- {limit}" for limit in _limits(export, stages)]),
-        ("Licences", _licence_lines(export.run, stages)),
-        ("Use", _use_lines(spec)),
+    run, spec, results = export.run, export.spec, export.results
+    stages = list(_lineage(run, export.reference, spec.name).values())
+    models = [model for model in results.models if spec.name in model.scores] if results is not None else []
+    example: dict[str, Any] = INPUTS.get(spec.kind, dict.fromkeys(spec.texts, TEXT))
+    if spec.kind == "coreference":
+        example = {spec.texts[0]: "小明把书给了小红，她很高兴。", "target": COREFERENCE}
+    return rendered(
+        "card.md",
+        export=export,
+        run=run,
+        spec=spec,
+        stages=stages,
+        answers=f"one of {len(spec.labels)} labels" if spec.labels else ANSWERS[spec.head],
+        method=_method(export, stages),
+        met={split_reference(name)[0] for stage in stages for name in (*stage.trained, *stage.teachers)},
+        scores=_scores(models, export),
+        scored=export.reference in [model.reference for model in models],
+        licences=_licences(run, stages),
+        line=json.dumps(example, ensure_ascii=False),
     )
-    answers = f"one of {len(spec.labels)} labels" if spec.labels else ANSWERS[spec.head]
-    weights, rest = export.parameters / 1e6, (export.parameters - export.embedding_parameters) / 1e6
-    lines = [f"# {export.reference} of {export.run.name} for {spec.name}", ""]
-    lines += [
-        f"Answers {spec.name} ({spec.kind}: {answers}) from inputs of up to {spec.max_length} tokens. "
-        f"{weights:.2f} M parameters ({rest:.2f} M without embeddings), {export.megabytes:.1f} MB, Paddle "
-        "Inference. Written by the run that trained it.",
-        "",
-    ]
-    for title, content in parts:
-        lines += [f"## {title}", "", *content, ""]
-    return "\n".join(lines).rstrip() + "\n"
 
 
 def _lineage(run: RunConfig, reference: str, task: str) -> dict[str, StageConfig]:
@@ -105,112 +103,42 @@ def _lineage(run: RunConfig, reference: str, task: str) -> dict[str, StageConfig
     return {**found, stage_name: stage.of_task(task if stage.per_task else None)}
 
 
-def _data_lines(run: RunConfig, stages: Sequence[StageConfig]) -> list[str]:
-    """What each stage read."""
-    lines = []
-    for stage in stages:
-        source, corpus = f"train of {', '.join(stage.data.tasks)}", stage.data.corpus
-        if corpus is not None:
-            source = f"general text `{corpus}` ({', '.join(run.data.corpora[corpus].files)})"
-        limit = f", the first {stage.data.examples:,} examples of a task" if stage.data.examples is not None else ""
-        copies = f", {stage.data.augment.copies} augmented copies of each" if stage.data.augment is not None else ""
-        lines.append(f"- {stage.name}: {source}{limit}{copies}")
-    if run.data.sample:
-        lines.append("- The data was invented by the project: its scores say nothing about real text.")
-    return lines
-
-
-def _method_lines(export: Export, stages: Sequence[StageConfig]) -> list[str]:
+def _method(export: Export, stages: Sequence[StageConfig]) -> Table:
     """A row for each stage that led to the model."""
-    costs: dict[str, tuple[float, float]] = {}
-    for record in (export.results or {}).get("stages", ()):
-        if record["task"] in (None, export.spec.name):
-            tokens, seconds = costs.get(record["stage"], (0.0, 0.0))
-            costs[record["stage"]] = tokens + record["tokens"], seconds + record["seconds"]
     rows = []
     for stage in stages:
+        records = export.results.stages if export.results is not None else []
+        own = [record for record in records if record.stage == stage.name and record.task in (None, export.spec.name)]
+        tokens, seconds = sum(record.tokens for record in own), sum(record.seconds for record in own)
         terms = " + ".join(f"{term.weight:g} {name}" for name, term in stage.objective.terms().items())
-        tokens, seconds = costs.get(stage.name, (math.nan, math.nan))
-        rows.append(
-            [
-                stage.name,
-                ", ".join(stage.trained.values()),
-                ", ".join(stage.teachers) or "none",
-                terms,
-                number(tokens / 1e6, ",.2f"),
-                number(seconds / 60),
-            ]
-        )
-    met = {split_reference(name)[0] for stage in stages for name in (*stage.trained, *stage.teachers)}
-    starts = [
-        f"`{name}` starts from {model.pretrained}."
-        for name, model in export.run.models.items()
-        if model.pretrained and name in met
-    ]
-    header = ["stage", "trains", "teacher", "objective", "tokens, M", "minutes"]
-    return [*markdown_lines(header, rows), "", " ".join([f"Seed {export.run.seed}.", *starts])]
+        costs = [number(tokens / 1e6, ",.2f"), number(seconds / 60)] if own else ["-", "-"]
+        rows.append([stage.name, ", ".join(stage.trained.values()), ", ".join(stage.teachers) or "none", terms, *costs])
+    return Table(["stage", "trains", "teacher", "objective", "tokens, M", "minutes"], [rows])
 
 
-def _score_lines(export: Export) -> list[str]:
-    """The task's scores of all models of the report, with split and number of examples, and the parity gate."""
-    results, task, lines = export.results or {"models": []}, export.spec.name, []
-    models = [model for model in results["models"] if task in model["scores"]]
-    if models:
-        metrics = list(models[0]["scores"][task])
-        rows = [[_named(model, export.reference), *(_score(model, task, name) for name in metrics)] for model in models]
-        lines += [
-            f"On dev of {task}, {results['examples'][task]:,} examples, in percent, with 95 % bootstrap "
-            "intervals over the examples:",
-            "",
-            *markdown_lines(["model", *metrics], rows),
-            "",
-        ]
-        if task in results["majority"]:
-            lines += [f"The most frequent label scores {results['majority'][task]:.2f}.", ""]
-        if task in results["agreement"]:
-            lines += [f"Student and teacher give the same answer to {results['agreement'][task]:.2f} % of them.", ""]
-    if export.reference not in [model["reference"] for model in models]:
-        lines += ["This model was not scored on this task by its run: use tools/evaluate.py.", ""]
-    return [
-        *lines,
-        f"Export: on {export.parity_examples} inputs of dev the logits differ from those of the trained model by at "
-        f"most {export.parity['inference']:.1e} (Paddle Inference) and {export.parity['static']:.1e} (static graph); "
-        f"{export.tolerance:.0e} is allowed.",
-    ]
+def _scores(models: Sequence[ModelResult], export: Export) -> Table:
+    """The scores on the task of all models of the report that have some."""
+    task = export.spec.name
+    metrics = list(models[0].scores[task]) if models else []
+    rows = []
+    for model in models:
+        own = " (this model)" if model.reference == export.reference else ""
+        ends = {metric: model.spread(task, metric) for metric in metrics}
+        shown = {metric: " [{:.2f}, {:.2f}]".format(*pair) if pair else "" for metric, pair in ends.items()}
+        cells = [number(model.scores[task][metric], ".2f") + shown[metric] for metric in metrics]
+        rows.append([f"{label(model.role)}, {model.reference}{own}", *cells])
+    return Table(["model", *metrics], [rows])
 
 
-def _named(model: Mapping[str, Any], reference: str) -> str:
-    own = " (this model)" if model["reference"] == reference else ""
-    return f"{label(model['role'])}, {model['reference']}{own}"
-
-
-def _score(model: Mapping[str, Any], task: str, metric: str) -> str:
-    ends = spread(model, task, metric)
-    return number(model["scores"][task][metric], ".2f") + (f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else "")
-
-
-def _limits(export: Export, stages: Sequence[StageConfig]) -> Iterator[str]:
-    spec, last = export.spec, stages[-1]
-    yield f"Inputs are cut to {spec.max_length} tokens; longer ones of reading are read in windows."
-    yield "Scores are of one split and one seed; other texts, domains and times may give lower ones."
-    if last.select.every is not None:
-        yield "Dev also selected the weights, so that its score is optimistic. There is no score on test."
-    else:
-        yield "There is no score on test, whose labels the benchmark keeps."
-    if export.run.report.examples is not None:
-        yield f"Only the first {export.run.report.examples:,} dev examples were scored."
-    yield "What teacher and data get wrong or prefer, the model may too; nobody has checked it for bias."
-
-
-def _licence_lines(run: RunConfig, stages: Sequence[StageConfig]) -> list[str]:
-    """A line for each set of data and each pretrained model; not legal advice, but where to look."""
-    tasks = dict.fromkeys(task for stage in stages for task in stage.data.tasks)
-    lines = [f"- {task}: {_licence(task, run)}" for task in tasks]
-    corpora = dict.fromkeys(stage.data.corpus for stage in stages if stage.data.corpus)
-    lines += [f"- general text `{name}`: that of your files" for name in corpora if not run.data.sample]
-    sources = dict.fromkeys(model.pretrained for model in run.models.values() if model.pretrained)
-    lines += [f"- weights of {source}: that of their publisher" for source in sources]
-    return [*lines, "", "Weights trained on data may be bound by its licence. Ask before commercial use."]
+def _licences(run: RunConfig, stages: Sequence[StageConfig]) -> dict[str, str]:
+    """Each set of data and each pretrained model to its licence; not legal advice, but where to look."""
+    corpora = [stage.data.corpus for stage in stages if stage.data.corpus and not run.data.sample]
+    sources = [model.pretrained for model in run.models.values() if model.pretrained]
+    return {
+        **{task: _licence(task, run) for stage in stages for task in stage.data.tasks},
+        **{f"general text `{name}`": "that of your files" for name in corpora},
+        **{f"weights of {source}": "that of their publisher" for source in sources},
+    }
 
 
 def _licence(task: str, run: RunConfig) -> str:
@@ -223,18 +151,3 @@ def _licence(task: str, run: RunConfig) -> str:
     benchmarks = (("CLUE", CLUE), ("FewCLUE", FEWCLUE), ("GLUE", GLUE))
     benchmark = next(name for name, tasks in benchmarks if task in tasks)
     return f"see {benchmark}'s terms for this set; where they state none, treat it as for research only"
-
-
-def _use_lines(spec: TaskSpec) -> list[str]:
-    """A line of the shell, and five of Python."""
-    example: dict[str, Any] = {**INPUTS.get(spec.kind, dict.fromkeys(spec.texts, TEXT))}
-    if spec.kind == "coreference":
-        example = {spec.texts[0]: "小明把书给了小红，她很高兴。", "target": COREFERENCE}
-    line = json.dumps(example, ensure_ascii=False)
-    return [
-        "```", f"echo '{line}' | python tools/infer.py --model THIS_FOLDER", "```", "", "```python",
-        "from pathlib import Path", "from ernie_tiny.data.inputs import read_inputs",
-        "from ernie_tiny.deploy.predictor import Predictor",
-        'predictor = Predictor(Path("THIS_FOLDER"))',
-        'print(predictor.predict(read_inputs(predictor.spec, Path("lines.jsonl"))))', "```",
-    ]  # fmt: skip

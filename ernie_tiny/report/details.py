@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ernie_tiny.report.tables import text_lines
+from ernie_tiny.report.tables import Table, terminal_text
 
 MOST_FREQUENT = 10  # confusions that are listed where the matrix does not fit
 
@@ -30,11 +30,9 @@ def detail_lines(record: Mapping[str, Any]) -> list[str]:
 
 def confusion_lines(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> list[str]:
     """The matrix, rows being right and columns given; of one too wide for a terminal its most frequent confusions."""
-    rows = [["right \\ given", *labels]]
-    rows += [[label, *map(str, row)] for label, row in zip(labels, counts)]
-    lines = text_lines(rows)
-    if len(lines) == len(rows):
-        return lines
+    table = Table(["right \\ given", *labels], [[[label, *map(str, row)] for label, row in zip(labels, counts)]])
+    if len(list(table.for_terminal())) == 1:
+        return terminal_text([table]).splitlines()
     places = [(row, column) for row in range(len(labels)) for column in range(len(labels)) if row != column]
     frequent = sorted(places, key=lambda place: -counts[place[0]][place[1]])[:MOST_FREQUENT]
     found = [(labels[row], labels[column], counts[row][column]) for row, column in frequent if counts[row][column]]

@@ -1,25 +1,17 @@
-"""The results of a grid search: its record, and the same as a table, as Markdown and as one HTML page."""
+"""The results of a grid search: its record, and the same for a terminal and as a page."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 from ernie_tiny.evaluation.statistics import mean_and_deviation
-from ernie_tiny.report.charts import figures, grid_charts, number
+from ernie_tiny.report.charts import grid_charts
+from ernie_tiny.report.document import Page, Section
 from ernie_tiny.report.results import mean
-from ernie_tiny.report.tables import (
-    TERMINAL_WIDTH,
-    Rows,
-    html_document,
-    html_list,
-    html_section,
-    html_table,
-    markdown_lines,
-    text_lines,
-)
+from ernie_tiny.report.tables import Table, terminal_text
+from ernie_tiny.report.wording import number, with_deviation
 
 AS_CONFIGURED = "as configured"  # name of the one cell of a grid of seeds alone
 NOTES = (
@@ -96,30 +88,17 @@ def _best(metrics: Mapping[str, str], trials: Sequence[Trial], cells: Sequence[M
 
 def grid_text(results: Mapping[str, Any]) -> str:
     """The results for a terminal."""
-    wrap = textwrap.TextWrapper(TERMINAL_WIDTH, break_long_words=False, break_on_hyphens=False)
-    lines = [wrap.fill(_verdict(results)), ""]
-    for header, rows in (_best_table(results), _cell_table(results)):
-        lines += [*text_lines([[" ".join(cell.split()) for cell in header], *rows]), ""] if rows else []
-    return "\n".join([*lines, *map(wrap.fill, _notes(results))])
+    return terminal_text([_verdict(results), "", _best_table(results), _cell_table(results), *_notes(results)])
 
 
-def grid_markdown(results: Mapping[str, Any]) -> str:
-    """The results as Markdown."""
-    lines = [f"# {results['name']}", "", _verdict(results), ""]
-    for header, rows in (_best_table(results), _cell_table(results)):
-        lines += [*markdown_lines(header, rows), ""]
-    return "\n".join([*lines, *(f"- {note}" for note in _notes(results)), ""])
-
-
-def grid_html(results: Mapping[str, Any]) -> str:
-    """One HTML page that needs no network and no script: verdict, best settings, the grid drawn, all cells."""
-    (best_header, best), (cell_header, cells) = _best_table(results), _cell_table(results)
+def grid_page(results: Mapping[str, Any]) -> Page:
+    """Verdict, best settings, the grid drawn, all cells."""
     sections = (
-        html_section("best", "Best of grid, and best mean", html_table("best", best_header, [best], {})),
-        html_section("grid", "Scores over the grid", figures(grid_charts(results))),
-        html_section("cells", "All cells", html_table("cells", cell_header, [cells], {}) + html_list(_notes(results))),
+        Section("best", "Best of grid, and best mean", _best_table(results)),
+        Section("grid", "Scores over the grid", charts=list(grid_charts(results))),
+        Section("cells", "All cells", _cell_table(results), notes=_notes(results)),
     )
-    return html_document(results["name"], _verdict(results), sections)
+    return Page(results["name"], _verdict(results), sections)
 
 
 def _verdict(results: Mapping[str, Any]) -> str:
@@ -135,30 +114,26 @@ def _verdict(results: Mapping[str, Any]) -> str:
     )
 
 
-def _best_table(results: Mapping[str, Any]) -> tuple[list[str], Rows]:
-    header = ["task", "metric", "best of grid\n%", "best mean\n% ± deviation", "best of grid\nat", "best mean\nat"]
+def _best_table(results: Mapping[str, Any]) -> Table:
     rows = []
     for task, best in results["best"].items():
         one, over = best["single"], best["mean"]
-        scores = [number(one["score"], ".2f"), _with_deviation(over["mean"], over["deviation"])]
+        scores = [number(one["score"], ".2f"), with_deviation(over["mean"], over["deviation"])]
         rows.append([task, results["metrics"][task], *scores, f"{one['cell']}, seed {one['seed']}", over["cell"]])
-    return header, rows
+    header = ["task", "metric", "best of grid\n%", "best mean\n% ± deviation", "best of grid\nat", "best mean\nat"]
+    return Table(header, [rows])
 
 
-def _cell_table(results: Mapping[str, Any]) -> tuple[list[str], Rows]:
-    header = ["cell", "seeds", *(f"{task}\n{metric}" for task, metric in results["metrics"].items()), "average"]
+def _cell_table(results: Mapping[str, Any]) -> Table:
     rows = []
     for cell in results["cells"]:
-        scores = [_with_deviation(cell["mean"].get(task), cell["deviation"].get(task)) for task in results["metrics"]]
+        scores = [with_deviation(cell["mean"].get(task), cell["deviation"].get(task)) for task in results["metrics"]]
         rows.append([cell["name"], f"{cell['finished']}/{cell['seeds']}", *scores, number(mean(cell["mean"]), ".2f")])
-    return header, rows
+    header = ["cell", "seeds", *(f"{task}\n{metric}" for task, metric in results["metrics"].items()), "average"]
+    return Table(header, [rows])
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
     failed = [trial["folder"] for trial in results["trials"] if trial["state"] == "failed"]
     notes = [f"Failed: {folder}; its train.log says why." for folder in failed]
     return [*notes, *NOTES]
-
-
-def _with_deviation(value: Optional[float], deviation: Optional[float]) -> str:
-    return number(value, ".2f") + ("" if deviation is None else f" ± {number(deviation, '.2f')}")

@@ -1,21 +1,38 @@
-"""The record of what a run came to: models side by side, task by task."""
+"""The record of what a run came to, results.json: models side by side, task by task."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Callable, Optional
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Optional, final
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from ernie_tiny.evaluation.statistics import mean_and_deviation
 
 COMPARISONS = ("quality_kept", "gain", "agreement")
 DRAW = re.compile(r"(.+)-[0-9]+")  # a task of which there are several draws of training data, as FewCLUE has them
+Scores = dict[str, float]  # by task, in percent
 
 
+@final  # so that a type checker knows: a value is true, and None is not
+@dataclass
+class Speed:
+    """Milliseconds a call with one input (p50, p95), inputs a second in batches, and how they were measured."""
+
+    p50: float
+    p95: float
+    throughput: float
+    length: int
+    batch_size: int
+    threads: int
+
+
+@final
 @dataclass
 class ModelResult:
     """One model's row.
@@ -29,23 +46,104 @@ class ModelResult:
         main: Task to its main metric, in percent.
         intervals: Task to metric to the ends of its bootstrap interval, in percent.
         megabytes: Size of the exported network, 10^6 bytes.
-        speed: p50 and p95 in milliseconds, throughput in inputs a second, and how they were measured.
+        deviation: Not stored: of several runs or draws that stand as one, standard deviations (n - 1), as in `main`.
     """
 
     role: str
     reference: str
     parameters: int
     embedding_parameters: int
-    scores: dict[str, dict[str, float]] = field(default_factory=dict)
-    main: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, Scores] = field(default_factory=dict)
+    main: Scores = field(default_factory=dict)
     intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     megabytes: Optional[float] = None
-    speed: Optional[dict[str, float]] = None
+    speed: Optional[Speed] = None
+    deviation: Scores = field(default_factory=dict)
 
     @property
     def average(self) -> float:
         """Mean of the tasks' main metrics; the draws of a task count as one task."""
         return mean(self.main)
+
+    def spread(self, task: str, metric: str = "") -> Optional[tuple[float, float]]:
+        """Where an error bar begins and ends: a deviation over seeds or draws, else a bootstrap interval, or None."""
+        if task in self.deviation:
+            center = self.average if task == "average" else self.main[task]
+            return center - self.deviation[task], center + self.deviation[task]
+        return self.intervals.get(task, {}).get(metric)
+
+
+@dataclass
+class StageResult:
+    """What a stage, or its part for one task, took: optimizer steps, real tokens, seconds, estimated FLOPs."""
+
+    stage: str
+    task: Optional[str]
+    trained: str
+    steps: int
+    tokens: int
+    seconds: float
+    parameters: int
+    best_dev: Optional[float]
+    objective: dict[str, dict[str, Any]]
+    flops: Optional[float] = None
+    held_out: Optional[dict[str, float]] = None
+
+
+@dataclass
+class Results:
+    """What a run came to.
+
+    Attributes:
+        majority: Task to the score of always giving the most frequent label.
+        metrics: Task to its main metric.
+        examples: Task to the number of its dev examples.
+        agreement: Task to the percent of examples to which student and teacher give the same answer.
+        exports: Task to folder and largest differences of the logits.
+        quality_kept: The student over the teacher in percent, by task and average; empty where there is no such pair.
+        gain: The student less the same student without distillation in points, in the same way.
+        deviation: Not stored: of these comparisons over several runs that stand as one, as a model has it.
+        draws: Not stored: the number of draws of each task that stands for its draws.
+    """
+
+    name: str
+    models: list[ModelResult]
+    majority: Scores
+    metrics: dict[str, str]
+    examples: dict[str, int]
+    agreement: Scores
+    exports: dict[str, dict[str, Any]]
+    stages: list[StageResult]
+    quality_kept: Scores = field(default_factory=dict)
+    gain: Scores = field(default_factory=dict)
+    deviation: dict[str, Scores] = field(default_factory=dict)
+    draws: dict[str, int] = field(default_factory=dict)
+
+    def model(self, role: str) -> Optional[ModelResult]:
+        return next((model for model in self.models if model.role == role), None)
+
+
+def to_record(results: Results) -> dict[str, Any]:
+    """The content of results.json: what was not compared is left out, and each model has its `average`."""
+    record = {name: value for name, value in dataclasses.asdict(results).items() if name not in ("deviation", "draws")}
+    for model, row in zip(results.models, record["models"]):
+        del row["deviation"]
+        row["average"] = model.average
+    return {name: value for name, value in record.items() if value or name not in ("quality_kept", "gain")}
+
+
+def from_record(record: Mapping[str, Any]) -> Results:
+    """The results in the content of a results.json, an older one too; keys that are not known are passed over.
+
+    Raises:
+        pydantic.ValidationError: A key is missing or has a value of another type.
+    """
+    return TypeAdapter(Results).validate_python(record)
+
+
+def to_stages(records: Sequence[Mapping[str, Any]]) -> list[StageResult]:
+    """The stages in their records (result.json, stage_end events); what else stands there is passed over."""
+    return TypeAdapter(list[StageResult]).validate_python(records)
 
 
 def mean(scores: Mapping[str, float]) -> float:
@@ -62,84 +160,46 @@ def by_drawn_task(scores: Mapping[str, float]) -> dict[str, list[float]]:
     return found
 
 
-def summarise(
-    name: str,
-    models: list[ModelResult],
-    majority: Mapping[str, float],
-    metrics: Mapping[str, str],
-    examples: Mapping[str, int],
-    agreement: Mapping[str, float],
-    exports: Mapping[str, dict[str, Any]],
-    stages: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """The content of results.json.
-
-    Keys beside the arguments: each model has its `average`; `quality_kept` is the student over the teacher in
-    percent, `gain` the student less the same student without distillation in points, each by task and average.
-    """
-    by_role = {model.role: model for model in models}
-    results: dict[str, Any] = {
-        "name": name,
-        "models": [{**asdict(model), "average": model.average} for model in models],
-        "majority": dict(majority),
-        "metrics": dict(metrics),
-        "examples": dict(examples),
-        "agreement": dict(agreement),
-        "exports": dict(exports),
-        "stages": stages,
-    }
-    student = by_role.get("student")
-    if student is not None and "teacher" in by_role:
-        results["quality_kept"] = _by_task(
-            student, by_role["teacher"], lambda own, other: 100 * own / other, ratio=True
-        )
-    if student is not None and "baseline" in by_role:
-        results["gain"] = _by_task(student, by_role["baseline"], lambda own, other: own - other)
-    return results
+def compare(results: Results) -> Results:
+    """The results with quality kept and gain, as far as there are models to compare."""
+    student, teacher, baseline = map(results.model, ("student", "teacher", "baseline"))
+    kept = {task: 100 * own / other for task, (own, other) in _pairs(student, teacher).items() if other}
+    gain = {task: own - other for task, (own, other) in _pairs(student, baseline).items()}
+    return replace(results, quality_kept=kept, gain=gain)
 
 
-def _by_task(
-    one: ModelResult, other: ModelResult, compare: Callable[[float, float], float], ratio: bool = False
-) -> dict[str, float]:
-    """One against another by task and average; a ratio to nothing is left out."""
-    pairs = {task: (value, other.main[task]) for task, value in one.main.items() if task in other.main}
-    pairs["average"] = (one.average, other.average)
-    return {name: compare(*pair) for name, pair in pairs.items() if pair[1] or not ratio}
+def _pairs(one: Optional[ModelResult], other: Optional[ModelResult]) -> dict[str, tuple[float, float]]:
+    """The scores of two models on the tasks of both, and their averages."""
+    if one is None or other is None:
+        return {}
+    shared = {task: (value, other.main[task]) for task, value in one.main.items() if task in other.main}
+    return {**shared, "average": (one.average, other.average)}
 
 
-def fold_draws(results: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The results with one task in place of its draws, its scores their means.
+def fold_draws(results: Results) -> Results:
+    """The results with one task in place of its draws, its main scores their means.
 
     Where there are such tasks, `draws` has their numbers of draws, and `deviation` of each model the standard
     deviations over them.
     """
-    draws = {task: drawn[1] for task in results["metrics"] if (drawn := DRAW.fullmatch(task))}
-    numbers = {task: number for task, number in Counter(draws.values()).items() if number > 1}
-    draws = {task: name for task, name in draws.items() if name in numbers}
-    if not draws:
+    drawn = {task: draw[1] for task in results.metrics if (draw := DRAW.fullmatch(task))}
+    numbers = {task: number for task, number in Counter(drawn.values()).items() if number > 1}
+    if not numbers:
         return results
 
-    def fold(values: Mapping[str, Any], merge: Callable[[list[Any]], Any]) -> dict[str, Any]:
+    def fold(values: Mapping[str, Any], merge: Callable[[list[Any]], Any] = np.mean) -> dict[str, Any]:
         grouped: dict[str, list[Any]] = {}
         for task, value in values.items():
-            grouped.setdefault(draws.get(task, task), []).append(value)
+            grouped.setdefault(drawn[task] if drawn.get(task) in numbers else task, []).append(value)
         return {task: merge(found) for task, found in grouped.items()}
 
-    def fold_model(model: Mapping[str, Any]) -> dict[str, Any]:
-        deviations = fold(model["main"], lambda found: mean_and_deviation(found)[1])
-        return {
-            **model,
-            "main": fold(model["main"], np.mean),
-            "scores": fold(model["scores"], _mean_of_each),
-            "intervals": {task: ends for task, ends in model["intervals"].items() if task not in draws},
-            "deviation": {task: deviations[task] for task in numbers if task in deviations},
-        }
+    def fold_model(model: ModelResult) -> ModelResult:
+        deviations = fold(model.main, lambda found: mean_and_deviation(found)[1])
+        over = {task: deviations[task] for task in numbers if task in deviations}
+        return replace(model, main=fold(model.main), deviation=over)
 
-    means = {key: fold(results[key], np.mean) for key in ("majority", *COMPARISONS) if key in results}
-    firsts = {key: fold(results[key], lambda found: found[0]) for key in ("metrics", "examples")}
-    models = [fold_model(model) for model in results["models"]]
-    return {**results, **means, **firsts, "models": models, "draws": numbers}
-
-
-def _mean_of_each(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {metric: float(np.mean([each[metric] for each in scores])) for metric in scores[0]}
+    means: dict[str, Any] = {key: fold(getattr(results, key)) for key in ("majority", *COMPARISONS)}
+    firsts: dict[str, Any] = {
+        key: fold(getattr(results, key), lambda found: found[0]) for key in ("metrics", "examples")
+    }
+    return replace(results, **means, **firsts, models=list(map(fold_model, results.models)), draws=numbers)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from string import ascii_uppercase
-from typing import Any, Optional
+from typing import Any
 
 from ernie_tiny.evaluation.statistics import mean_and_deviation
-from ernie_tiny.report.results import COMPARISONS, fold_draws, mean, summarise
+from ernie_tiny.report.results import COMPARISONS, ModelResult, Results, Scores, fold_draws, mean, to_stages
 
 NAMES_OF_A_RUN = ("name", "output_dir", "seed")  # keys of a config that runs of one entry may differ in
 Event = Mapping[str, Any]
@@ -20,14 +20,14 @@ class Run:
     """What a run folder holds.
 
     Attributes:
-        results: The content of results.json; of an unfinished run what `results_so_far` gives.
+        results: Those of results.json; of an unfinished run what `results_so_far` gives.
         events: Those of events.jsonl, oldest first; a resumed run logs some steps twice, and the later one counts.
         config: The merged config as plain data.
         state: How far an unfinished run came; "" for a finished one.
         folder: Its path.
     """
 
-    results: Mapping[str, Any]
+    results: Results
     events: Sequence[Event] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     state: str = ""
@@ -40,19 +40,17 @@ class Entry:
 
     Attributes:
         mark: The letter that stands before its rows; "" where there is one entry only.
-        results: As in results.json, the draws of a task folded into one, means where there are several runs. Then
-            each model has `deviation`, and the results too: standard deviations (n - 1) over the runs, by task and
-            average; of a single run over a task's draws.
+        results: The run's, the draws of a task folded into one; of several runs the means, with their deviations.
     """
 
     mark: str
     runs: tuple[Run, ...]
-    results: Mapping[str, Any]
+    results: Results
 
     @property
     def title(self) -> str:
         seeds = f", {len(self.runs)} seeds" if len(self.runs) > 1 else ""
-        return f"{self.results['name']}{seeds}{' (unfinished)' if self.runs[0].state else ''}"
+        return f"{self.results.name}{seeds}{' (unfinished)' if self.runs[0].state else ''}"
 
     def marked(self, text: str) -> str:
         return f"{self.mark} {text}".strip()
@@ -79,10 +77,10 @@ def to_entries(runs: Iterable[Run]) -> list[Entry]:
 
 def _kind(run: Run) -> str:
     """The same text for runs that differ in nothing but the seed; nothing for one that stands alone."""
-    if run.state or not run.results["models"] or not run.config:
+    if run.state or not run.results.models or not run.config:
         return ""
     config = {key: value for key, value in run.config.items() if key not in NAMES_OF_A_RUN}
-    rows = [run.results["metrics"], [model["role"] for model in run.results["models"]]]
+    rows = [run.results.metrics, [model.role for model in run.results.models]]
     return json.dumps([config, *rows], sort_keys=True)
 
 
@@ -91,32 +89,34 @@ def _mark(number: int) -> str:
     return (_mark(rest - 1) if rest else "") + ascii_uppercase[letter]
 
 
-def _together(runs: Sequence[Run]) -> Mapping[str, Any]:
+def _together(runs: Sequence[Run]) -> Results:
     """The results of one run, or the means of several with their deviations."""
-    first, *others = (fold_draws(run.results) for run in runs)
+    first, *others = every = [fold_draws(run.results) for run in runs]
     if not others:
         return first
-    results = {**first, "models": [], "stages": [], "deviation": {}}
-    for models in zip(*(each["models"] for each in (first, *others))):
-        main, deviation = _means([{**model["main"], "average": model["average"]} for model in models])
-        average = main.pop("average")
-        speeds = [model["speed"] for model in models]
-        speed = speeds[0] and {**speeds[0], **_means([_timings(each) for each in speeds if each])[0]}
-        merged = {**models[0], "main": main, "average": average, "deviation": deviation, "speed": speed}
-        results["models"].append({**merged, "intervals": {}})
+    models = [_mean_model(models) for models in zip(*(each.models for each in every))]
+    means: dict[str, Any] = {}
+    deviations: dict[str, Scores] = {}
     for name in COMPARISONS:
-        if first.get(name):
-            found = [each[name] for each in (first, *others)]
-            every = [{**values, "average": values.get("average", mean(values))} for values in found]
-            results[name], results["deviation"][name] = _means(every)
-    for stages in zip(*(each["stages"] for each in (first, *others))):
-        costs = _means([{key: stage.get(key) or 0 for key in ("tokens", "seconds")} for stage in stages])[0]
-        results["stages"].append({**stages[0], **costs})
-    return results
+        if getattr(first, name):
+            found: list[Scores] = [getattr(each, name) for each in every]
+            means[name], deviations[name] = _means([{"average": mean(values), **values} for values in found])
+    costs = ("tokens", "seconds")
+    stages = [
+        replace(parts[0], **_means([{key: getattr(part, key) or 0 for key in costs} for part in parts])[0])
+        for parts in zip(*(each.stages for each in every))
+    ]
+    return replace(first, models=models, stages=stages, deviation=deviations, **means)
 
 
-def _timings(speed: Mapping[str, float]) -> dict[str, float]:
-    return {key: speed[key] for key in ("p50", "p95", "throughput")}
+def _mean_model(models: Sequence[ModelResult]) -> ModelResult:
+    main, deviation = _means([{**model.main, "average": model.average} for model in models])
+    del main["average"]
+    timed = [model.speed for model in models if model.speed is not None]
+    timings = [{key: getattr(speed, key) for key in ("p50", "p95", "throughput")} for speed in timed]
+    timing: dict[str, Any] = _means(timings)[0] if timed else {}
+    speed = models[0].speed and replace(models[0].speed, **timing)
+    return replace(models[0], main=main, deviation=deviation, speed=speed, intervals={})
 
 
 def _means(values: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
@@ -126,10 +126,10 @@ def _means(values: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dic
     return {key: pair[0] for key, pair in pairs.items()}, {key: pair[1] for key, pair in pairs.items()}
 
 
-def results_so_far(name: str, events: Iterable[Event]) -> dict[str, Any]:
+def results_so_far(name: str, events: Iterable[Event]) -> Results:
     """Results of an unfinished run: its finished stages, without a model."""
-    stages = {(event["stage"], event["task"]): dict(event) for event in events if event["event"] == "stage_end"}
-    return summarise(name, [], {}, {}, {}, {}, {}, list(stages.values()))
+    stages = {(event["stage"], event["task"]): event for event in events if event["event"] == "stage_end"}
+    return Results(name, [], {}, {}, {}, {}, {}, to_stages(list(stages.values())))
 
 
 def state_so_far(events: Sequence[Event]) -> str:
@@ -147,23 +147,17 @@ def state_so_far(events: Sequence[Event]) -> str:
     return f"unfinished: {start['stage']}, step {step:,} of {start['max_steps']:,}{dev}"
 
 
+def models_of(entries: Iterable[Entry]) -> list[tuple[Entry, ModelResult]]:
+    return [(entry, model) for entry in entries for model in entry.results.models]
+
+
 def common_tasks(entries: Sequence[Entry]) -> list[str]:
     """The tasks, with the same metric, of all entries that have scores."""
-    scored = [entry.results["metrics"] for entry in entries if entry.results["models"]]
+    scored = [entry.results.metrics for entry in entries if entry.results.models]
     first = scored[0] if scored else {}
     return [task for task, metric in first.items() if all(each.get(task) == metric for each in scored)]
 
 
 def metrics_of(entries: Iterable[Entry]) -> list[tuple[str, str]]:
     """(task, metric) of all entries, each once, in their order."""
-    return list(dict.fromkeys(pair for entry in entries for pair in entry.results["metrics"].items()))
-
-
-def spread(model: Mapping[str, Any], task: str, metric: str = "") -> Optional[tuple[float, float]]:
-    """Where an error bar begins and ends: a deviation over seeds or draws, else a bootstrap interval, or None."""
-    deviation = model.get("deviation", {}).get(task)
-    if deviation is not None:
-        center = model["average"] if task == "average" else model["main"][task]
-        return center - deviation, center + deviation
-    interval = model.get("intervals", {}).get(task, {}).get(metric)
-    return None if interval is None else (interval[0], interval[1])
+    return list(dict.fromkeys(pair for entry in entries for pair in entry.results.metrics.items()))

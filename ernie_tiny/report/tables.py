@@ -1,83 +1,86 @@
-"""Tables for a terminal, for Markdown and for a self-contained HTML page."""
+"""Tables as values, and what they become in Markdown and on a terminal."""
 
 from __future__ import annotations
 
-import html
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from string import Template
+from dataclasses import dataclass, field
+from io import StringIO
+from textwrap import TextWrapper
+from typing import Optional, Union
+
+from rich.box import Box
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
+from rich.table import Table as RichTable
+from rich.text import Text
 
 TERMINAL_WIDTH = 110  # columns that do not fit go below
-
+WRAP = TextWrapper(TERMINAL_WIDTH, break_long_words=False, break_on_hyphens=False)  # rich breaks long words
+# Of rich's nine kinds of lines those below the header and between groups of rows are dashes, the others are none.
+RULES = Box("    \n    \n -- \n    \n -- \n    \n    \n    \n", ascii=True)
 Rows = list[list[str]]
 
 
-def width(text: str) -> int:
-    """Columns on a terminal: a CJK character takes two, a combining mark none."""
-    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+@dataclass(frozen=True)
+class Table:
+    """Rows below a header, in groups, the first cell a row's name; `classes` gives rows a class by their name.
+
+    A heading may have two lines.
+    """
+
+    header: Sequence[str]
+    groups: Sequence[Rows]
+    classes: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, *groups: Sequence[Mapping[str, str]], classes: Optional[Mapping[str, str]] = None) -> Table:
+        """The table of rows that are given as heading to cell; columns in which none has anything are left out."""
+        rows = [row for group in groups for row in group]
+        headings = dict.fromkeys(heading for row in rows for heading in row)
+        used = [heading for heading in headings if any(row.get(heading, "-") not in ("", "-") for row in rows)]
+        cells = [[[row.get(heading, "") for heading in used] for row in group] for group in groups]
+        return cls(used, cells, classes or {})
+
+    def __bool__(self) -> bool:
+        return any(self.groups)
+
+    def markdown(self) -> str:
+        """The rows as a Markdown table, the first column flush left."""
+        ruler = ["---", *["---:"] * (len(self.header) - 1)]
+        lines = [self.header, ruler, *(row for group in self.groups for row in group)]
+        cells = ([" ".join(cell.replace("|", "\\|").split()) for cell in line] for line in lines)
+        return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+    def for_terminal(self) -> Iterable[RichTable]:
+        """Tables that fit a terminal: columns for which there is no room go below, beside the names again."""
+        columns = list(zip(self.header, *(row for group in self.groups for row in group)))
+        widths = [max(cell_len(line) for cell in column for line in cell.split("\n")) for column in columns]
+        blocks = [[0]]
+        for column in range(1, len(widths)):
+            used = sum(widths[other] + 2 for other in blocks[-1])
+            if used + widths[column] > TERMINAL_WIDTH and len(blocks[-1]) > 1:
+                blocks.append([0])
+            blocks[-1].append(column)
+        for block in blocks if columns else ():
+            table = RichTable(box=RULES, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+            for column in block:
+                justify: JustifyMethod = "right" if column else "left"
+                table.add_column(Text(self.header[column]), justify=justify, vertical="bottom", no_wrap=True)
+            for group in self.groups:
+                for row in group:
+                    table.add_row(*(Text(row[column]) for column in block))
+                table.add_section()
+            yield table
 
 
-def text_row(row: Sequence[str], sizes: Sequence[int]) -> str:
-    """A line of cells in columns of these widths: the first flush left, the others flush right."""
-    name, *cells = (" " * (size - width(cell)) + cell for size, cell in zip(sizes, row))
-    return "  ".join([row[0].ljust(len(name)), *cells]).rstrip()
-
-
-def text_lines(rows: Rows) -> list[str]:
-    """The rows as lines, each column as wide as its widest cell; columns that do not fit the terminal go below."""
-    widths = [max(map(width, cells)) for cells in zip(*rows)]
-    blocks = [
-        [text_row([row[c] for c in columns], [widths[c] for c in columns]) for row in rows] for columns in fold(widths)
-    ]
-    return [line for block in blocks for line in (*block, "")][:-1]
-
-
-def fold(widths: Sequence[int], split: int = 0) -> list[list[int]]:
-    """Columns of each block: a new one starts at the split and where a line would not fit the terminal."""
-    blocks = [[0]]
-    for column in range(1, len(widths)):
-        used = sum(widths[other] + 2 for other in blocks[-1])
-        if column == split or (used + widths[column] > TERMINAL_WIDTH and len(blocks[-1]) > 1):
-            blocks.append([0])
-        blocks[-1].append(column)
-    return blocks
-
-
-def markdown_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A Markdown table, the first column flush left."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    cells = ([" ".join(cell.replace("|", "\\|").split()) for cell in line] for line in lines)
-    return [f"| {' | '.join(line)} |" for line in cells]
-
-
-def html_table(section: str, header: Sequence[str], groups: Iterable[Rows], classes: Mapping[str, str]) -> str:
-    """A table that its section's title names; `classes` gives rows a class by their name."""
-    heads = (html.escape(cell).replace("\n", "<br>") for cell in header)
-    named = f'aria-labelledby="{section}-title"'
-    lines = [f'<div class="wide" role="region" tabindex="0" {named}><table {named}>', "<thead><tr>"]
-    lines += [*(f'<th scope="col">{cell}</th>' for cell in heads), "</tr></thead>"]
-    for group in filter(None, groups):
-        lines.append("<tbody>")
-        for name, *cells in group:
-            css = f' class="{classes[name]}"' if name in classes else ""
-            data = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-            lines.append(f'<tr{css}><th scope="row">{html.escape(name)}</th>{data}</tr>')
-        lines.append("</tbody>")
-    return "\n".join([*lines, "</table></div>"])
-
-
-def html_list(notes: Sequence[str]) -> str:
-    return f'\n<ul class="notes">{"".join(f"<li>{html.escape(note)}</li>" for note in notes)}</ul>' if notes else ""
-
-
-def html_section(name: str, title: str, content: str) -> str:
-    """A titled part of a page; nothing where it has no content."""
-    return f'<section id="{name}">\n<h2 id="{name}-title">{title}</h2>\n{content}\n</section>' if content else ""
-
-
-def html_document(title: str, verdict: str, sections: Iterable[str]) -> str:
-    """A page of sections that needs no network and no script; the verdict stands below the title."""
-    template = Template(Path(__file__).with_name("templates").joinpath("page.html").read_text(encoding="utf-8"))
-    content = "\n".join(filter(None, sections))
-    return template.substitute(title=html.escape(title), verdict=html.escape(verdict), sections=content)
+def terminal_text(parts: Iterable[Union[str, Table]]) -> str:
+    """Lines that fit a terminal, an empty one after each table; a word that is longer than a line is not broken."""
+    console = Console(file=StringIO(), width=TERMINAL_WIDTH, color_system=None, legacy_windows=False)
+    for part in parts:
+        if isinstance(part, str):
+            console.print(WRAP.fill(part), markup=False, highlight=False, emoji=False, soft_wrap=True)
+        else:
+            for block in part.for_terminal():
+                console.print(block, "", sep="\n")
+    assert isinstance(console.file, StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())

@@ -25,7 +25,7 @@ from ernie_tiny.evaluation.statistics import confidence_intervals
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters, usable_positions
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.report.card import CARD_FILE, Export, model_card
-from ernie_tiny.report.results import ModelResult, summarise
+from ernie_tiny.report.results import ModelResult, Results, Speed, compare, from_record, to_record, to_stages
 from ernie_tiny.training.checkpoint import whole_folder, write_text
 from ernie_tiny.training.tasks import report_tasks
 from ernie_tiny.training.workspace import Workspace
@@ -35,7 +35,7 @@ EXPORT_FOLDER, SPEED_FOLDER, PREDICTIONS_FOLDER = "export", "speed", "prediction
 logger = logging.getLogger(__name__)
 
 
-def conclude(workspace: Workspace, stages: list[dict[str, Any]]) -> dict[str, Any]:
+def conclude(workspace: Workspace, stages: list[dict[str, Any]]) -> Results:
     """The run's results: scores, agreement, exports, sizes, speeds, and what each stage cost."""
     report = workspace.run.report
     tasks = report_tasks(workspace.run)
@@ -44,7 +44,8 @@ def conclude(workspace: Workspace, stages: list[dict[str, Any]]) -> dict[str, An
     for role, reference in report.models.items():
         result, predictions[role] = _score_model(workspace, role, reference, tasks)
         models.append(result)
-    return processes.from_main(lambda: _summary(workspace, stages, tasks, models, predictions))
+    record = processes.from_main(lambda: to_record(_summary(workspace, stages, tasks, models, predictions)))
+    return from_record(record)
 
 
 def _summary(
@@ -53,7 +54,7 @@ def _summary(
     tasks: tuple[str, ...],
     models: list[ModelResult],
     predictions: dict[str, dict[str, list[Prediction]]],
-) -> dict[str, Any]:
+) -> Results:
     _measure_speed(workspace, models, tasks)
     agreements = {}
     if "teacher" in predictions and "student" in predictions:
@@ -61,7 +62,7 @@ def _summary(
             task: agreement(workspace.task(task), predictions["teacher"][task], predictions["student"][task])
             for task in tasks
         }
-    results = summarise(
+    results = Results(
         name=workspace.run.name,
         models=models,
         majority={task: majority_baseline(workspace.task(task), _dev(workspace, task)) for task in tasks},
@@ -69,9 +70,10 @@ def _summary(
         examples={task: len(_dev(workspace, task)) for task in tasks},
         agreement=agreements,
         exports={},
-        stages=stages,
+        stages=to_stages(stages),
     )
-    return {**results, "exports": _export(workspace, results)}
+    results = compare(results)
+    return dataclasses.replace(results, exports=_export(workspace, results))
 
 
 def _dev(workspace: Workspace, task: str) -> Any:
@@ -124,7 +126,7 @@ def write_predictions(path: Path, predictions: list[Prediction]) -> None:
         write_text(path, "\n".join(lines) + "\n")
 
 
-def _export(workspace: Workspace, results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _export(workspace: Workspace, results: Results) -> dict[str, dict[str, Any]]:
     config = workspace.run.export
     if config.model is None:
         return {}
@@ -137,7 +139,7 @@ def _export(workspace: Workspace, results: dict[str, Any]) -> dict[str, dict[str
 
 
 def export_task(
-    workspace: Workspace, reference: str, task: str, folder: Path, results: Optional[dict[str, Any]]
+    workspace: Workspace, reference: str, task: str, folder: Path, results: Optional[Results]
 ) -> dict[str, Any]:
     """Exports one model for one task, with a card, through the parity gate; returns folder and differences.
 
@@ -178,7 +180,7 @@ def _measure_speed(workspace: Workspace, models: list[ModelResult], tasks: tuple
         role = "student" if result.role == "baseline" and "student" in folders else result.role
         if role in folders:
             result.megabytes = megabytes(folders[role])
-            result.speed = dataclasses.asdict(speeds[role])
+            result.speed = Speed(**dataclasses.asdict(speeds[role]))
     shutil.rmtree(workspace.folder / SPEED_FOLDER, ignore_errors=True)
 
 

@@ -12,7 +12,8 @@ from ernie_tiny import processes
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.report.page import html_page
+from ernie_tiny.report.page import report_page
+from ernie_tiny.report.results import Results, to_record
 from ernie_tiny.report.summary import text_table
 from ernie_tiny.runs.conclude import conclude
 from ernie_tiny.runs.lock import run_lock
@@ -114,11 +115,11 @@ def _begin(run: RunConfig, folder: Path) -> bool:
     return True
 
 
-def _end(run: RunConfig, folder: Path, results: dict[str, Any]) -> None:
-    write_text(folder / REPORT_FILE, html_page([finished_run(folder, results)]))
+def _end(run: RunConfig, folder: Path, results: Results) -> None:
+    write_text(folder / REPORT_FILE, report_page([finished_run(folder, results)]).html())
     if run.runtime.visualdl:
         write_models(folder, results)
-    write_record(folder / RESULTS_FILE, results)
-    if results["models"]:
+    write_record(folder / RESULTS_FILE, to_record(results))
+    if results.models:
         print(text_table(results))
     print(f"Report: {folder / REPORT_FILE}")

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Optional
 
 import yaml
+from pydantic import ValidationError
 
 from ernie_tiny.config.load import CONFIG_FILE, load_config, to_yaml
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError
+from ernie_tiny.report.results import Results, from_record
 from ernie_tiny.runtime import git_revision, versions
 from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE, read_record, write_text
 
@@ -65,14 +67,19 @@ def changes_since(run: RunConfig, folder: Path) -> list[Change]:
     return changes
 
 
-def read_results(folder: Path) -> Optional[dict[str, Any]]:
+def read_results(folder: Path) -> Optional[Results]:
     """What a finished run came to; None for an unfinished one.
 
     Raises:
         InputError: results.json is damaged.
     """
     file, remedy = folder / RESULTS_FILE, "Remove it and run again: results are made anew, nothing is trained."
-    return read_record(file, remedy) if file.is_file() else None
+    try:
+        return from_record(read_record(file, remedy)) if file.is_file() else None
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        raise InputError(f"{file}: is damaged: {key}: {fault['msg']}. {remedy}") from error
 
 
 def differences(before: Any, now: Any, key: str = "") -> Iterator[Change]:

@@ -10,7 +10,8 @@ import yaml
 
 from ernie_tiny.config.load import CONFIG_FILE
 from ernie_tiny.errors import InputError
-from ernie_tiny.report.page import html_page, markdown_page
+from ernie_tiny.report.page import report_page
+from ernie_tiny.report.results import Results
 from ernie_tiny.report.runs import Run, results_so_far, state_so_far
 from ernie_tiny.runs.record import RESULTS_FILE, read_results
 from ernie_tiny.training.checkpoint import write_text
@@ -31,8 +32,9 @@ def write_report(folders: Sequence[Path], target: Path) -> list[Path]:
         raise InputError(f"{twice}: is given twice. Give each run once.")
     runs = [read_run(folder) for folder in folders]
     files = [target / REPORT_FILE, target / MARKDOWN_FILE]
-    write_text(files[0], html_page(runs))
-    write_text(files[1], markdown_page(runs))
+    page = report_page(runs)
+    write_text(files[0], page.html())
+    write_text(files[1], page.markdown())
     return files
 
 
@@ -55,7 +57,7 @@ def read_run(folder: Path) -> Run:
     return Run(results_so_far(name, events), events, config, state_so_far(events), str(folder))
 
 
-def finished_run(folder: Path, results: dict[str, Any]) -> Run:
+def finished_run(folder: Path, results: Results) -> Run:
     """The run in a folder, which came to these results."""
     return Run(results, read_events(folder), _config(folder), folder=str(folder))
 

@@ -17,7 +17,7 @@ from ernie_tiny.config.load import CONFIG_FILE, load_config, to_yaml
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.report.grid import AS_CONFIGURED, Trial, grid_html, grid_markdown, grid_text, summarise_grid
+from ernie_tiny.report.grid import AS_CONFIGURED, Trial, grid_page, grid_text, summarise_grid
 from ernie_tiny.runs.children import Children
 from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.plan import check_data
@@ -221,8 +221,9 @@ def _write(search: Search, output: Path, failed: Iterable[str] = ()) -> dict[str
     metrics = {task: specs[task].metric for task in report_tasks(search.run)}
     results = summarise_grid(search.run.name, search.reference, search.grid, metrics, trials)
     write_text(output / SEARCH_FILE, json.dumps(results, ensure_ascii=False, indent=1))
-    write_text(output / MARKDOWN_FILE, grid_markdown(results))
-    write_text(output / HTML_FILE, grid_html(results))
+    page = grid_page(results)
+    write_text(output / MARKDOWN_FILE, page.markdown())
+    write_text(output / HTML_FILE, page.html())
     return results
 
 

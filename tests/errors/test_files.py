@@ -22,7 +22,10 @@ from ernie_tiny.deploy.predictor import Predictor
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
-from ernie_tiny.training.checkpoint import require_whole, whole_folder
+from ernie_tiny.report.results import to_record
+from ernie_tiny.runs.record import read_results
+from ernie_tiny.training.checkpoint import require_whole, whole_folder, write_record
+from tests.report.made_results import make
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path for top in ("ernie_tiny", "tools") for path in (ROOT / top).rglob("*.py"))
@@ -129,6 +132,15 @@ def test_a_damaged_model(tmp_path: Path, says) -> None:
     with pytest.raises(InputError) as caught:
         require_whole(tmp_path / "model", f"Remove {tmp_path}.")
     says("F12", caught.value)
+
+
+def test_f85_results_of_another_form(tmp_path: Path, says) -> None:
+    record = to_record(make())
+    record["models"][0]["parameters"] = "many"
+    write_record(tmp_path / "results.json", record)
+    with pytest.raises(InputError) as caught:
+        read_results(tmp_path)
+    says("F85", caught.value)
 
 
 # ---- what would run a stranger's code

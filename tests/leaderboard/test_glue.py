@@ -11,6 +11,8 @@ import pytest
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import Prediction
 from ernie_tiny.errors import InputError
+from ernie_tiny.leaderboard.check import FileCheck, check_submission, missing_files
+from ernie_tiny.leaderboard.clue import write_zip
 from ernie_tiny.leaderboard.glue import write_glue_submission, write_squad_predictions
 
 TABLES = (
@@ -85,3 +87,97 @@ def test_squad_predictions_are_one_object_by_question(tmp_path: Path) -> None:
     write_squad_predictions([Prediction("56be", "Café"), Prediction("57aa", "")], tmp_path / "new" / "predictions.json")
     text = (tmp_path / "new" / "predictions.json").read_text(encoding="utf-8")
     assert json.loads(text) == {"56be": "Café", "57aa": ""}
+
+
+# What is wrong with a bundle.
+
+RTE = "index\tprediction\n0\tentailment\n1\tnot_entailment\n2\tentailment\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data root with three rows of RTE's and of STS-B's test file."""
+    for folder in ("RTE", "STS-B"):
+        file = tmp_path / "data/glue" / folder / "test.tsv"
+        file.parent.mkdir(parents=True)
+        rows = [f"{index}\tA plane takes off.\tIt is quiet {index}." for index in range(3)]
+        file.write_text("\n".join(["index\tsentence1\tsentence2", *rows, ""]), encoding="utf-8")
+    return tmp_path / "data"
+
+
+def checked(root: Path, **files: str) -> list[FileCheck]:
+    """The checks of a bundle of tables, whose names are given with _ for - and without .tsv."""
+    bundle = root / "submit.zip"
+    write_zip({f"{name.replace('_', '-')}.tsv": text for name, text in files.items()}, bundle)
+    return check_submission(bundle, root)
+
+
+def test_a_written_bundle_is_valid(root: Path) -> None:
+    answers = {"rte": {"test": predictions(*LABELS["RTE.tsv"], "entailment")}}
+    answers["stsb"] = {"test": predictions("-0.25", "2.3456789", "5.5")}
+    write_glue_submission(answers, root / "submit.zip")
+    checks = check_submission(root / "submit.zip", root)
+    assert [(check.name, check.checked, check.faults, check.warnings) for check in checks] == [
+        ("RTE.tsv", "3 rows", [], []),
+        ("STS-B.tsv", "3 rows", [], []),
+    ]
+    assert missing_files(checks) == [
+        *(name for name in TABLES if name not in ("RTE.tsv", "STS-B.tsv")),
+        "WNLI.tsv",
+        "AX.tsv",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            RTE.partition("\n")[2],
+            'line 1: holds ["0", "entailment"], and must hold ["index", "prediction"], with a tab',
+        ),
+        (RTE.replace("1\tnot", "1 not"), 'line 3: holds ["1 not_entailment"], and no whole number, a tab and a'),
+        (RTE.replace("1\tnot", "one\tnot"), 'line 3: holds ["one", "not_entailment"], and no whole number'),
+        (RTE.replace("1\tnot", "1\t\tnot"), 'line 3: holds ["1", "", "not_entailment"], and no whole number'),
+        (RTE.replace("0\tent", "1\tent"), "line 3: the id 1 stands already at line 2."),
+        (RTE.replace("2\tent", "3\tent"), "line 4: the id 3 is one too many: it is not in the test file."),
+        (RTE.replace("2\tentailment\n", ""), "has no answer to 1 of 3 ids of the test file: 2."),
+        (RTE.replace("not_entailment", "contradiction"), 'line 3: rte has no label "contradiction"'),
+        (RTE.replace("\n", "\r\n"), 'line 2: rte has no label "entailment\\r"'),
+    ],
+)
+def test_a_fault_in_a_table_is_named(root: Path, text: str, said: str) -> None:
+    (check,) = checked(root, RTE=text)
+    assert any(fault.startswith(said) for fault in check.faults), check.faults
+
+
+def test_a_table_that_is_not_utf_8_is_named(root: Path) -> None:
+    with zipfile.ZipFile(root / "submit.zip", "w") as archive:
+        archive.writestr("RTE.tsv", RTE.encode() + b"3\t\xff\n")
+    (check,) = check_submission(root / "submit.zip", root)
+    assert check.faults == ["line 5: is not UTF-8 (invalid start byte: byte 0xff)."]
+
+
+def test_scores_are_numbers_and_those_that_nobody_gave_a_warning(root: Path) -> None:
+    table = "index\tprediction\n0\t{}\n1\t1e0\n2\t5\n"
+    assert checked(root, STS_B=table.format("0.5"))[0].warnings == []
+    assert checked(root, STS_B=table.format("5.5"))[0].warnings == [
+        "has scores outside of 0 to 5, within which people gave theirs."
+    ]
+    for wrong in ("high", "nan", ""):
+        assert checked(root, STS_B=table.format(wrong))[0].faults == [
+            f'line 2: the answer is "{wrong}", and must be a number.'
+        ]
+
+
+def test_another_order_and_tables_that_are_no_tasks_here_are_warnings(root: Path) -> None:
+    lines = RTE.splitlines(keepends=True)
+    rte, wnli = checked(root, RTE="".join([lines[0], *lines[:0:-1]]), WNLI="index\tprediction\n")
+    assert rte.faults == wnli.faults == []
+    assert rte.warnings == ["line 2: the id 2 stands where the test file has 0: the order is another."]
+    assert wnli.warnings == ["is of a task that is not known here, and was not looked at."]
+
+
+def test_a_table_without_its_test_file_or_of_no_name_is_not_valid(root: Path) -> None:
+    cola, rte = checked(root, CoLA="index\tprediction\n0\t1\n", Rte=RTE)
+    assert cola.faults[0].startswith("cannot be compared with the test file") and "CoLA" in cola.faults[0]
+    assert rte.faults[0].startswith("is no file that the site knows. Did you mean 'RTE.tsv'")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from ernie_tiny.report.results import ModelResult, summarise
+from ernie_tiny.report.page import report_page
+from ernie_tiny.report.results import ModelResult, Results, Speed, compare, to_stages
+from ernie_tiny.report.runs import Run
 
 VOID = {"meta", "br"}
 ROLES = ("teacher", "student", "baseline")
@@ -21,7 +23,7 @@ def model(role: str, tasks: tuple[str, ...]) -> ModelResult:
         embedding_parameters=32_500_000 if teacher else 13_200_000,
         main=dict(zip(tasks, SCORES[role])),
         megabytes=472.0 if teacher else 59.0,
-        speed={"p50": p50, "p95": p95, "throughput": throughput, "length": 64, "batch_size": 32, "threads": 1},
+        speed=Speed(p50, p95, throughput, length=64, batch_size=32, threads=1),
     )
 
 
@@ -30,8 +32,8 @@ def stage(name: str, task: str | None = None) -> dict:
     return {"stage": name, "task": task, "trained": "student", **costs, "objective": {"relation": {"weight": 1.0}}}
 
 
-def make(roles: tuple[str, ...] = ROLES, name: str = "mini", tasks: tuple[str, str] = ("tnews", "ocnli")) -> dict:
-    return summarise(
+def make(roles: tuple[str, ...] = ROLES, name: str = "mini", tasks: tuple[str, str] = ("tnews", "ocnli")) -> Results:
+    results = Results(
         name,
         [model(role, tasks) for role in roles],
         majority=dict(zip(tasks, (11.0, 36.0))),
@@ -39,8 +41,17 @@ def make(roles: tuple[str, ...] = ROLES, name: str = "mini", tasks: tuple[str, s
         examples=dict.fromkeys(tasks, 2950),
         agreement=dict(zip(tasks, (81.5, 84.5))) if {"teacher", "student"} <= set(roles) else {},
         exports={tasks[0]: {"folder": "output/mini/export/tnews", "static": 0.0, "inference": 4.8e-7}},
-        stages=[stage("distil"), stage("finetune", tasks[0])],
+        stages=to_stages([stage("distil"), stage("finetune", tasks[0])]),
     )
+    return compare(results)
+
+
+def html_page(runs: list[Run]) -> str:
+    return report_page(runs).html()
+
+
+def markdown_page(runs: list[Run]) -> str:
+    return report_page(runs).markdown()
 
 
 def log(step: int, stage: str = "distil", **terms: float) -> dict:

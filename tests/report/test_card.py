@@ -13,6 +13,7 @@ from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.inputs import read_inputs
 from ernie_tiny.report.card import Export, model_card
+from ernie_tiny.report.results import Results
 from tests.report.made_results import make
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -29,12 +30,11 @@ def section(text: str, title: str) -> str:
     return text.partition(f"## {title}\n")[2].partition("\n## ")[0]
 
 
-def results_of(reference: str) -> dict:
+def results_of(reference: str) -> Results:
     results = make()
-    for model in results["models"]:
-        model["scores"] = {task: {"accuracy": score} for task, score in model["main"].items()}
-    student = results["models"][1]
-    student.update(reference=reference, intervals={"ocnli": {"accuracy": (74.5, 77.5)}})
+    for model in results.models:
+        model.scores = {task: {"accuracy": score} for task, score in model.main.items()}
+    results.models[1].reference, results.models[1].intervals = reference, {"ocnli": {"accuracy": (74.5, 77.5)}}
     return results
 
 

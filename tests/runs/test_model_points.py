@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ernie_tiny.runs.model_points import write_models
 from tests.report.made_results import make
 from tests.training.test_curves import read, scalars
@@ -9,7 +11,7 @@ from tests.training.test_curves import read, scalars
 
 def test_models_are_points_of_cost_and_quality(tmp_path):
     results = make()
-    results["models"].append({**results["models"][1], "role": "50 % a/b"})
+    results.models.append(dataclasses.replace(results.models[1], role="50 % a/b"))
     for _ in range(2):
         write_models(tmp_path, results)
     models = tmp_path / "visualdl" / "models"

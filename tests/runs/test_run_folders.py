@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 from ernie_tiny.errors import InputError
+from ernie_tiny.report.results import to_record
 from ernie_tiny.runs.run_folders import read_run, write_report
 from ernie_tiny.training.checkpoint import write_record
 from ernie_tiny.training.events import EventLog
@@ -26,7 +26,7 @@ def run_folder(folder: Path, name: str, finished: bool = True) -> Path:
     events.write("log", stage="distil", step=20, loss=1.5, **{"raw/relation": 1.5})
     if finished:
         events.write("stage_end", **stage("distil"))
-        write_record(folder / "results.json", make(name=name))
+        write_record(folder / "results.json", to_record(make(name=name)))
     return folder
 
 
@@ -43,10 +43,10 @@ def test_tool_compares_finished_and_unfinished_runs(tmp_path):
 
 def test_run_is_what_its_folder_holds(tmp_path):
     run = read_run(run_folder(tmp_path, "first"))
-    assert run.results == json.loads(json.dumps(make(name="first")))
+    assert run.results == make(name="first")
     assert (run.config["seed"], run.state, run.folder, len(run.events)) == (3, "", str(tmp_path), 3)
     (tmp_path / "results.json").unlink()
-    assert read_run(tmp_path).results["stages"][0]["tokens"] == 12_000_000
+    assert read_run(tmp_path).results.stages[0].tokens == 12_000_000
 
 
 def spoil(file: str, content: str):

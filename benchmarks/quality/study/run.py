@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from ernie_tiny.evaluation.statistics import mean_and_deviation
 from ernie_tiny.report.results import by_drawn_task, mean
-from ernie_tiny.report.summary import with_deviation
-from ernie_tiny.report.tables import markdown_lines
+from ernie_tiny.report.tables import Table
+from ernie_tiny.report.wording import with_deviation
 
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parents[2] / "tools"
@@ -212,9 +212,13 @@ def carries_signal(task: Mapping[str, float]) -> bool:
     return task["teacher"] - task["majority"] > 200 * math.sqrt(share * (1 - share) / task["examples"])
 
 
+def _markdown(header: Sequence[str], rows: list[list[str]]) -> str:
+    return Table(header, [rows]).markdown()
+
+
 def tables(study: Mapping[str, Any]) -> Iterator[str]:
     """The tables as Markdown: which tasks carry a signal, every arm on every task, and what became of each claim."""
-    yield from markdown_lines(
+    yield _markdown(
         ["task", "dev examples", "majority", "teacher", "student from scratch", "signal"],
         [
             [
@@ -232,7 +236,7 @@ def tables(study: Mapping[str, Any]) -> Iterator[str]:
     groups = {name: tasks for name, tasks in groups_of(study).items() if tasks}
     columns = _draws([*study["in-domain"], *OUT_OF_DOMAIN, *LOW_RESOURCE])
     yield ""
-    yield from markdown_lines(
+    yield _markdown(
         ["arm", "", *columns, *(f"**{group}**" for group in groups)],
         [
             [arm, found["what"], *(_shown(averages(found, tasks)) for tasks in (*columns.values(), *groups.values()))]
@@ -240,7 +244,7 @@ def tables(study: Mapping[str, Any]) -> Iterator[str]:
         ],
     )
     yield ""
-    yield from markdown_lines(
+    yield _markdown(
         ["claim", "average of", "gain", "by seed", ""],
         [
             [f"{above} > {below}", group, *_claimed(*(averages(arms[arm], groups[group]) for arm in (above, below)))]
