@@ -65,7 +65,7 @@ def test_every_folder_of_the_package_is_installed():
 def test_every_data_file_of_the_package_is_installed(tmp_path):
     command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    kinds = (".html", ".md", ".csv", ".json", ".txt")
+    kinds = (".html", ".md", ".mplstyle", ".csv", ".json", ".txt")
     files = [path.relative_to(ROOT) for path in (ROOT / "ernie_tiny").rglob("*") if path.suffix in kinds]
     assert files and [file for file in files if not (tmp_path / file).is_file()] == []
 

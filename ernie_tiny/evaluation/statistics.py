@@ -26,7 +26,7 @@ def confidence_intervals(scores_of: ScoresOf, examples: int, seed: int = 0) -> d
         examples: Their number.
         seed: Of the draws; the same one gives the same interval.
     """
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(seed)  # by hand: scipy.stats.bootstrap finds the same, and refuses a single example
     scores = [scores_of(draw.integers(examples, size=examples)) for _ in range(RESAMPLES)]
     tails = ((100 - CONFIDENCE) / 2, (100 + CONFIDENCE) / 2)
     ends = {name: np.percentile([each[name] for each in scores], tails) for name in scores[0]}

@@ -17,7 +17,7 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Union
+from typing import Callable, Union
 
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.reader import read_split
@@ -54,16 +54,28 @@ def write_submission(predictions: Mapping[str, Mapping[str, Sequence[Prediction]
     Raises:
         InputError: A name is no task or test split of CLUE; an id or an answer is none of the task's.
     """
-    contents: dict[str, str] = {}
+    write_zip(
+        files_of(predictions, CLUE, "CLUE's leaderboard", lambda spec, _, answers: _content(spec, answers)), target
+    )
+
+
+def files_of(
+    predictions: Mapping[str, Mapping[str, Sequence[Prediction]]],
+    tasks: Mapping[str, TaskSpec],
+    board: str,
+    content: Callable[[TaskSpec, str, Sequence[Prediction]], str],
+) -> dict[str, str]:
+    """The name of each file of a board to what `content` makes of a task's answers to a test split."""
+    files: dict[str, str] = {}
     for task, splits in predictions.items():
-        if task not in CLUE:
-            raise InputError(f"{task!r} is no task of CLUE's leaderboard. {offer(task, CLUE)}")
-        files = CLUE[task].submission
+        if task not in tasks:
+            raise InputError(f"{task!r} is no task of {board}. {offer(task, tasks)}")
+        names = tasks[task].submission
         for split, answers in splits.items():
-            if split not in files:
-                raise InputError(f"{task} has no test split {split!r}. {offer(split, files)}")
-            contents[files[split]] = _content(CLUE[task], answers)
-    write_zip(contents, target)
+            if split not in names:
+                raise InputError(f"{task} has no test split {split!r}. {offer(split, names)}")
+            files[names[split]] = content(tasks[task], split, answers)
+    return files
 
 
 def write_zip(contents: Mapping[str, str], target: Path) -> None:

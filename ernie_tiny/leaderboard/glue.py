@@ -9,7 +9,7 @@ from pathlib import Path
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import Prediction, TaskSpec
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.leaderboard.clue import write_zip
+from ernie_tiny.leaderboard.clue import files_of, write_zip
 
 STSB_RANGE = (0.0, 5.0)  # of the scores that people gave
 SUBMITTED = {name: task for name, task in GLUE.items() if task.submission}
@@ -27,15 +27,7 @@ def write_glue_submission(predictions: Mapping[str, Mapping[str, Sequence[Predic
         InputError: A name is no task or test split of GLUE; the ids are not 0 to the number of rows less 1, each
             once; an answer is no label of the task.
     """
-    tables: dict[str, str] = {}
-    for name, splits in predictions.items():
-        if name not in SUBMITTED:
-            raise InputError(f"{name!r} is no task of GLUE's site. {offer(name, SUBMITTED)}")
-        for split, answers in splits.items():
-            if split not in SUBMITTED[name].submission:
-                raise InputError(f"{name} has no test split {split!r}. {offer(split, SUBMITTED[name].submission)}")
-            tables[SUBMITTED[name].submission[split]] = _table(SUBMITTED[name], split, answers)
-    write_zip(tables, target)
+    write_zip(files_of(predictions, SUBMITTED, "GLUE's site", _table), target)
 
 
 def write_squad_predictions(predictions: Sequence[Prediction], path: Path) -> None:

@@ -258,36 +258,19 @@ def _name(axes: Axes, points: Sequence[ModelPoint]) -> None:
         taken.append(text.get_window_extent())
 
 
-def loss_charts(events: Iterable[Event]) -> dict[str, Chart]:
-    """Of each stage that logged a loss a chart of its terms, by the stage's title."""
-    charts = {}
-    for stage, steps in _logs(events).items():
-        terms: dict[str, dict[int, float]] = {}
-        for step, event in sorted(steps.items()):
-            for key in event:
-                if key.startswith("raw/"):
-                    terms.setdefault(key[len("raw/") :], {})[step] = event[key]
-        if terms:
-            charts[stage] = _loss_chart(stage, terms)
-    return charts
+def loss_charts(runs: Sequence[tuple[str, Iterable[Event]]]) -> dict[str, Chart]:
+    """Of each stage that logged a loss a chart, by the stage's title, from the events of runs with their marks.
 
-
-def loss_overlays(runs: Iterable[tuple[str, Iterable[Event]]]) -> dict[str, Chart]:
-    """Of each stage a chart with the weighted loss of every run, given with its mark, by the stage's title."""
+    It shows the terms of one run, and of several the weighted loss of each. The later of two logs of a step counts.
+    """
     stages: dict[str, dict[str, dict[int, float]]] = {}
     for mark, events in runs:
-        for stage, steps in _logs(events).items():
-            stages.setdefault(stage, {})[mark] = {step: event["loss"] for step, event in sorted(steps.items())}
-    return {stage: _loss_chart(stage, losses) for stage, losses in stages.items()}
-
-
-def _logs(events: Iterable[Event]) -> dict[str, dict[int, Event]]:
-    """Stage to step to what was logged last there."""
-    stages: dict[str, dict[int, Event]] = {}
-    for event in events:
-        if event["event"] == "log":
-            stages.setdefault(event["stage"], {})[event["step"]] = event
-    return stages
+        for event in events:
+            if event["event"] == "log":
+                terms = {key[len("raw/") :]: value for key, value in event.items() if key.startswith("raw/")}
+                for name, value in terms.items() if len(runs) == 1 else [(mark, event["loss"])]:
+                    stages.setdefault(event["stage"], {}).setdefault(name, {})[event["step"]] = value
+    return {stage: _loss_chart(stage, terms) for stage, terms in stages.items()}
 
 
 def _loss_chart(stage: str, terms: Mapping[str, Mapping[int, float]]) -> Chart:
@@ -298,9 +281,10 @@ def _loss_chart(stage: str, terms: Mapping[str, Mapping[int, float]]) -> Chart:
         _scale(axes, "x", [0, max(max(series) for series in terms.values())])
         _scale(axes, "y", known, 30, 0.1)  # terms of different size can only be read together on a logarithmic scale
         for term, series in terms.items():
-            first, *_, last = [*series.values()] * 2
-            even = np.unique(np.linspace(0, len(series) - 1, CURVE_POINTS).round().astype(int))
-            _curve(axes, np.array([*series])[even], np.array([*series.values()])[even], label=f"{term} {last:.4g}")
+            points = np.array(sorted(series.items()))
+            (_, first), (_, last) = points[[0, -1]]
+            even = np.unique(np.linspace(0, len(points) - 1, CURVE_POINTS).round().astype(int))
+            _curve(axes, *points[even].T, label=f"{term} {last:.4g}")
             spoken.append(f"{term} from {first:.4g} to {last:.4g}")
         axes.legend(ncols=2, loc="upper left", bbox_to_anchor=(0, -30 / 152))
         broken = sum(not math.isfinite(value) for value in values)
@@ -325,14 +309,10 @@ def grid_charts(results: Mapping[str, Any]) -> Iterator[Chart]:
     for task, metric in results["metrics"].items():
         series: dict[str, list[tuple[int, float, float]]] = {}
         for cell in results["cells"]:
-            setting = {name.rpartition(".")[2]: value for name, value in cell["setting"].items() if name != key}
+            others = [f"{name.rpartition('.')[2]} {at}" for name, at in cell["setting"].items() if name != key]
             if task in cell["mean"]:
-                point = (
-                    values.index(cell["setting"].get(key, "")),
-                    cell["mean"][task],
-                    cell["deviation"].get(task, 0.0),
-                )
-                series.setdefault(", ".join(f"{name} {value}" for name, value in setting.items()), []).append(point)
+                place, over = values.index(cell["setting"].get(key, "")), cell["deviation"].get(task, 0.0)
+                series.setdefault(", ".join(others), []).append((place, cell["mean"][task], over))
         if series:
             yield _grid_chart(task, metric, key, values, series)
 
@@ -345,12 +325,12 @@ def _grid_chart(
     named, spoken = any(series), []
     with _axes(CHART_WIDTH, 44, 24, 40 + 18 * len(series) * named, 152) as axes:
         _scale(axes, "y", ends, room=0.1)
-        axes.set_xlim(-0.5, len(values) - 0.5)
+        axes.set(xlim=(-0.5, len(values) - 0.5))
         axes.set_xticks(range(len(values)), [_cut(value, max(2, room)) for value in values])
         axes.set_xlabel(key.rpartition(".")[2], loc="right")
         for index, (name, points) in enumerate(series.items()):
-            places, means, spreads = map(np.array, zip(*sorted(points)))
-            places = places + (index - (len(series) - 1) / 2) * 5 * len(values) / (CHART_WIDTH - 68)
+            places, means, spreads = np.array(sorted(points)).T
+            places += (index - (len(series) - 1) / 2) * 5 * len(values) / (CHART_WIDTH - 68)  # side by side
             line = _curve(axes, places, means, label=_cut(name, 40), markevery=None)
             axes.vlines(places, means - spreads, means + spreads, line.get_color(), linewidth=1.25, gid="error")
             spoken += [f"{name} {values[i]}: {mean:.2f} ± {spread:.2f}" for i, mean, spread in points]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ernie_tiny.report.charts import Chart, loss_charts, loss_overlays, score_charts
+from ernie_tiny.report.charts import Chart, loss_charts, score_charts
 from ernie_tiny.report.comparison import cost_table, differences_table, published_table, runs_table
 from ernie_tiny.report.document import Page, Section
 from ernie_tiny.report.published import MARK, SOURCE
@@ -104,7 +104,7 @@ def _bar_notes(entries: Sequence[Entry]) -> list[str]:
 def _losses(entries: Sequence[Entry]) -> Section:
     """Of one run the terms of each stage, of several the weighted loss; stages that ran for many tasks are folded."""
     runs = [(mark, run.events) for entry in entries for mark, run in entry.marked_runs]
-    charts = loss_charts(runs[0][1]) if len(runs) == 1 else loss_overlays(runs)
+    charts = loss_charts(runs)
     stages: dict[str, list[Chart]] = {}
     for title, chart in charts.items():
         stages.setdefault(title.partition("/")[0], []).append(chart)

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -13,6 +17,8 @@ from ernie_tiny.report.runs import Run
 from ernie_tiny.report.summary import markdown_tables, text_table
 from ernie_tiny.report.tables import TERMINAL_WIDTH
 from tests.report.made_results import ROLES, Page, html_page, log, make
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def row(table: str, name: str) -> list[list[str]]:
@@ -132,6 +138,28 @@ def test_page_is_balanced_and_asks_for_nothing():
     assert all(cell.get("scope") in ("col", "row") for cell in page.all("th"))
     # Two tasks, two plots of quality over cost and one stage; each drawing begins with its title.
     assert len(page.all("svg")) == len(re.findall(r"<svg [^>]*>\s*<title>[^<]+</title>", text)) == 5
+
+
+def test_the_same_run_gives_the_same_page_in_another_process() -> None:
+    code = (
+        "from tests.report.made_results import *\n"
+        "print(html_page([Run(make(), [log(step, hard=1 / step) for step in (1, 2)])]), end='')"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout == page_of(make(), [log(step, hard=1 / step) for step in (1, 2)]), done.stderr
+
+
+def test_drawings_take_the_colours_of_the_page_light_or_dark() -> None:
+    page = page_of(make(), [log(step, hard=1.0 / step) for step in (1, 2)])
+    styles = re.findall(r'style="([^"]*)"', page)
+    assert any("stroke: var(--c0)" in style for style in styles) and any(
+        "fill: var(--ink)" in style for style in styles
+    )
+    assert [style for style in styles if "#" in style] == []
+    named = {*re.findall(r"var\((--\w+)\)", " ".join(styles))}
+    for theme in re.findall(r":root \{([^}]*)\}", page):
+        assert named <= {*re.findall(r"--\w+", theme)}
 
 
 def test_everything_from_outside_is_escaped():
