@@ -13,6 +13,8 @@ from typing import Any, Optional
 
 from ernie_tiny.errors import InputError
 
+FIRST_TOKEN, MEAN = "cls", "mean"  # how a row becomes one vector: see ernie_tiny/models/pooling.py
+
 
 @dataclass(frozen=True)
 class FamilyFacts:
@@ -56,6 +58,7 @@ NOT_OF_A_BILSTM = {
     "intermediate_size": "it has no feed-forward layers",
     "max_position_embeddings": "it has no positions and reads any length",
     "attention_probs_dropout_prob": "it has no attention between tokens",
+    "pooling": "it has a pooling of its own",
     "init_layers": "it has no layers of init_from's kind and takes its word embeddings alone",
 }
 

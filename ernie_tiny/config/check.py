@@ -80,6 +80,8 @@ def _check_models(run: RunConfig, fault: Fault) -> None:
     for name, model in run.models.items():
         key = f"models.{name}"
         check_choice(model.family, "family", f"{key}.family", fault)
+        if model.pooling is not None:
+            check_choice(model.pooling, "pooling", f"{key}.pooling", fault)
         check_family(model, key, fault)
         if model.shape is not None and model.shape not in SHAPES:
             raise fault(f"{key}.shape", f"= {model.shape!r}: {offer(model.shape, SHAPES)}")

@@ -8,6 +8,8 @@ from typing import Optional
 
 from ernie_tiny.config.check_objective import Fault
 from ernie_tiny.config.schema import AugmentConfig, RunConfig, StageConfig, split_reference
+from ernie_tiny.config.shapes import folder_config
+from ernie_tiny.family_facts import MADE_BY_PADDLENLP
 
 HEADS_FILE = "heads.json"  # of a model that this project saved
 
@@ -28,15 +30,19 @@ def check_augmentation(run: RunConfig, stage: StageConfig, augment: AugmentConfi
         raise fault(
             f"{key}.model",
             f"= {augment.model!r} has no head for masked tokens. Name model@stage of a stage with the objective mlm, "
-            "or a pretrained folder that such a stage wrote (PaddleNLP's models are loaded without theirs).",
+            "or a pretrained folder that such a stage wrote, or that transformers saved as …ForMaskedLM (PaddleNLP's "
+            "models are loaded without theirs).",
         )
 
 
 def _has_masked_token_head(pretrained: Optional[str], key: str, fault: Fault) -> bool:
+    """Whether a folder holds the head: by its heads.json, or by the class that transformers saved it as."""
     file = Path(pretrained or "") / HEADS_FILE
-    if pretrained is None or not file.is_file():
-        return False
     try:
-        return bool(json.loads(file.read_text(encoding="utf-8"))["masked_tokens"])
+        if pretrained is not None and file.is_file():
+            return bool(json.loads(file.read_text(encoding="utf-8"))["masked_tokens"])
+        config = folder_config(pretrained or "") or {}
+        classes = [] if MADE_BY_PADDLENLP in config else config.get("architectures") or []
+        return any(str(name).endswith(("ForMaskedLM", "BertForPreTraining")) for name in classes)
     except (ValueError, LookupError, TypeError) as error:
         raise fault(key, f"names a folder whose {file} is damaged ({error}). Copy the folder again.") from None

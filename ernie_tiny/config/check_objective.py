@@ -10,7 +10,7 @@ from ernie_tiny.config.layer_map import layer_map
 from ernie_tiny.config.schema import AttentionTerm, RelationTerm, RunConfig, StageConfig, Term, split_reference
 from ernie_tiny.config.shapes import EncoderShape, shape_of
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.family_facts import FACTS
+from ernie_tiny.family_facts import FACTS, FIRST_TOKEN, MEAN
 
 Fault = Callable[[str, str], InputError]
 Sides = dict[str, tuple[EncoderShape, int]]  # "student" and "teacher" to shape and number of layers
@@ -20,6 +20,7 @@ CHOICES = {
     "runtime.teacher_engine": ("dygraph", "paddle", "auto"),
     "runtime.teacher_precision": ("float32", "bfloat16"),
     "family": tuple(FACTS),
+    "pooling": (FIRST_TOKEN, MEAN),
     "sampling.strategy": ("proportional", "temperature", "uniform", "explicit"),
     "pairs": ("qq", "kk", "vv"),
     "form": ("mse", "kl"),

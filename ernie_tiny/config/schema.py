@@ -87,6 +87,9 @@ class ModelConfig:
     type_vocab_size: Optional[int] = None
     hidden_dropout_prob: Optional[float] = None
     attention_probs_dropout_prob: Optional[float] = None
+    pooling: Optional[str] = (
+        None  # cls or mean: how a text becomes one vector; by default the pretrained model's, or cls
+    )
     init_from: Optional[str] = None  # model or model@stage whose layers and embeddings the model starts with
     init_layers: tuple[int, ...] = ()  # which of its layers, counted from 0; bilstm: none, word embeddings alone
 

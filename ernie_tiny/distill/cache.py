@@ -15,7 +15,9 @@ from paddle import nn
 from ernie_tiny.batch import Batch
 from ernie_tiny.distill.teacher import Teacher
 from ernie_tiny.errors import InputError
+from ernie_tiny.family_facts import FIRST_TOKEN
 from ernie_tiny.models.heads import MASKED_LOGIT
+from ernie_tiny.models.pooling import pooling_of
 from ernie_tiny.models.signals import SignalRequest, Signals, to_tensor
 
 RECORD_FILE = "cache.json"
@@ -147,9 +149,11 @@ class _Part:
 
 
 def fingerprint_of(models: Iterable[nn.Layer]) -> str:
-    """A digest of the weights of models, names and values."""
+    """A digest of the weights of models, names and values, and of a pooling that is not the first token's."""
     digest = hashlib.sha256()
     for model in models:
+        pooling = pooling_of(model.encoder)
+        digest.update(pooling.encode() if pooling != FIRST_TOKEN else b"")
         for name, value in sorted(model.state_dict().items()):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(value.numpy()).tobytes())

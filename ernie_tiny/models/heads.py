@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import paddle
 from paddle import Tensor, nn
 
@@ -52,13 +54,18 @@ class SpanHead(nn.Layer):
 
 
 class MaskedTokenHead(nn.Layer):
-    """Logits over the vocabulary at masked positions (BERT); the output matrix is the word embedding's."""
+    """Logits over the vocabulary at masked positions (BERT); the output matrix is the word embedding's.
 
-    def __init__(self, embedding: Tensor) -> None:
+    Args:
+        embedding: [vocab_size, embedding_size].
+        hidden_size: Of the layers below; by default embedding_size.
+    """
+
+    def __init__(self, embedding: Tensor, hidden_size: Optional[int] = None) -> None:
         super().__init__()
-        vocab_size, hidden_size = embedding.shape
-        self.transform = _linear(hidden_size, hidden_size)
-        self.norm = nn.LayerNorm(hidden_size)
+        vocab_size, embedding_size = embedding.shape
+        self.transform = _linear(hidden_size or embedding_size, embedding_size)
+        self.norm = nn.LayerNorm(embedding_size)
         self.bias = self.create_parameter([vocab_size], is_bias=True)
 
     def forward(self, sequence: Tensor, positions: Tensor, embedding: Tensor) -> Tensor:

@@ -16,8 +16,10 @@ from safetensors.numpy import load_file, save_file
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.errors import InputError
-from ernie_tiny.models.backbone import load_encoder
+from ernie_tiny.models.backbone import load_pretrained
+from ernie_tiny.models.families import set_norm_epsilon
 from ernie_tiny.models.heads import ChoiceHead, ClassificationHead, MaskedTokenHead, SpanHead
+from ernie_tiny.models.pooling import encode
 from ernie_tiny.models.signals import SignalRequest, Signals, stopping_after, tap, to_tensor
 from ernie_tiny.models.weights import HEADS_FILE
 
@@ -49,7 +51,9 @@ class MultiTaskModel(nn.Layer):
         self.head_specs: dict[str, HeadSpec] = {}
         for spec in heads:
             self.add_head(spec)
-        self.masked_token_head = MaskedTokenHead(self._embedding) if masked_tokens else None
+        self.masked_token_head: Optional[MaskedTokenHead] = None
+        if masked_tokens:
+            self.add_masked_token_head()
 
     @property
     def _embedding(self) -> Tensor:
@@ -58,6 +62,11 @@ class MultiTaskModel(nn.Layer):
     @property
     def num_layers(self) -> int:
         return len(self.encoder.encoder.layers)
+
+    def add_masked_token_head(self) -> None:
+        """Adds a head for masked tokens with random weights."""
+        self.masked_token_head = MaskedTokenHead(self._embedding, self.encoder.config.hidden_size)
+        set_norm_epsilon(self.masked_token_head, self.encoder.config)
 
     def add_head(self, spec: HeadSpec) -> None:
         """Adds a head with random weights; one of the same labels that is there already is kept.
@@ -101,18 +110,13 @@ class MultiTaskModel(nn.Layer):
     def encode(
         self, input_ids: Tensor, token_type_ids: Tensor, request: SignalRequest, signals: Signals
     ) -> tuple[Tensor, Tensor]:
-        """What heads read: [rows, length, hidden_size] and [rows, hidden_size] of the first token; fills `signals`.
+        """What heads read: [rows, length, hidden_size] and [rows, hidden_size] by its pooling; fills `signals`.
 
         Where no head is asked for, the encoder ends behind the last signal, and neither is of use.
         """
         shortened = nullcontext() if request.logits else stopping_after(self.encoder, request)
         with tap(self.encoder, request, signals), shortened:
-            found = self.encoder(
-                input_ids,
-                token_type_ids=_known_types(self.encoder, token_type_ids),
-                attention_mask=signals.attention_mask,
-            )
-        return found[0], found[1]
+            return encode(self.encoder, input_ids, token_type_ids, signals.attention_mask)
 
     def answer(self, batch: Batch, sequence: Tensor, pooled: Tensor, attention_mask: Tensor) -> Tensor:
         """The logits of the batch's head, from what `encode` gave."""
@@ -142,16 +146,10 @@ class SingleTaskModel(nn.Layer):
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """int64 [rows, length] three times to [rows, labels], [rows, 1] or [rows, 2, length]."""
-        types = _known_types(self.encoder, token_type_ids)
-        sequence, pooled = self.encoder(input_ids, token_type_ids=types, attention_mask=attention_mask)[:2]
+        sequence, pooled = encode(self.encoder, input_ids, token_type_ids, attention_mask)
         if self.kind == "span":
             return self.head(sequence, attention_mask)
         return self.head.dense(self.head.dropout(pooled))
-
-
-def _known_types(encoder: nn.Layer, token_type_ids: Tensor) -> Tensor:
-    """The token types, all 0 for an encoder that knows only one (RoBERTa, ernie-3.0-tiny-mini-v2-en)."""
-    return token_type_ids * 0 if encoder.config.type_vocab_size == 1 else token_type_ids
 
 
 def save_model(model: MultiTaskModel, folder: Path) -> None:
@@ -170,17 +168,21 @@ def save_model(model: MultiTaskModel, folder: Path) -> None:
 
 
 def load_model(pretrained: str, **changes: float) -> MultiTaskModel:
-    """The model of a folder that save_model wrote, or any pretrained encoder, without heads, by name or folder.
+    """The model of a folder that save_model wrote, or any pretrained encoder, by name or folder.
 
-    `changes` are those of load_encoder.
+    Of another project's folder a head for masked tokens is taken along where load_pretrained finds one. `changes` are
+    those of load_pretrained.
 
     Raises:
-        InputError: those of load_encoder, or the heads' files are damaged or do not fit each other.
+        InputError: those of load_pretrained, or the heads' files are damaged or do not fit each other.
     """
-    encoder = load_encoder(pretrained, **changes)
-    specs_file = Path(pretrained) / HEADS_FILE
+    found = load_pretrained(pretrained, **changes)
+    encoder, specs_file = found.encoder, Path(pretrained) / HEADS_FILE
     if not specs_file.is_file():
-        return MultiTaskModel(encoder)
+        model = MultiTaskModel(encoder, masked_tokens=bool(found.masked_tokens))
+        theirs = {f"masked_token_head.{name}": value for name, value in found.masked_tokens.items()}
+        _set_weights(model.masked_token_head, "masked_token_head.", theirs, pretrained)
+        return model
     try:
         content = json.loads(specs_file.read_text(encoding="utf-8"))
         specs = [HeadSpec(item["task"], item["kind"], tuple(item["labels"])) for item in content["heads"]]

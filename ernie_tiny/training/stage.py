@@ -30,7 +30,6 @@ from ernie_tiny.models.backbone import (
     drop_layers,
     usable_positions,
 )
-from ernie_tiny.models.heads import MaskedTokenHead
 from ernie_tiny.models.multitask import MultiTaskModel, save_model
 from ernie_tiny.training.callbacks import StageLog
 from ernie_tiny.training.checkpoint import (
@@ -224,7 +223,7 @@ def _build_network(
             for answered in tasks:
                 model.add_head(head_of(workspace.task(answered)))
         if stage.objective.mlm is not None and model.masked_token_head is None:
-            model.masked_token_head = MaskedTokenHead(model.encoder.embeddings.word_embeddings.weight)
+            model.add_masked_token_head()
         objectives[name] = Objective(stage.objective, side_of(model), teacher)
         if split_reference(reference)[1] is not None:
             _take_over_projections(objectives[name], workspace.model_folder(reference, task) / PROJECTIONS_FILE)

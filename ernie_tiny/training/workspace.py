@@ -167,6 +167,8 @@ class Workspace:
             assert shape is not None
             arguments = {**dataclasses.asdict(shape), "pad_token_id": self.tokenizer.pad_id}  # its embedding is 0
             model = MultiTaskModel(build_encoder(config.family, arguments))
+        if config.pooling is not None:
+            model.encoder.config.pooling = config.pooling
         if config.init_from is not None:
             source = self.model(config.init_from, task).encoder
             if config.init_layers:

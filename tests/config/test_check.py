@@ -330,6 +330,7 @@ def test_auxiliary_layers_count_as_the_students(path):
     ("override", "said"),
     [
         ("models.student.family=earnie", "Did you mean 'ernie'?"),
+        ("models.student.pooling=meen", "Did you mean 'mean'?"),
         ("models.student={shape: nanno}", "Did you mean 'nano'?"),
         ("models.student={num_hidden_layers: 2, hidden_size: 8}", "needs num_attention_heads"),
         ("models.student={}", "needs num_hidden_layers"),

@@ -9,7 +9,11 @@ import numpy as np
 import paddle
 import pytest
 
+from ernie_tiny.batch import Batch
+from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import load_pretrained
+from ernie_tiny.models.multitask import load_model
+from ernie_tiny.models.signals import SignalRequest
 
 torch = pytest.importorskip("torch", reason="the extra interop (torch, transformers) is not installed")
 transformers = pytest.importorskip("transformers", reason="the extra interop (torch, transformers) is not installed")
@@ -86,6 +90,27 @@ def test_an_encoder_gives_pytorchs_numbers(name: str, form: str, tmp_path: Path)
     compare(network, tmp_path)
 
 
+MASKED = [name for name, (kind, _, _) in MODELS.items() if "MaskedLM" in kind or kind == "BertForPreTraining"]
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+@pytest.mark.parametrize("name", MASKED)
+def test_the_head_for_masked_tokens_gives_pytorchs_logits(name: str, form: str, tmp_path: Path) -> None:
+    network = network_of(name)
+    network.save_pretrained(tmp_path, **FORMS[form])
+    ids, mask = inputs_of(network)
+    with torch.no_grad():
+        found = network(torch.tensor(ids), attention_mask=torch.tensor(mask))
+    expected = (found.prediction_logits if hasattr(found, "prediction_logits") else found.logits).numpy()
+    model = load_model(str(tmp_path))
+    model.eval()
+    places = np.array([1, 8, 12, 20])
+    batch = Batch("", ("0", "1", "2"), ids, ids * 0, mask, masked_positions=places)
+    with paddle.no_grad():
+        logits = model(batch, SignalRequest(logits=True)).logits.numpy()
+    assert np.abs(logits - expected.reshape(-1, TOKENS)[places]).max() < BOUND
+
+
 @pytest.mark.parametrize("numbers", ["float16", "bfloat16"])
 @pytest.mark.parametrize("form", ["safetensors", "bin"])
 def test_half_precision(numbers: str, form: str, tmp_path: Path) -> None:
@@ -95,8 +120,6 @@ def test_half_precision(numbers: str, form: str, tmp_path: Path) -> None:
 
 
 def test_a_file_of_an_old_pytorch_is_refused(tmp_path: Path) -> None:
-    from ernie_tiny.errors import InputError
-
     network = network_of("bert")
     network.save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
