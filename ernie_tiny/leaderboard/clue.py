@@ -54,9 +54,7 @@ def write_submission(predictions: Mapping[str, Mapping[str, Sequence[Prediction]
     Raises:
         InputError: A name is no task or test split of CLUE; an id or an answer is none of the task's.
     """
-    write_zip(
-        files_of(predictions, CLUE, "CLUE's leaderboard", lambda spec, _, answers: _content(spec, answers)), target
-    )
+    write_zip(files_of(predictions, CLUE, "CLUE's leaderboard", _content), target)
 
 
 def files_of(
@@ -90,7 +88,7 @@ def write_zip(contents: Mapping[str, str], target: Path) -> None:
     os.replace(partial, target)
 
 
-def _content(spec: TaskSpec, predictions: Sequence[Prediction]) -> str:
+def _content(spec: TaskSpec, split: str, predictions: Sequence[Prediction]) -> str:
     answers = {prediction.id: _answer(spec, prediction) for prediction in predictions}
     if is_one_object(spec):
         return json.dumps(answers, ensure_ascii=False, indent=1) + "\n"

@@ -79,8 +79,8 @@ def _svg(axes: Axes, title: str, spoken: Sequence[str] = ()) -> str:
     An artist's gid becomes its class; a number behind it is that of its own title among the spoken ones.
     """
     buffer, nothing = StringIO(), dict.fromkeys(("Format", "Type", "Creator", "Date"))
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = axes.figure
+    assert isinstance(figure, Figure)
     figure.savefig(buffer, format="svg", metadata=nothing)
     root = ElementTree.fromstring(buffer.getvalue())
     for element in list(root.iter()):
