@@ -167,7 +167,13 @@ def _score_chart(task: str, metric: str, chance: float, entries: Sequence[Entry]
                 axes.barh(place, max(0.0, score), 20, color=SHAPES[css_class(model.role)][2])
                 _spread(axes, *zip(*((min(max(end, 0.0), 100.0), place) for end in ends or ())), marker="|")
             axes.annotate(
-                number(score), (1, place), (46, 0), ("axes fraction", "data"), "offset points", ha="right", va="center"
+                number(score),
+                (1, place),
+                (46, 0),
+                ("axes fraction", "data"),
+                "offset points",
+                ha="right",
+                va="center_baseline",
             )
             spoken.append(f"{entry.marked(label(model.role))} {number(score)}")
         if math.isfinite(chance):
@@ -286,7 +292,7 @@ def _loss_chart(stage: str, terms: Mapping[str, Mapping[int, float]]) -> Chart:
             even = np.unique(np.linspace(0, len(points) - 1, CURVE_POINTS).round().astype(int))
             _curve(axes, *points[even].T, label=f"{term} {last:.4g}")
             spoken.append(f"{term} from {first:.4g} to {last:.4g}")
-        axes.legend(ncols=2, loc="upper left", bbox_to_anchor=(0, -30 / 152))
+        axes.legend(ncols=2, markerscale=0, loc="upper left", bbox_to_anchor=(0, -30 / 152))
         broken = sum(not math.isfinite(value) for value in values)
         detail = f"{broken} of {len(values)} are not finite" if broken else ""
         return Chart(stage, detail, _svg(axes, f"Losses of {stage}: {', '.join(spoken)}"))
