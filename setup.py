@@ -28,7 +28,7 @@ INSTALL = [
     "scipy>=1.10",
     "matplotlib>=3.7,<4",
     "jinja2>=3.1,<4",
-    "rich>=13.0",
+    "rich>=13.0,<16",
     "pydantic>=2.5,<3",
     "visualdl==2.5.3",
     "jieba==0.42.1",

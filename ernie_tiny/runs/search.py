@@ -21,7 +21,7 @@ from ernie_tiny.report.grid import AS_CONFIGURED, Trial, grid_page, grid_text, s
 from ernie_tiny.runs.children import Children
 from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.plan import check_data
-from ernie_tiny.runs.record import RESULTS_FILE, changes_since
+from ernie_tiny.runs.record import changes_since, read_results
 from ernie_tiny.runtime import count_cores
 from ernie_tiny.training.checkpoint import write_text
 from ernie_tiny.training.tasks import report_tasks, run_tasks
@@ -229,13 +229,13 @@ def _write(search: Search, output: Path, failed: Iterable[str] = ()) -> dict[str
 
 def _result(search: Search, trial: Trial) -> Trial:
     """The trial with what its folder says of it."""
-    file = Path(trial.folder) / RESULTS_FILE
-    if not file.is_file():
-        return replace(trial, state="begun") if (file.parent / CONFIG_FILE).is_file() else trial
-    results = json.loads(file.read_text(encoding="utf-8"))
-    model = next(model for model in results["models"] if model["reference"] == search.reference)
-    seconds = sum(stage["seconds"] for stage in results["stages"])
-    return replace(trial, state="finished", scores=model["main"], seconds=seconds)
+    folder = Path(trial.folder)
+    results = read_results(folder)
+    if results is None:
+        return replace(trial, state="begun") if (folder / CONFIG_FILE).is_file() else trial
+    model = next(model for model in results.models if model.reference == search.reference)
+    seconds = sum(stage.seconds for stage in results.stages)
+    return replace(trial, state="finished", scores=model.main, seconds=seconds)
 
 
 def _ended(results: Mapping[str, Any], folder: str, code: int) -> str:
