@@ -86,6 +86,7 @@ def _svg(axes: Axes, title: str, spoken: Sequence[str] = ()) -> str:
     for element in list(root.iter()):
         element.tag, element.tail = element.tag.rpartition("}")[2], None
         attributes = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
+        attributes.pop("clip-path", None)  # nothing is drawn outside, and a reference would cross folded charts
         element.attrib.clear()
         if element.tag == "g":
             css, _, number = attributes.pop("id", "_").partition(" #")
@@ -95,7 +96,8 @@ def _svg(axes: Axes, title: str, spoken: Sequence[str] = ()) -> str:
         attributes["style"] = re.sub("#[0-9a-f]{6}", lambda colour: NAMES[colour[0]], attributes.get("style", ""))
         attributes["d"] = re.sub(r"(\.\d)\d+", r"\1", " ".join(attributes.get("d", "").split()))
         element.attrib.update({name: value for name, value in attributes.items() if value})
-    root.remove(root[0])  # a style for the whole page
+    for definitions in root.findall("defs"):  # a style for the whole page, and clips
+        root.remove(definitions)
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img"}
     root.insert(0, _title(title))
     return ElementTree.tostring(root, "unicode")
@@ -194,7 +196,7 @@ def _shape(axes: Axes, x: Sequence[float], y: Sequence[float], css: str, **more:
 def _spread(axes: Axes, *places: Sequence[float], marker: str) -> None:
     """An error bar between two places, given as [x, x], [y, y], with strokes at its ends; nothing without them."""
     if places:
-        axes.plot(*places, color=INK, linewidth=1.5, marker=marker, markersize=8, gid="spread", clip_on=False)
+        axes.plot(*places, "-", color=INK, linewidth=1.5, marker=marker, markersize=8, gid="spread", clip_on=False)
 
 
 @dataclass(frozen=True)

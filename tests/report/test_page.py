@@ -82,6 +82,7 @@ def test_error_bars_are_those_of_results_json_where_there_is_one_run():
         195.0,
         210.2,
     ]  # 50 % and 58 % of 190 units from 100
+    assert "dasharray" not in tnews.partition('class="spread"')[2].partition("</g>")[0]
     assert "spread" not in ocnli and "bootstrap" in page
 
 

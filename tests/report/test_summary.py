@@ -123,7 +123,7 @@ def test_markdown_table_has_as_many_cells_in_every_row():
 def test_page_is_balanced_and_asks_for_nothing():
     text = page_of(make(), [log(step, relation=1.0 / step, hard=2.0) for step in range(1, 9)])
     page = Page(text)
-    assert "http" not in text and "src=" not in text and not re.search(r"url\((?!#)", text)
+    assert "http" not in text and "src=" not in text and "url(" not in text
     assert page.all("script") == [] and page.all("link") == []
     for number in ("92.86", "117.9", "4.2x", "+3.50", "1,500", "20,000", "4.8e-07", "finetune/tnews"):
         assert number in page.text
