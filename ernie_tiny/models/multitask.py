@@ -19,7 +19,7 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import load_pretrained
 from ernie_tiny.models.families import set_norm_epsilon
 from ernie_tiny.models.heads import ChoiceHead, ClassificationHead, MaskedTokenHead, SpanHead
-from ernie_tiny.models.pooling import encode
+from ernie_tiny.models.pooling import encode as encode_and_pool
 from ernie_tiny.models.signals import SignalRequest, Signals, stopping_after, tap, to_tensor
 from ernie_tiny.models.weights import HEADS_FILE
 
@@ -116,7 +116,7 @@ class MultiTaskModel(nn.Layer):
         """
         shortened = nullcontext() if request.logits else stopping_after(self.encoder, request)
         with tap(self.encoder, request, signals), shortened:
-            return encode(self.encoder, input_ids, token_type_ids, signals.attention_mask)
+            return encode_and_pool(self.encoder, input_ids, token_type_ids, signals.attention_mask)
 
     def answer(self, batch: Batch, sequence: Tensor, pooled: Tensor, attention_mask: Tensor) -> Tensor:
         """The logits of the batch's head, from what `encode` gave."""
@@ -146,7 +146,7 @@ class SingleTaskModel(nn.Layer):
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """int64 [rows, length] three times to [rows, labels], [rows, 1] or [rows, 2, length]."""
-        sequence, pooled = encode(self.encoder, input_ids, token_type_ids, attention_mask)
+        sequence, pooled = encode_and_pool(self.encoder, input_ids, token_type_ids, attention_mask)
         if self.kind == "span":
             return self.head(sequence, attention_mask)
         return self.head.dense(self.head.dropout(pooled))
