@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Any
 
 from ernie_tiny.report.charts import PUBLISHED
 from ernie_tiny.report.published import published_models, published_tasks
-from ernie_tiny.report.results import ModelResult, StageResult, mean
+from ernie_tiny.report.results import StageResult, mean, mean_of
 from ernie_tiny.report.runs import NAMES_OF_A_RUN, Entry, common_tasks, models_of
-from ernie_tiny.report.summary import COMPARED, speed_ratio
+from ernie_tiny.report.summary import COMPARED, classes_of, speed_ratio
 from ernie_tiny.report.tables import Table
-from ernie_tiny.report.wording import aligned, css_class, label, number, with_deviation
+from ernie_tiny.report.wording import aligned, label, number, with_deviation
 
 ABSENT = object()  # a key that a config does not have
 SHOWN_VALUE = 60  # characters of a value of a config
@@ -32,7 +31,7 @@ def _run_row(entry: Entry, common: Sequence[str]) -> dict[str, str]:
     row = {"run": entry.marked(entry.title), "tasks": str(len(results.metrics)) if results.models else "-"}
     row["student\n%"] = with_deviation(student and student.average, student and student.deviation.get("average"))
     if common:
-        row[f"student on\n{len(common)} shared, %"] = number(average_of(student, common), ".2f")
+        row[f"student on\n{len(common)} shared, %"] = number(student and mean_of(student.main, common), ".2f")
     for (_, key, spec), heading in zip(COMPARED, ("quality\nkept, %", "gain\npoints", "agree-\nment, %")):
         values: dict[str, float] = getattr(results, key)
         average = values.get("average", mean(values))
@@ -45,12 +44,6 @@ def _run_row(entry: Entry, common: Sequence[str]) -> dict[str, str]:
         "training\nminutes": number(sum(stage.seconds for stage in results.stages) / 60),
         "tokens\nM": number(sum(stage.tokens for stage in results.stages) / 1e6, ",.2f"),
     }
-
-
-def average_of(model: Optional[ModelResult], tasks: Sequence[str]) -> float:
-    """Of these tasks alone; NaN for a model that has not all of them."""
-    main = model.main if model is not None else {}
-    return mean({task: main.get(task, math.nan) for task in tasks})
 
 
 def cost_table(entries: Sequence[Entry]) -> Table:
@@ -92,21 +85,15 @@ def _cost_cells(parts: Sequence[StageResult], minutes: str) -> dict[str, str]:
 def published_table(entries: Sequence[Entry]) -> Table:
     """Our models and the published ones on the tasks of both; no rows where there is no such task."""
     tasks = published_tasks(entries)
+
+    def row(name: str, scores: Mapping[str, float]) -> list[str]:
+        return [name, *(number(value, ".2f") for value in (*map(scores.get, tasks), mean_of(scores, tasks)))]
+
     models = [(entry, model) for entry, model in models_of(entries) if any(task in model.main for task in tasks)]
-    ours = [
-        [entry.marked(label(model.role)), *_cells(model.main, tasks), number(average_of(model, tasks), ".2f")]
-        for entry, model in models
-    ]
-    theirs = [
-        [f"{each.name} (published)", *_cells(each.scores, tasks), number(each.average(tasks), ".2f")]
-        for each in (published_models() if ours else ())
-    ]
-    classes = {row[0]: css_class(model.role) for row, (_, model) in zip(ours, models)}
-    return Table(["model", *tasks, "average"], [ours, theirs], {**classes, **{row[0]: PUBLISHED for row in theirs}})
-
-
-def _cells(scores: Mapping[str, float], tasks: Sequence[str]) -> list[str]:
-    return [number(scores.get(task), ".2f") for task in tasks]
+    ours = [row(entry.marked(label(model.role)), model.main) for entry, model in models]
+    theirs = [row(f"{each.name} (published)", each.scores) for each in (published_models() if ours else ())]
+    classes = {**classes_of(entries), **{cells[0]: PUBLISHED for cells in theirs}}
+    return Table(["model", *tasks, "average"], [ours, theirs], classes)
 
 
 def differences_table(entries: Sequence[Entry]) -> Table:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ernie_tiny.config.shapes import PRETRAINED
-from ernie_tiny.report.results import mean
 from ernie_tiny.report.runs import Entry, metrics_of
 
 MARK = "published, measured elsewhere, best of a grid on dev"
@@ -24,22 +23,13 @@ class Published:
     parameters: int
     scores: dict[str, float]
 
-    def average(self, tasks: Iterable[str]) -> float:
-        return mean({task: self.scores[task] for task in tasks})
-
 
 def published_models() -> list[Published]:
     """All rows of published.csv, ERNIE 3.0 (v1) and ERNIE 3.0 Tiny v2, the largest first."""
     lines = Path(__file__).with_name("published.csv").read_text(encoding="utf-8").splitlines()
     rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-    return [
-        Published(
-            row.pop("model"),
-            PRETRAINED[row.pop("checkpoint")].parameters,
-            {task: float(score) for task, score in row.items()},
-        )
-        for row in rows
-    ]
+    heads = [(row.pop("model"), PRETRAINED[row.pop("checkpoint")].parameters, row) for row in rows]
+    return [Published(name, size, {task: float(score) for task, score in row.items()}) for name, size, row in heads]
 
 
 def published_tasks(entries: Sequence[Entry]) -> list[str]:

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Callable, Optional
 
 from ernie_tiny.report.charts import LEGEND, PUBLISHED, Chart, ModelPoint, point_chart
-from ernie_tiny.report.comparison import average_of
 from ernie_tiny.report.published import MARK, published_models, published_tasks
-from ernie_tiny.report.results import ModelResult
+from ernie_tiny.report.results import ModelResult, mean_of
 from ernie_tiny.report.runs import Entry, common_tasks, models_of
 from ernie_tiny.report.wording import css_class, label, number
 
@@ -52,7 +51,7 @@ def _chart(tasks: Sequence[str], title: str, points: Sequence[ModelPoint], legen
 
 def _points(entries: Sequence[Entry], tasks: Sequence[str], title: str) -> Iterator[ModelPoint]:
     for entry, model in models_of(entries):
-        x, average = COSTS[title](model), average_of(model, tasks)
+        x, average = COSTS[title](model), mean_of(model.main, tasks)
         if x is not None and math.isfinite(average):
             named = entry.marked(label(model.role))
             spoken = f"{named}: {number(average)} % at {x:.2f} ({title})"
@@ -65,5 +64,5 @@ def _published_points(tasks: Sequence[str]) -> Iterator[ModelPoint]:
     for each in published_models():
         name, _, version = each.name.partition("-")
         if version == "v2":
-            x, average = each.parameters / 1e6, each.average(tasks)
+            x, average = each.parameters / 1e6, mean_of(each.scores, tasks)
             yield ModelPoint(x, average, PUBLISHED, name, f"{each.name}: {average:.1f} % at {x:.1f} M ({MARK})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -149,6 +150,11 @@ def to_stages(records: Sequence[Mapping[str, Any]]) -> list[StageResult]:
 def mean(scores: Mapping[str, float]) -> float:
     """The mean over tasks, of which one with several draws ("bustm-0", "bustm-1") counts as their mean."""
     return float(np.mean([np.mean(values) for values in by_drawn_task(scores).values()])) if scores else float("nan")
+
+
+def mean_of(scores: Mapping[str, float], tasks: Sequence[str]) -> float:
+    """The mean over these tasks alone; NaN where one of them has no score."""
+    return mean({task: scores.get(task, math.nan) for task in tasks})
 
 
 def by_drawn_task(scores: Mapping[str, float]) -> dict[str, list[float]]:

@@ -71,10 +71,11 @@ def scores_table(entries: Sequence[Entry]) -> Table:
         if getattr(entry.results, key)
     ]
     header = ["model", *(f"{task}\n{metric}" for task, metric in columns), "average"]
-    return Table(header, [[*_majority(entries, columns), *models], comparisons] if models else [], _classes(entries))
+    return Table(header, [[*_majority(entries, columns), *models], comparisons] if models else [], classes_of(entries))
 
 
-def _classes(entries: Sequence[Entry]) -> dict[str, str]:
+def classes_of(entries: Sequence[Entry]) -> dict[str, str]:
+    """The class of each model's row, by its name."""
     return {entry.marked(label(model.role)): css_class(model.role) for entry, model in models_of(entries)}
 
 
@@ -108,7 +109,7 @@ def costs_table(entries: Sequence[Entry]) -> Table:
         "speed vs\nteacher": [number(ratio) + "x" * bool(ratio) for ratio in ratios],
         "throughput\ninputs/s": [number(speed and speed.throughput, ",.0f") for speed in speeds],
     }
-    return Table.of([dict(zip(columns, cells)) for cells in zip(*columns.values())], classes=_classes(entries))
+    return Table.of([dict(zip(columns, cells)) for cells in zip(*columns.values())], classes=classes_of(entries))
 
 
 def speed_ratio(results: Results, model: Optional[ModelResult]) -> Optional[float]:
