@@ -17,6 +17,7 @@ from paddlenlp.utils.download import resolve_file_path
 from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import facts_of_folder
 from ernie_tiny.models.families import FAMILIES, Family, family_of
+from ernie_tiny.models.hub import hub_folder, is_hub_name
 from ernie_tiny.models.huggingface import convert, numbers_of
 from ernie_tiny.models.weights import (
     PADDLE_FILES,
@@ -60,13 +61,17 @@ def load_encoder(pretrained: str, **changes: float) -> nn.Layer:
 
 
 def load_pretrained(pretrained: str, **changes: float) -> Pretrained:
-    """A pretrained encoder by PaddleNLP name (downloaded once), or from a folder of PaddleNLP's or of transformers.
+    """A pretrained encoder from a folder of PaddleNLP's or of transformers, or by name, downloaded once.
+
+    A name is PaddleNLP's where it publishes it, and else, as owner/name, that of Hugging Face's hub.
 
     Args:
         changes: Values of its configuration that do not change its shape: the dropout probabilities.
     Raises:
         InputError: nothing of that name can be had, or the weights do not fit the folder's config.json.
     """
+    if is_hub_name(pretrained):
+        pretrained = str(hub_folder(pretrained))
     try:
         family = _family(pretrained)
         file = _weights_file(pretrained, family)

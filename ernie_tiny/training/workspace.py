@@ -23,6 +23,7 @@ from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, build_vocabulary, load_tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import build_encoder, copy_layers, copy_word_embeddings
+from ernie_tiny.models.hub import hub_folder, is_hub_name
 from ernie_tiny.models.multitask import MultiTaskModel, load_model
 from ernie_tiny.training.checkpoint import MANIFEST, errors_named, require_whole, seal, whole_folder
 from ernie_tiny.training.events import EventLog
@@ -87,6 +88,8 @@ class Workspace:
     def _make_tokenizer(self) -> Tokenizer:
         config, source = self.run.tokenizer, self.run.vocabulary_source
         if source is not None:
+            if is_hub_name(source):
+                return load_tokenizer(hub_folder(source))
             here = Path(source)
             return load_tokenizer(here if here.exists() else _downloaded_vocabulary(source, self.folder / "vocabulary"))
         if config.build_from is not None:

@@ -242,6 +242,7 @@ def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("socket.getaddrinfo", _no_network)
     says("M14", refused("ernie-9.9-huge-zh"))
+    says("M110", refused("owner/name"))
 
 
 def _no_network(*_arguments: Any, **_options: Any) -> None:

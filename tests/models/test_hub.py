@@ -1,0 +1,104 @@
+"""Names of Hugging Face's hub, without a network."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+
+from ernie_tiny.errors import InputError
+from ernie_tiny.models.backbone import build_encoder, load_encoder
+from ernie_tiny.models.hub import hub_folder, is_hub_name
+
+SHAPE = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "vocab_size": 9}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("intfloat/multilingual-e5-small", True),
+        ("hfl/roberta-wwm-ext", False),  # PaddleNLP publishes it
+        ("ernie-3.0-nano-zh", False),
+        ("output/no/such/folder", False),
+        ("../models", False),
+    ],
+)
+def test_which_names_are_the_hubs(name: str, expected: bool) -> None:
+    assert is_hub_name(name) is expected
+
+
+def test_a_folder_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models" / "bert").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert not is_hub_name("models/bert") and is_hub_name("models/bret")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A hub with the files that a test names, an empty cache, and what was asked of it."""
+    build_encoder("bert", SHAPE).save_pretrained(str(tmp_path / "whole"), safe_serialization=True)
+    state: dict[str, Any] = {"files": [], "patterns": None}
+
+    def snapshot(name: str, local_files_only: bool = False, allow_patterns: Any = None) -> str:
+        if local_files_only and not state.get("cached"):
+            raise huggingface_hub.errors.LocalEntryNotFoundError("not in the cache")
+        if allow_patterns is not None:
+            state["patterns"] = allow_patterns
+        return str(tmp_path / "whole")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name: state["files"])
+    return state
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        (["model.safetensors", "pytorch_model.bin", "tf_model.h5"], ["model.safetensors"]),
+        (["pytorch_model.bin", "flax_model.msgpack"], ["pytorch_model.bin"]),
+        (["model.safetensors.index.json"], ["model.safetensors.index.json", "model*.safetensors"]),
+        (["pytorch_model.bin.index.json"], ["pytorch_model.bin.index.json", "pytorch_model*.bin"]),
+    ],
+)
+def test_one_form_of_the_weights_is_fetched(files: list[str], wanted: list[str], hub: dict[str, Any]) -> None:
+    hub["files"] = files
+    load_encoder("owner/name")
+    assert [pattern for pattern in hub["patterns"] if "model." in pattern and pattern != "*.model"
+            or "model*" in pattern] == wanted  # fmt: skip
+
+
+def test_what_is_in_the_cache_is_not_asked_for(hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    hub["cached"] = True
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", None)
+    load_encoder("owner/name")
+
+
+def test_a_model_without_weights_that_can_be_read(hub: dict[str, Any]) -> None:
+    hub["files"] = ["tf_model.h5"]
+    with pytest.raises(InputError, match="owner/name: holds none of model.safetensors, .* on Hugging Face's hub"):
+        hub_folder("owner/name")
+
+
+def test_half_a_model_in_the_cache_is_fetched_again(hub: dict[str, Any], tmp_path: Path) -> None:
+    hub["cached"], hub["files"] = True, ["model.safetensors"]
+    shutil.copytree(tmp_path / "whole", tmp_path / "kept")
+    (tmp_path / "whole" / "model.safetensors").unlink()
+    hub_folder("owner/name")
+    assert hub["patterns"] is not None
+
+
+def test_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_network(*_arguments: Any, **_options: Any) -> None:
+        raise socket.gaierror("there is no network in this test")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        load_encoder("owner/name-that-nobody-has")
+    message = str(caught.value)
+    assert message.startswith("owner/name-that-nobody-has: cannot be fetched from Hugging Face's hub (")
+    assert "with a network the first time, or its folder" in message
