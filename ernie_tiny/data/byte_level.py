@@ -11,7 +11,6 @@ from tokenizers import decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 
 from ernie_tiny.data.wordpiece import Tokenizer
-from ernie_tiny.errors import InputError
 
 ROBERTA_SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")  # in the order of SPECIAL_TOKENS
 BPE_VOCABULARY_FILE, MERGES_FILE = "vocab.json", "merges.txt"
@@ -50,12 +49,14 @@ class ByteLevelTokenizer(Tokenizer):
             text += piece
         return text, starts
 
-    def keep(self, ids: Sequence[int]) -> Tokenizer:
-        """Raises an InputError: a token is built by merges of others, which need not occur themselves."""
-        raise InputError(
-            "a vocabulary of byte-level BPE (vocab.json) cannot be pruned: its merges build a token from "
-            "others, which need not occur themselves. Only WordPiece (vocab.txt) can."
-        )
+    def with_parts(self, ids: Sequence[int]) -> list[int]:
+        """As Tokenizer.with_parts: see `with_parts_of_merges`."""
+        return with_parts_of_merges(ids, self.tokens, self.merges)
+
+    def keep(self, ids: Sequence[int]) -> ByteLevelTokenizer:
+        """As Tokenizer.keep; `ids` as with_parts gives them."""
+        tokens = [self.tokens[index] for index in ids]
+        return ByteLevelTokenizer(tokens, merges_of(tokens, self.merges))
 
     def save(self, folder: Path) -> None:
         """Writes vocab.json and merges.txt, for load_tokenizer and for PaddleNLP's RobertaBPETokenizer."""
@@ -64,3 +65,28 @@ class ByteLevelTokenizer(Tokenizer):
         (folder / BPE_VOCABULARY_FILE).write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
         lines = ["#version: 0.2", *(" ".join(merge) for merge in self.merges)]
         (folder / MERGES_FILE).write_bytes("".join(f"{line}\n" for line in lines).encode())
+
+
+def with_parts_of_merges(ids: Sequence[int], tokens: Sequence[str], merges: Sequence[Merge]) -> list[int]:
+    """The ids, those of the parts that any merge makes their tokens of, and of all single characters, rising.
+
+    A text whose tokens are among `ids` is cut as before with these and the merges among them: whatever is joined on
+    the way to a token is a part of it, and a merge that is left out made a token that the text does not have.
+    """
+    number = {token: index for index, token in enumerate(tokens)}
+    makers: dict[str, list[Merge]] = {}
+    for first, second in merges:
+        makers.setdefault(first + second, []).append((first, second))
+    kept = {*ids, *(index for index, token in enumerate(tokens) if len(token) == 1)}
+    new = list(kept)
+    while new:
+        parts = {number[part] for pair in makers.get(tokens[new.pop()], ()) for part in pair} - kept
+        new += parts
+        kept |= parts
+    return sorted(kept)
+
+
+def merges_of(tokens: Sequence[str], merges: Sequence[Merge]) -> list[Merge]:
+    """The merges whose parts and what they give are among the tokens."""
+    known = set(tokens)
+    return [pair for pair in merges if {*pair, "".join(pair)} <= known]

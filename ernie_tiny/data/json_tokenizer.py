@@ -12,11 +12,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 from tokenizers import decoders
 
-from ernie_tiny.data.byte_level import ROBERTA_SPECIAL_TOKENS
-from ernie_tiny.data.wordpiece import SETTINGS_FILE, SPECIAL_TOKENS, Tokenizer
+from ernie_tiny.data.byte_level import ROBERTA_SPECIAL_TOKENS, Merge, merges_of, with_parts_of_merges
+from ernie_tiny.data.wordpiece import SETTINGS_FILE, SPECIAL_TOKENS, Encoded, Tokenizer
 from ernie_tiny.errors import InputError
 
 JSON_FILE, SPECIAL_TOKENS_FILE = "tokenizer.json", "special_tokens_map.json"
@@ -28,8 +29,8 @@ PIECES = ("WordPiece", "BPE", "Unigram")
 class JsonTokenizer(Tokenizer):
     """Text to token ids as a tokenizer.json says.
 
-    Special tokens in a text are text here, as for the other tokenizers: "</s>" is no separator. Offsets are the
-    library's: a token that begins with a space covers it.
+    Special tokens in a text are none here, as for the other tokenizers: "</s>" is no separator but unknown. Offsets are
+    the library's: a token that begins with a space covers it.
 
     Args:
         backend: As `read_backend` gives it.
@@ -81,6 +82,15 @@ class JsonTokenizer(Tokenizer):
         model = json.loads(self._backend.to_str())["model"]
         return [score for _, score in model["vocab"]] if self._model == "Unigram" else []
 
+    def encode_batch(self, texts: Sequence[str]) -> list[Encoded]:
+        """As Tokenizer.encode_batch."""
+        # Unigram has its special tokens among its pieces, and finds them in texts.
+        controls = [index for index in self.special_ids if index != self.unk_id]
+        return [
+            (np.where(np.isin(ids, controls), self.unk_id, ids).astype(np.int32), offsets)
+            for ids, offsets in super().encode_batch(texts)
+        ]
+
     def spell(self, ids: Sequence[int]) -> tuple[str, list[int]]:
         """As Tokenizer.spell; a token begins at its word's first character, not at the space before it."""
         if self._model == "WordPiece":
@@ -98,21 +108,10 @@ class JsonTokenizer(Tokenizer):
         return token.replace(SPACE, " ")
 
     def with_parts(self, ids: Sequence[int]) -> list[int]:
-        """The ids and those that the tokenizer needs to build them, rising: of BPE the parts of every merge."""
-        if self._model != "BPE":
-            return sorted(ids)
-        number = {token: index for index, token in enumerate(self.tokens)}
-        makers: dict[str, list[tuple[str, str]]] = {}
-        for first, second in self._merges():
-            makers.setdefault(first + second, []).append((first, second))
-        kept, new = set(ids), list(ids)
-        while new:
-            parts = {number[part] for pair in makers.get(self.tokens[new.pop()], ()) for part in pair}
-            new += parts - kept
-            kept |= parts
-        return sorted(kept)
+        """As Tokenizer.with_parts: of BPE the parts of merges (byte_level.with_parts_of_merges)."""
+        return with_parts_of_merges(ids, self.tokens, self._merges()) if self._model == "BPE" else sorted(ids)
 
-    def _merges(self) -> list[tuple[str, str]]:
+    def _merges(self) -> list[Merge]:
         merges = json.loads(self._backend.to_str())["model"]["merges"]
         return [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in merges]
 
@@ -132,7 +131,7 @@ class JsonTokenizer(Tokenizer):
         else:
             model["vocab"] = {token: place for token, place in new.items() if token in model["vocab"]}
         if self._model == "BPE":
-            model["merges"] = [list(pair) for pair in self._merges() if {*pair, "".join(pair)} <= set(new)]
+            model["merges"] = merges_of(list(new), self._merges())
         added = [item for item in content["added_tokens"] if item["content"] in new]
         content["added_tokens"] = sorted(
             ({**item, "id": new[item["content"]]} for item in added), key=lambda item: item["id"]

@@ -19,7 +19,7 @@ def used_tokens(texts: Iterable[str], tokenizer: Tokenizer, min_count: int) -> l
 
     Those are the characters that occur in words of several characters, `min_count` times or more, each alone and as a
     ## piece: a new word of such characters is cut into them and not unknown. Chinese characters are words themselves
-    and need no ## piece.
+    and need no ## piece. With them come the tokens that the tokenizer builds others from (Tokenizer.with_parts).
     """
     counts = np.zeros(tokenizer.vocab_size, np.int64)
     remaining = iter(texts)
@@ -32,8 +32,9 @@ def used_tokens(texts: Iterable[str], tokenizer: Tokenizer, min_count: int) -> l
         if len(token) > 1 and index not in tokenizer.special_ids:
             letters.update({letter: int(counts[index]) for letter in set(token.removeprefix(PIECE))})
     spelling = {letter for letter, count in letters.items() if count >= min_count}
-    return [
+    wanted = [
         index
         for index, token in enumerate(tokenizer.tokens)
         if counts[index] or index in tokenizer.special_ids or token.removeprefix(PIECE) in spelling
     ]
+    return tokenizer.with_parts(wanted)

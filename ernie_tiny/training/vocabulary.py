@@ -40,8 +40,8 @@ def prune_folder(source: Path, target: Path, texts: Iterable[str], min_count: in
         target: A new folder, which `pretrained` in a config can name.
         min_count: That of used_tokens.
     Raises:
-        InputError: the target is there, the source is no model's folder, its vocabulary is no WordPiece vocabulary or
-            not the model's, or there are no texts.
+        InputError: the target is there, the source is no model's folder, its vocabulary is not the model's, or there
+            are no texts.
     """
     if target.exists():
         raise InputError(f"{target}: is there already. Name a folder that is not.")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from ernie_tiny.data.tokenizer import BPE_VOCABULARY_FILE, MERGES_FILE, SPECIAL_TOKENS, Tokenizer, load_tokenizer
+from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, ByteLevelTokenizer, Tokenizer
 from ernie_tiny.data.used_tokens import used_tokens
-from ernie_tiny.errors import InputError
 
 TOKENS = [*SPECIAL_TOKENS, *"天气很好吗abcxy", "##a", "##b", "##c", "##x", "##气", "cab", "##ba", "xy", "$", "$"]
 TOKENIZER = Tokenizer(TOKENS)
@@ -44,10 +42,15 @@ def test_texts_of_kept_tokens_are_cut_as_before() -> None:
     assert smaller.encode("吗")[0].tolist() == [smaller.unk_id]
 
 
-def test_byte_level_vocabularies_are_refused(tmp_path) -> None:
-    names = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "a"]
-    text = ", ".join(f'"{name}": {index}' for index, name in enumerate(names))
-    (tmp_path / BPE_VOCABULARY_FILE).write_text("{" + text + "}", encoding="utf-8")
-    (tmp_path / MERGES_FILE).write_text("#version: 0.2\n", encoding="utf-8")
-    with pytest.raises(InputError, match="byte-level BPE .* cannot be pruned"):
-        load_tokenizer(tmp_path).keep([0])
+def test_parts_of_merges_are_kept() -> None:
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    whole = ByteLevelTokenizer(
+        [*special, *"abcdxyz", "ab", "cd", "abcd", "bc", "abc", "xy"],
+        [("a", "b"), ("c", "d"), ("ab", "cd"), ("b", "c"), ("ab", "c"), ("x", "y")],
+    )
+    ids = used_tokens(["abcd", "z"], whole, 1)
+    assert [whole.tokens[index] for index in ids] == [*special, *"abcdxyz", "ab", "cd", "abcd"]
+    smaller = whole.keep(ids)
+    for text in ("abcd", "abcdz", "zab", "cdab"):
+        assert [ids[token] for token in smaller.encode(text)[0]] == whole.encode(text)[0].tolist()
+    assert [smaller.tokens[token] for token in smaller.encode("xy")[0]] == ["x", "y"]  # spelled, not unknown

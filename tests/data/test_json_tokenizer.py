@@ -1,0 +1,173 @@
+"""Tokenizers of Hugging Face's folders: ids, offsets, pairs and special tokens as the folder's files say."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tokenizers
+from tokenizers import AddedToken, Regex, decoders, normalizers, pre_tokenizers, processors
+from tokenizers.models import BPE, Unigram, WordPiece
+
+from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, JsonTokenizer, load_tokenizer
+from ernie_tiny.data.used_tokens import used_tokens
+
+XLMR = ("<s>", "<pad>", "</s>", "<unk>")
+TEXTS = ["我今天去爬山", "①②③ ＡＢＣ", "苹果 iPhone 15", "  两个  空格 ", "😀龘", "", "</s> <mask>"]
+
+
+def unigram() -> tokenizers.Tokenizer:
+    """Like XLM-R's: NFKC, a mark for spaces, pieces with scores, <mask> behind them, two separators."""
+    pieces = ["▁", *"我今天去爬山123ABC苹果iPhone5两个空格", "▁我", "今天", "爬山", "▁iPhone", "▁1", "苹果"]
+    vocabulary = [*((token, 0.0) for token in XLMR), *((piece, -1.0 - 0.1 * n) for n, piece in enumerate(pieces))]
+    found = tokenizers.Tokenizer(Unigram(list(dict(vocabulary).items()), unk_id=3))
+    found.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    found.pre_tokenizer, found.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    found.add_special_tokens([AddedToken("<mask>", lstrip=True), *XLMR])
+    found.post_processor = processors.TemplateProcessing(
+        "<s> $A </s>", "<s> $A </s> </s> $B </s>", [("<s>", 0), ("</s>", 2)]
+    )
+    return found
+
+
+def wordpiece() -> tokenizers.Tokenizer:
+    tokens = [*SPECIAL_TOKENS, *"我今天去爬山两个空格", "ab", "##c", "##ab", "a", "##b"]
+    found = tokenizers.Tokenizer(WordPiece({token: at for at, token in enumerate(tokens)}, unk_token="[UNK]"))
+    found.normalizer, found.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    found.decoder = decoders.WordPiece()
+    found.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return found
+
+
+def byte_level() -> tokenizers.Tokenizer:
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *letters, "ab", "Ġab", "<mask>"]
+    model = BPE({token: at for at, token in enumerate(tokens)}, [("a", "b"), ("Ġ", "ab")], unk_token="<unk>")
+    found = tokenizers.Tokenizer(model)
+    found.pre_tokenizer, found.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    found.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    found.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return found
+
+
+MADE = {"unigram": unigram, "wordpiece": wordpiece, "byte-level": byte_level}
+
+
+def saved(kind: str, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    MADE[kind]().save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture(params=MADE)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_ids_and_offsets_are_the_librarys(kind: str, tmp_path: Path) -> None:
+    found, library = load_tokenizer(saved(kind, tmp_path)), MADE[kind]()
+    for text in TEXTS[:-1]:
+        expected = library.encode(text, add_special_tokens=False)
+        ids, offsets = found.encode(text)
+        assert ids.tolist() == expected.ids and offsets.tolist() == [list(pair) for pair in expected.offsets]
+
+
+@pytest.mark.parametrize(
+    ("kind", "special", "separators", "second_type"),
+    [("unigram", [*XLMR], 2, 0), ("wordpiece", [*SPECIAL_TOKENS], 1, 1), ("byte-level", [*XLMR], 2, 0)],
+)
+def test_special_tokens_and_pairs_are_the_folders(
+    kind: str, special: list[str], separators: int, second_type: int, tmp_path: Path
+) -> None:
+    found = load_tokenizer(saved(kind, tmp_path))
+    named = [found.tokens[index] for index in (found.pad_id, found.unk_id, found.cls_id, found.sep_id, found.mask_id)]
+    expected = special if second_type else ["<pad>", "<unk>", "<s>", "</s>", "<mask>"]
+    assert named == expected and (found.separators, found.second_type) == (separators, second_type)
+    library = MADE[kind]().encode("今天", "爬山")
+    first, second = (found.encode(text)[0].tolist() for text in ("今天", "爬山"))
+    ids = [found.cls_id, *first, *[found.sep_id] * separators, *second, found.sep_id]
+    assert ids == library.ids
+    assert [0] * (1 + len(first) + separators) + [second_type] * (len(second) + 1) == library.type_ids
+
+
+def test_no_text_holds_special_tokens(tmp_path: Path) -> None:
+    found = load_tokenizer(saved("unigram", tmp_path))
+    for text in ("我</s>去", "我 <mask> 去", "<s> <pad>"):
+        ids = set(found.encode(text)[0].tolist())
+        assert not ids & {found.pad_id, found.cls_id, found.sep_id, found.mask_id}
+
+
+def test_names_of_special_tokens_stand_beside(tmp_path: Path) -> None:
+    found = MADE["wordpiece"]()
+    text = found.to_str().replace("[PAD]", "[FILL]").replace("[MASK]", "[BLANK]")
+    (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
+    names = dict(zip(("unk_token", "cls_token", "sep_token"), ("[UNK]", "[CLS]", "[SEP]")))
+    more = {"pad_token": {"content": "[FILL]", "lstrip": False}, "mask_token": "[BLANK]"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(names), encoding="utf-8")
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(more), encoding="utf-8")
+    loaded = load_tokenizer(tmp_path)
+    assert (loaded.pad_id, loaded.mask_id) == (0, 4)
+
+
+def test_saving_keeps_everything(kind: str, tmp_path: Path) -> None:
+    found = load_tokenizer(saved(kind, tmp_path / "theirs"))
+    found.save(tmp_path / "ours")
+    again = load_tokenizer(tmp_path / "ours")
+    assert isinstance(again, JsonTokenizer) and again.fingerprint == found.fingerprint
+    for text in TEXTS:
+        assert np.array_equal(again.encode(text)[0], found.encode(text)[0])
+
+
+def test_the_fingerprint_sees_scores(tmp_path: Path) -> None:
+    found = load_tokenizer(saved("unigram", tmp_path))
+    other = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    other["model"]["vocab"][7][1] -= 0.5
+    (tmp_path / "tokenizer.json").write_text(json.dumps(other), encoding="utf-8")
+    assert load_tokenizer(tmp_path).fingerprint != found.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "spelled", "starts"),
+    [
+        ("unigram", "我今天 iPhone", " 我今天 iPhone", [0, 1, 2, 3, 5]),
+        ("wordpiece", "abc 今天", "abc今天", [0, 0, 3, 4]),
+        ("byte-level", "ab ab", "ab ab", [0, 3]),
+    ],
+)
+def test_what_tokens_spell(kind: str, text: str, spelled: str, starts: list[int], tmp_path: Path) -> None:
+    found = load_tokenizer(saved(kind, tmp_path))
+    assert found.spell(found.encode(text)[0].tolist()) == (spelled, starts)
+
+
+def test_a_smaller_vocabulary_cuts_its_texts_as_before(kind: str, tmp_path: Path) -> None:
+    whole = load_tokenizer(saved(kind, tmp_path))
+    ids = used_tokens(["我今天去爬山", "abab ab"], whole, 1)
+    smaller = whole.keep(ids)
+    assert smaller.vocab_size == len(ids) <= whole.vocab_size
+    assert [smaller.tokens[index] for index in smaller.special_ids] == [whole.tokens[i] for i in whole.special_ids]
+    assert (smaller.separators, smaller.second_type) == (whole.separators, whole.second_type)
+    for text in ("我今天去爬山", "abab ab", "山今天", "abab"):
+        before, after = whole.encode(text), smaller.encode(text)
+        assert [ids[token] for token in after[0]] == before[0].tolist() and np.array_equal(before[1], after[1])
+
+
+FOLDER = Path(os.environ.get("ERNIE_TINY_MODELS", "")) / "e5-small-zh"
+DATA = Path(os.environ.get("ERNIE_TINY_DATA", ""))
+
+
+@pytest.mark.skipif(
+    not {"ERNIE_TINY_MODELS", "ERNIE_TINY_DATA"} <= set(os.environ) or not FOLDER.is_dir(),
+    reason="ERNIE_TINY_MODELS and ERNIE_TINY_DATA name no folders with e5-small-zh and real text",
+)
+def test_ids_of_20000_real_texts_are_the_librarys() -> None:
+    lines = [line for file in sorted((DATA / "corpus").glob("*.txt")) for line in file.open(encoding="utf-8")]
+    texts = [line.rstrip("\n") for line in lines[:: max(1, len(lines) // 20000)]][:20000]
+    library = tokenizers.Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
+    expected = library.encode_batch(texts, add_special_tokens=False)
+    found = load_tokenizer(FOLDER).encode_batch(texts)
+    assert len(texts) == 20000
+    for (ids, offsets), other in zip(found, expected):
+        assert ids.tolist() == other.ids and offsets.tolist() == [list(pair) for pair in other.offsets]
