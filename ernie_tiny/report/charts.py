@@ -47,6 +47,7 @@ LABEL_COLUMNS = 15  # that a label has beside a bar
 CHART_WIDTH, PLOT_WIDTH = 340, 400  # units of an SVG, about a pixel each
 CURVE_POINTS = 400  # of a longer one, evenly taken
 BAR, GAP = 26, 8  # units from bar to bar, and more between two runs
+NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # characters that a name may have and XML may not
 STYLE = Path(__file__).with_name("templates") / "charts.mplstyle"
 
 
@@ -82,7 +83,7 @@ def _svg(axes: Axes, title: str, spoken: Sequence[str] = ()) -> str:
     figure = axes.figure
     assert isinstance(figure, Figure)
     figure.savefig(buffer, format="svg", metadata=nothing)
-    root = ElementTree.fromstring(buffer.getvalue())
+    root = ElementTree.fromstring(NO_XML.sub("\ufffd", buffer.getvalue()))
     for element in list(root.iter()):
         element.tag, element.tail = element.tag.rpartition("}")[2], None
         attributes = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}

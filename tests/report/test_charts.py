@@ -75,3 +75,12 @@ def test_a_curve_stays_in_its_chart_beside_readable_axes(values):
     assert all(8 <= float(point.split()[2]) <= 160 for point in points)
     labels = [item for item in Page(page).all("text") if "text-anchor: end" in item["style"] and item["x"] == "38"]
     assert 2 <= len(labels) <= 6
+
+
+@pytest.mark.parametrize("name", ["$x^$", "$\\frac$", "a\x07b", "{b}", "%s", "a\nb", "新" * 40])
+def test_names_are_drawn_as_they_are_whatever_they_hold(name):
+    results = make(tasks=(name, "ocnli"))
+    results.models[2].role = name
+    page = page_of(results, [log(step, stage=name, **{name: 1.0 / step}) for step in (1, 2)])
+    shown = name.replace("\x07", "\ufffd").split("\n")[0][:7]
+    assert len(re.findall(rf"<text [^>]*>[^<]*{re.escape(shown)}", page)) >= 4  # two points, a bar, a curve's legend
