@@ -44,7 +44,15 @@ EXTRAS = {
     # PyPI ends at paddlepaddle-gpu 2.6.2: first install 3.3.1 for your CUDA from Paddle's own index, as
     # https://www.paddlepaddle.org.cn/install/quick tells.
     "gpu": ["paddlepaddle-gpu==3.3.1"],
-    "test": ["scikit-learn>=1.3", "pytest>=8.0", "hypothesis>=6.100", "ruff>=0.11", "mypy>=1.13", "types-PyYAML"],
+    "test": [
+        "scikit-learn>=1.3",
+        "pytest>=8.0",
+        "hypothesis>=6.100",
+        "sentencepiece>=0.2",
+        "ruff>=0.11",
+        "mypy>=1.13",
+        "types-PyYAML",
+    ],
 }
 
 setup(

@@ -14,7 +14,15 @@ from ernie_tiny.data.byte_level import (
     ByteLevelTokenizer,
     Merge,
 )
-from ernie_tiny.data.json_tokenizer import JSON_FILE, JsonTokenizer, is_tokenizer_json, load_json_tokenizer, read_json
+from ernie_tiny.data.json_tokenizer import (
+    JSON_FILE,
+    JsonTokenizer,
+    is_tokenizer_json,
+    load_json_tokenizer,
+    make_json_tokenizer,
+    read_json,
+)
+from ernie_tiny.data.sentencepiece_model import SENTENCEPIECE_FILES, SENTENCEPIECE_SUFFIX, tokenizer_json
 from ernie_tiny.data.wordpiece import (
     SETTINGS_FILE,
     SPECIAL_TOKENS,
@@ -39,7 +47,10 @@ __all__ = [
     "load_tokenizer",
     "vocabulary_file",
 ]
-VOCABULARY_FILES = (JSON_FILE, BPE_VOCABULARY_FILE, VOCABULARY_FILE)  # the first of them that a folder holds is read
+VOCABULARY_FILES = (  # the first of them that a folder holds is read
+    *(JSON_FILE, BPE_VOCABULARY_FILE, VOCABULARY_FILE),
+    *SENTENCEPIECE_FILES,
+)
 
 
 def vocabulary_file(path: Path) -> Optional[Path]:
@@ -52,17 +63,18 @@ def count_tokens(path: Path) -> Optional[int]:
     file = vocabulary_file(path)
     if file is None:
         return None
-    if file.suffix != ".json":
-        return len(_lines(file))
-    return load_tokenizer(file).vocab_size if _is_tokenizer_json(file) else len(_byte_level_tokens(file))
+    if file.suffix == SENTENCEPIECE_SUFFIX or (file.suffix == ".json" and _is_tokenizer_json(file)):
+        return load_tokenizer(file).vocab_size
+    return len(_byte_level_tokens(file) if file.suffix == ".json" else _lines(file))
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer of a vocabulary file, or of a folder that holds one.
 
-    It is read from tokenizer.json (Hugging Face), vocab.txt, or vocab.json with merges.txt. A line of vocab.txt is a
-    token (BERT), or a token, a tab and its id (ERNIE); without a tokenizer_config.json beside the file, text is
-    lower-cased. vocab.json maps tokens to ids, and merges.txt beside it has two tokens a line (RoBERTa).
+    It is read from tokenizer.json (Hugging Face), vocab.txt, vocab.json with merges.txt, or a SentencePiece model. A
+    line of vocab.txt is a token (BERT), or a token, a tab and its id (ERNIE); without a tokenizer_config.json beside
+    the file, text is lower-cased. vocab.json maps tokens to ids, and merges.txt beside it has two tokens a line
+    (RoBERTa).
 
     Raises:
         InputError: file and line of an id out of order, of an empty line, of a second special token or of a merge of
@@ -76,6 +88,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
         )
     if file.suffix == ".json" and _is_tokenizer_json(file):
         return load_json_tokenizer(file)
+    if file.suffix == SENTENCEPIECE_SUFFIX:
+        return make_json_tokenizer(tokenizer_json(file), file)
     if file.suffix == ".json":
         return _load_byte_level(file)
     tokens: list[str] = []

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sentencepiece
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE, Unigram, WordPiece
 
-from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, JsonTokenizer, load_tokenizer
+from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, JsonTokenizer, count_tokens, load_tokenizer
 from ernie_tiny.data.used_tokens import used_tokens
+from ernie_tiny.errors import InputError
 
 XLMR = ("<s>", "<pad>", "</s>", "<unk>")
+ROLES = ("CLS", "SEP", "MASK")
 TEXTS = ["我今天去爬山", "①②③ ＡＢＣ", "苹果 iPhone 15", "  两个  空格 ", "😀龘", "", "</s> <mask>"]
 
 
@@ -171,3 +174,62 @@ def test_ids_of_20000_real_texts_are_the_librarys() -> None:
     assert len(texts) == 20000
     for (ids, offsets), other in zip(found, expected):
         assert ids.tolist() == other.ids and offsets.tolist() == [list(pair) for pair in other.offsets]
+
+
+# ---- SentencePiece's own files
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Unigram model with the normalisation that XLM-R has."""
+    folder = tmp_path_factory.mktemp("spm")
+    lines = ["我今天想去爬山", "今天天气真好", "苹果公司发布新款手机", "两个空格 iPhone 15", "ＡＢＣ①②③ abc 123"] * 40
+    (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "text.txt"), model_prefix=str(folder / "spm"), vocab_size=45, model_type="unigram",
+        normalization_rule_name="nmt_nfkc", character_coverage=1.0, minloglevel=2,
+    )  # fmt: skip
+    return folder / "spm.model"
+
+
+def test_ids_of_a_sentencepiece_model_are_fairseqs(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(trained.read_bytes())
+    found, theirs = load_tokenizer(tmp_path), sentencepiece.SentencePieceProcessor(model_file=str(trained))
+    assert [found.tokens[index] for index in found.special_ids] == ["<pad>", "<unk>", "<s>", "</s>", "<mask>"]
+    assert found.special_ids == [1, 3, 0, 2, theirs.get_piece_size() + 1] and (found.separators, found.second_type) == (
+        2, 0,
+    )  # fmt: skip
+    for text in TEXTS[:-1]:
+        expected = [index + 1 if index else 3 for index in theirs.encode(text)]
+        ids = found.encode(text)[0].tolist()
+        assert [token for token in ids if token != 3] == [token for token in expected if token != 3], text
+    assert load_tokenizer(tmp_path).vocab_size == count_tokens(tmp_path) == theirs.get_piece_size() + 2
+
+
+def test_a_damaged_sentencepiece_model(tmp_path: Path) -> None:
+    (tmp_path / "spiece.model").write_bytes(b"\x07\x99nothing")
+    with pytest.raises(InputError, match="is cut off or no model of SentencePiece"):
+        load_tokenizer(tmp_path)
+
+
+def test_bpe_of_sentencepiece_is_refused(trained: Path, tmp_path: Path) -> None:
+    text = trained.with_name("text.txt")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text), model_prefix=str(tmp_path / "spiece"), vocab_size=52, model_type="bpe", minloglevel=2
+    )
+    with pytest.raises(InputError, match="is a model of BPE"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_spiece_model_has_its_own_ids(trained: Path, tmp_path: Path) -> None:
+    text = trained.with_name("text.txt")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text), model_prefix=str(tmp_path / "spiece"), vocab_size=48, model_type="unigram", minloglevel=2,
+        pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, pad_piece="<pad>", user_defined_symbols="[CLS],[SEP],[MASK]",
+    )  # fmt: skip
+    names = {"pad_token": "<pad>", "unk_token": "<unk>"} | {f"{name.lower()}_token": f"[{name}]" for name in ROLES}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(names), encoding="utf-8")
+    found = load_tokenizer(tmp_path)
+    theirs = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
+    assert found.special_ids == [0, 1, 2, 3, 4] and (found.separators, found.second_type) == (1, 1)
+    assert found.encode("我今天 abc")[0].tolist() == theirs.encode("我今天 abc")

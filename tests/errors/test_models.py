@@ -335,6 +335,20 @@ def test_tokenizers_of_huggingface(tmp_path: Path, says) -> None:
     says("M108", refused_tokenizer(whole.to_str()))
 
 
+@pytest.mark.parametrize(
+    ("row", "content"),
+    [
+        ("M111", b"\x0a\xff\x01cut"),
+        ("M112", b"\x0a\x09\x0a\x05<unk>\x18\x02" + b"\x12\x02\x18\x02" + b"\x1a\x00"),  # unknown piece, BPE, no rules
+    ],
+)
+def test_models_of_sentencepiece(row: str, content: bytes, tmp_path: Path, says) -> None:
+    (tmp_path / "spiece.model").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        load_tokenizer(tmp_path)
+    says(row, caught.value)
+
+
 def test_heads(folder: Path, says) -> None:
     model = MultiTaskModel(build_encoder("ernie", SHAPE), [HeadSpec("mine", "classification", ("b", "a"))])
     save_model(model, folder)
