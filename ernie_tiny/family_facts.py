@@ -69,7 +69,7 @@ FACTS: Mapping[str, FamilyFacts] = MappingProxyType(
             _transformer("ernie", "ERNIE"),
             _transformer("bert", "BERT"),
             _transformer("roberta", "RoBERTa", positions_behind_padding=True),
-            FamilyFacts("electra", "ELECTRA"),
+            _transformer("electra", "ELECTRA"),
             FamilyFacts(
                 "bilstm",
                 "BiLSTM",

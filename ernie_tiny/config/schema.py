@@ -76,7 +76,7 @@ class ModelConfig:
     """An encoder: by name or folder (pretrained), by a published shape's name, or by its numbers."""
 
     pretrained: Optional[str] = None  # PaddleNLP name or local folder
-    family: str = "ernie"  # ernie, bert, roberta or bilstm
+    family: str = "ernie"  # ernie, bert, roberta, electra or bilstm
     shape: Optional[str] = None  # base, medium, mini, micro, nano or pico
     num_hidden_layers: Optional[int] = None
     hidden_size: Optional[int] = None

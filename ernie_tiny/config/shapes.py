@@ -28,11 +28,14 @@ class EncoderShape:
     task_type_vocab_size: int = 0
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
+    embedding_size: Optional[int] = None  # of an ELECTRA whose embeddings are narrower than its layers
 
     @property
     def embedding_parameters(self) -> int:
         rows = self.vocab_size + self.max_position_embeddings + self.type_vocab_size + self.task_type_vocab_size
-        return rows * self.hidden_size + 2 * self.hidden_size  # + LayerNorm
+        width = self.embedding_size or self.hidden_size
+        projection = 0 if width == self.hidden_size else width * self.hidden_size + self.hidden_size
+        return rows * width + 2 * width + projection  # + LayerNorm
 
     @property
     def layer_parameters(self) -> int:

@@ -168,7 +168,8 @@ class Workspace:
         else:
             shape = shape_of(config, self.tokenizer.vocab_size)
             assert shape is not None
-            arguments = {**dataclasses.asdict(shape), "pad_token_id": self.tokenizer.pad_id}  # its embedding is 0
+            numbers = {name: value for name, value in dataclasses.asdict(shape).items() if value is not None}
+            arguments = {**numbers, "pad_token_id": self.tokenizer.pad_id}  # its embedding is 0
             model = MultiTaskModel(build_encoder(config.family, arguments))
         if config.pooling is not None:
             model.encoder.config.pooling = config.pooling

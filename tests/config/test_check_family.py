@@ -81,6 +81,11 @@ def test_a_transformer_has_no_embedding_size(path):
     assert "models.teacher.embedding_size cannot be given" in message and "Only family bilstm" in message
 
 
+def test_an_electra_from_a_shape_has_none_either(path):
+    message = refused(path, "models.teacher.family=electra", "models.teacher.embedding_size=16")
+    assert "models.teacher.embedding_size cannot be given" in message
+
+
 def test_missing_sizes_are_named(path):
     assert "models.student needs hidden_size" in refused(path, "models.student.hidden_size=null")
 

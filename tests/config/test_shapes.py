@@ -117,3 +117,15 @@ def test_pretrained_models_by_name_and_folder(tmp_path):
     assert shape_of(ModelConfig(pretrained=str(tmp_path))) == EncoderShape(**numbers, vocab_size=30)
     (tmp_path / "config.json").write_text(json.dumps({**config, "use_task_id": True}), encoding="utf-8")
     assert shape_of(ModelConfig(pretrained=str(tmp_path))).task_type_vocab_size == 3
+
+
+@pytest.mark.parametrize("embedding_size", [8, 16])
+def test_parameters_of_an_electra_are_those_of_the_built_one(embedding_size, tmp_path):
+    numbers = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24}
+    numbers |= {"vocab_size": 30, "max_position_embeddings": 20, "type_vocab_size": 2, "embedding_size": embedding_size}
+    (tmp_path / "config.json").write_text(json.dumps({**numbers, "model_type": "electra"}), encoding="utf-8")
+    backbone = pytest.importorskip("ernie_tiny.models.backbone")
+    network = backbone.build_encoder("electra", numbers)
+    shape = shape_of(ModelConfig(pretrained=str(tmp_path)))
+    assert shape.parameters == backbone.count_parameters(network)
+    assert shape.embedding_parameters == backbone.count_embedding_parameters(network)
