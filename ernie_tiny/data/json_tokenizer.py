@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,6 @@ class JsonTokenizer(Tokenizer):
     Raises:
         ValueError: ids have gaps, or pairs are formed in a way that no model here reads.
     """
-
-    covers_spaces = True
 
     def __init__(self, backend: tokenizers.Tokenizer, special_tokens: Sequence[str]) -> None:
         self._backend = backend
@@ -90,6 +89,25 @@ class JsonTokenizer(Tokenizer):
             (np.where(np.isin(ids, controls), self.unk_id, ids).astype(np.int32), offsets)
             for ids, offsets in super().encode_batch(texts)
         ]
+
+    @cached_property
+    def _blank(self) -> np.ndarray:
+        """Which tokens spell nothing but spaces, as "▁" does."""
+        return np.array([self._model != "WordPiece" and not self._surface(token).strip() for token in self.tokens])
+
+    def cover(self, text: str, ids: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        """As Tokenizer.cover; a token of spaces alone covers nothing, where the library gives it a character."""
+        space = np.array([character.isspace() for character in text], bool)
+        places = np.arange(len(text))
+        following = np.minimum.accumulate(np.where(space, len(text), places)[::-1])[::-1]
+        before = np.maximum.accumulate(np.where(space, -1, places))
+        starts, ends = offsets.T
+        real = ends > starts  # a token of what normalisation adds has no characters
+        first, last = starts.copy(), ends.copy()
+        first[real] = np.minimum(following[starts[real]], ends[real])
+        last[real] = np.maximum(before[ends[real] - 1] + 1, first[real])
+        last[self._blank[ids]] = first[self._blank[ids]]
+        return np.stack([first, last], axis=1).astype(np.int32)
 
     def spell(self, ids: Sequence[int]) -> tuple[str, list[int]]:
         """As Tokenizer.spell; a token begins at its word's first character, not at the space before it."""

@@ -50,12 +50,10 @@ class Tokenizer:
         pad_id, unk_id, cls_id, sep_id, mask_id: The special tokens' ids.
         separators: How many separators stand between the two texts of a pair.
         second_type: The token type of what follows them.
-        covers_spaces: Whether a token's offsets may take in spaces around what it is a token of.
     """
 
     separators = 1
     second_type = 1
-    covers_spaces = False
 
     def __init__(self, tokens: Sequence[str], lowercase: bool = True) -> None:
         self.lowercase = lowercase
@@ -103,6 +101,10 @@ class Tokenizer:
             (np.array(item.ids, np.int32), np.array(item.offsets, np.int32).reshape(-1, 2))
             for item in self._backend.encode_batch(whole, add_special_tokens=False)
         ]
+
+    def cover(self, text: str, ids: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        """int32 [n, 2], the characters [start, end) that tokens are of: as `encode`'s offsets, but without spaces."""
+        return offsets
 
     def spell(self, ids: Sequence[int]) -> tuple[str, list[int]]:
         """The text that tokens spell, and where in it each begins.

@@ -157,6 +157,30 @@ def test_a_smaller_vocabulary_cuts_its_texts_as_before(kind: str, tmp_path: Path
         assert [ids[token] for token in after[0]] == before[0].tolist() and np.array_equal(before[1], after[1])
 
 
+@pytest.mark.parametrize(
+    ("text", "covered"),
+    [
+        ("我今天 iPhone", ["", "我", "今", "天", "iPhone"]),
+        ("  两个  空格 ", ["", "两", "个", "", "空", "格"]),
+        ("①②③ ＡＢＣ", ["", "①", "②", "③", "", "Ａ", "Ｂ", "Ｃ"]),
+        ("", []),
+        ("   ", []),
+    ],
+)
+def test_tokens_cover_characters_without_spaces(text: str, covered: list[str], tmp_path: Path) -> None:
+    found = load_tokenizer(saved("unigram", tmp_path))
+    ids, offsets = found.encode(text)
+    cover = found.cover(text, ids, offsets)
+    assert cover.dtype == np.int32 and cover.shape == (len(ids), 2)
+    assert [text[start:end] for start, end in cover.tolist()][: len(covered)] == covered
+
+
+def test_tokens_of_wordpiece_cover_what_their_offsets_say(tmp_path: Path) -> None:
+    found = load_tokenizer(saved("wordpiece", tmp_path))
+    ids, offsets = found.encode("今天 abc")
+    assert np.array_equal(found.cover("今天 abc", ids, offsets), offsets)
+
+
 FOLDER = Path(os.environ.get("ERNIE_TINY_MODELS", "")) / "e5-small-zh"
 DATA = Path(os.environ.get("ERNIE_TINY_DATA", ""))
 
