@@ -135,6 +135,18 @@ def prepare(device: str = "auto", threads: int = 0) -> None:
     paddle.set_device(device)
 
 
+def check_precision(device: str, precision: str) -> None:
+    """Raises an InputError for a precision that takes a GPU where the run would be on a CPU; Paddle is not imported."""
+    if precision == "float32" or device.startswith("gpu"):
+        return
+    if device == "cpu" or _version("paddlepaddle-gpu") is None or not _count_gpus():
+        here = "runtime.device = 'cpu'" if device == "cpu" else "this machine has no GPU that Paddle can use"
+        raise InputError(
+            f"runtime.precision = {precision!r} takes a GPU, and {here}. Set it to float32; to check a config for "
+            "another machine, add -o runtime.device=gpu."
+        )
+
+
 def mkl_kernels(cpuinfo: str) -> Optional[str]:
     """The kernels of MKL-ML, which the CPU build of Paddle holds, for a CPU that it does not know: AMD's.
 

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from ernie_tiny.files import to_json
 from ernie_tiny.runtime import prepare, run_tool
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     predictor = Predictor(args.model, args.threads)
     examples = read_inputs(predictor.spec, args.input)
     for prediction in predictor.predict(examples, args.batch_tokens):
-        print(json.dumps(asdict(prediction), ensure_ascii=False))
+        print(to_json(asdict(prediction)))
 
 
 if __name__ == "__main__":

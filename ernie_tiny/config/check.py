@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterable, Mapping
-from typing import Any, Optional
+import re
+from collections.abc import Mapping
+from typing import Optional
 
 from ernie_tiny.config.check_augment import check_augmentation
 from ernie_tiny.config.check_family import check_family, check_source, check_stage_families
+from ernie_tiny.config.check_names import check_names, unfit_name
 from ernie_tiny.config.check_objective import Fault, check_choice, check_objective, divisors, listed
+from ernie_tiny.config.ranges import check_numbers
 from ernie_tiny.config.schema import DROPOUTS, RunConfig, RuntimeConfig, StageConfig, StageDataConfig, split_reference
 from ernie_tiny.config.shapes import SHAPES, EncoderShape, shape_of
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.family_facts import FACTS
 
-# Numbers that must be above 0 in whichever block they stand.
-ABOVE_ZERO = {
-    *("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings"),
-    *("type_vocab_size", "vocab_size", "embedding_size", "probability", "max_length", "examples", "every"),
-    *("weight", "relation_heads", "heads", "temperature", "copies", "candidates"),
-    *("learning_rate", "max_steps", "epochs", "batch_size", "max_tokens", "accumulate"),
-    *("logging_steps", "keep_checkpoints", "batch_tokens", "parity_examples", "tolerance"),
-}
 RESERVED_TITLES = ("teacher", "student", "baseline", "majority")  # of rows of a report
 
 
 def check(run: RunConfig, fault: Fault) -> RunConfig:
     """The run without its skipped stages, or an InputError for the first thing that cannot work."""
-    _check_numbers(run, "", fault)
+    check_numbers(run, "", fault)
+    check_names(run, fault)
     _check_runtime(run.runtime, fault)
     _check_models(run, fault)
     if not run.stages:
@@ -37,8 +32,8 @@ def check(run: RunConfig, fault: Fault) -> RunConfig:
     for name in names:
         if names.count(name) > 1:
             raise fault(f"stages.{name}", "stands twice: stage names are unique.")
-        if not name or set("@/. ") & set(name):
-            raise fault(f"stages.{name}", "may hold no '@', '/', '.' or space.")
+        if set(". ") & set(name):
+            raise fault(f"stages.{name}", "may hold no '.' or space.")
     skipped = [stage.name for stage in run.stages if stage.skip]
     if skipped == names:
         raise fault("stages", "are all skipped: nothing is left to run.")
@@ -52,28 +47,14 @@ def check(run: RunConfig, fault: Fault) -> RunConfig:
 def _check_runtime(runtime: RuntimeConfig, fault: Fault) -> None:
     for key in ("precision", "teacher_engine", "teacher_precision"):
         check_choice(getattr(runtime, key), f"runtime.{key}", f"runtime.{key}", fault)
+    if not re.fullmatch(r"auto|cpu|gpu(:[0-9]{1,4})?", runtime.device):
+        raise fault("runtime.device", f"= {runtime.device!r}; valid are auto, cpu, gpu and gpu:<number>.")
     if runtime.teacher_engine == "dygraph" and runtime.teacher_precision != "float32":
         raise fault(
             "runtime.teacher_precision",
             f"= {runtime.teacher_precision!r} takes an engine: set runtime.teacher_engine to paddle or auto. A teacher "
             "in dygraph has the precision of runtime.precision.",
         )
-
-
-def _check_numbers(block: Any, key: str, fault: Fault) -> None:
-    """Goes through all blocks below one: dataclasses, mappings and tuples of them."""
-    children: Iterable[tuple[Any, Any]] = ()
-    if dataclasses.is_dataclass(block):
-        children = [(item.name, getattr(block, item.name)) for item in dataclasses.fields(block)]
-    elif isinstance(block, Mapping):
-        children = block.items()
-    elif isinstance(block, tuple):
-        children = [(getattr(item, "name", index), item) for index, item in enumerate(block)]
-    for name, value in children:
-        dotted = f"{key}.{name}" if key else name
-        if name in ABOVE_ZERO and isinstance(value, (int, float)) and not 0 < value < math.inf:
-            raise fault(dotted, f"= {value}: must be above 0.")
-        _check_numbers(value, dotted, fault)
 
 
 def _check_models(run: RunConfig, fault: Fault) -> None:
@@ -160,9 +141,6 @@ def _check_stage(run: RunConfig, stage: StageConfig, before: tuple[StageConfig, 
         raise fault(f"{key}.also_train", f"= {list(stage.also_train)}: each model is trained once in a stage.")
     if stage.teacher is not None and stage.ensemble:
         raise fault(f"{key}.ensemble", f"stands beside teacher = {stage.teacher!r}: give one of them.")
-    for teacher, weight in stage.ensemble.items():
-        if not weight > 0:
-            raise fault(f"{key}.ensemble.{teacher}", f"= {weight}: must be above 0.")
     for teacher in stage.teachers:
         where = f"{key}.ensemble" if stage.ensemble else f"{key}.teacher"
         _check_reference(run, teacher, where, before, fault, stage, teaches=True)
@@ -243,8 +221,6 @@ def _check_stage_data(run: RunConfig, stage: StageConfig, key: str, fault: Fault
         where = f"{key}.task_settings.{task}"
         if not stage.per_task:
             raise fault(where, "is for a stage that runs per task; set per_task: true.")
-        if not 0 <= (settings.warmup_ratio or 0) <= 1:
-            raise fault(f"{where}.warmup_ratio", f"= {settings.warmup_ratio}: must lie between 0 and 1.")
         for name in ("epochs", "batch_size"):
             if getattr(settings, name) is not None and getattr(stage.optim, name) is None:
                 raise fault(f"{where}.{name}", f"cannot be given: the stage's optim sets no {name}.")
@@ -262,17 +238,15 @@ def _check_optim(stage: StageConfig, key: str, fault: Fault) -> None:
         raise fault(where, "needs batch_size or max_tokens, and not both.")
     if optim.epochs is not None and stage.data.corpus is not None:
         raise fault(f"{where}.epochs", "is for tasks; give max_steps for a corpus.")
-    if not 0 <= optim.warmup_ratio <= 1:
-        raise fault(f"{where}.warmup_ratio", f"= {optim.warmup_ratio}: must lie between 0 and 1.")
 
 
 def _check_results(run: RunConfig, skipped: list[str], fault: Fault) -> None:
     for title in run.report.others:
-        if title in RESERVED_TITLES or not title or title.startswith(".") or "/" in title:
+        if title in RESERVED_TITLES or unfit_name(title) is not None:
             raise fault(
                 f"report.others.{title}",
-                f"is no title: it names a row and a folder. It may not be one of "
-                f"{', '.join(RESERVED_TITLES)}, be empty, begin with '.' or hold '/'.",
+                f"is no title: it names a row and a folder. It may not be one of {', '.join(RESERVED_TITLES)}, be "
+                "empty, begin with '.', begin or end with a blank, or hold '/', '@' or what cannot be printed.",
             )
     compared = {
         f"report.{role}" if role in RESERVED_TITLES else f"report.others.{role}": reference

@@ -19,8 +19,6 @@ def check_augmentation(run: RunConfig, stage: StageConfig, augment: AugmentConfi
     key = f"stages.{stage.name}.data.augment"
     if stage.data.corpus is not None:
         raise fault(key, "copies a task's examples with their labels; general text has none. Take more text instead.")
-    if augment.probability > 1:
-        raise fault(f"{key}.probability", f"= {augment.probability}: must be above 0 and at most 1.")
     model, stage_name = split_reference(augment.model)
     if stage_name is not None:
         able = run.stage(stage_name).objective.mlm is not None

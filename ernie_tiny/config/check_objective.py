@@ -7,7 +7,7 @@ from math import gcd
 from typing import Callable
 
 from ernie_tiny.config.layer_map import layer_map
-from ernie_tiny.config.schema import AttentionTerm, RelationTerm, RunConfig, StageConfig, Term, split_reference
+from ernie_tiny.config.schema import AttentionTerm, RelationTerm, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import EncoderShape, shape_of
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.family_facts import FACTS, FIRST_TOKEN, MEAN
@@ -47,8 +47,6 @@ def check_objective(run: RunConfig, stage: StageConfig, fault: Fault) -> None:
     objective, where = stage.objective, f"stages.{stage.name}.objective"
     if not objective.terms():
         raise fault(where, "is empty: name at least one term, as in {hard: {weight: 1.0}}.")
-    for name, term in objective.terms().items():
-        _check_schedule(term, f"{where}.{name}", fault)
     if objective.needs_teacher and not stage.teachers:
         raise fault(f"stages.{stage.name}.teacher", "is missing: the objective compares the student with a teacher.")
     if stage.teachers and not objective.needs_teacher:
@@ -60,13 +58,6 @@ def check_objective(run: RunConfig, stage: StageConfig, fault: Fault) -> None:
     for student in stage.trained:
         for teacher in stage.teachers:
             _check_sides(stage, _shapes(run, stage, student, split_reference(teacher)[0]), where, fault)
-
-
-def _check_schedule(term: Term, key: str, fault: Fault) -> None:
-    if not 0 <= term.warm_in <= 1:
-        raise fault(f"{key}.warm_in", f"= {term.warm_in}: a part of the stage's steps, from 0 to 1.")
-    if term.final_weight is not None and term.final_weight < 0:
-        raise fault(f"{key}.final_weight", f"= {term.final_weight}: must not be below 0.")
 
 
 def _check_terms_fit_data(stage: StageConfig, where: str, fault: Fault) -> None:

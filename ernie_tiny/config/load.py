@@ -15,6 +15,7 @@ import yaml
 from ernie_tiny.config.check import check
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.files import encoding_advice, file_head
 
 Origins = dict[str, str]
 CONFIG_FILE = "config.yaml"  # of a run's folder: the merged config
@@ -112,8 +113,11 @@ def _read_into(target: dict[str, Any], path: Path, origins: Origins, above: tupl
     except FileNotFoundError:
         named = f" (named in _BASE_ of {above[-1]})" if above else ""
         raise InputError(f"{path}: no such config file{named}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}.") from None
+    except UnicodeDecodeError as error:
+        advice = encoding_advice(file_head(path))
+        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}. {advice}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path!s}: cannot be read: {error}.") from None
     try:
         content = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
@@ -221,8 +225,20 @@ def _build(kind: Any, value: Any, key: str, fault: _Fault) -> Any:
     if origin is not None:  # Mapping[str, X]
         if not isinstance(value, dict):
             raise fault(key, f"= {_shown(value)}: expected a mapping of names to values.")
-        return {str(k): _build(kind.__args__[1], v, f"{key}.{k}", fault) for k, v in value.items()}
+        named = {_mapping_name(k, key, fault): v for k, v in value.items()}
+        if len(named) < len(value):
+            raise fault(key, f"= {_shown(value)}: two names are one once they are text. Take one of them out.")
+        return {name: _build(kind.__args__[1], v, f"{key}.{name}", fault) for name, v in named.items()}
     return _build_scalar(kind, value, key, fault)
+
+
+def _mapping_name(name: Any, key: str, fault: _Fault) -> str:
+    """A name as text. What YAML reads as null, true, 1.5 or a date was hardly meant as the text of that value."""
+    if not isinstance(name, str) and (isinstance(name, bool) or not isinstance(name, int)):
+        raise fault(key, f"has the name {name!r}: expected {EXPECTED[str]}.")
+    if str(name) != str(name).strip():
+        raise fault(f"{key}.{name}", f"is the name {name!r}: a blank stands before or behind it. Take it out.")
+    return str(name)
 
 
 def _build_dataclass(kind: Any, value: Any, key: str, fault: _Fault) -> Any:
@@ -249,7 +265,10 @@ def _build_scalar(kind: type, value: Any, key: str, fault: _Fault) -> Any:
         except ValueError:
             raise fault(key, f"= {_shown(value)}: expected a number.") from None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise fault(key, f"= {_shown(value)}: is too large a number.") from None
     if kind is str and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # as it was written: see _Loader
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):

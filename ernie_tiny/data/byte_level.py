@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from tokenizers import decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 
 from ernie_tiny.data.wordpiece import Tokenizer
+from ernie_tiny.files import to_json
 
 ROBERTA_SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")  # in the order of SPECIAL_TOKENS
 BPE_VOCABULARY_FILE, MERGES_FILE = "vocab.json", "merges.txt"
@@ -62,7 +62,7 @@ class ByteLevelTokenizer(Tokenizer):
         """Writes vocab.json and merges.txt, for load_tokenizer and for PaddleNLP's RobertaBPETokenizer."""
         folder.mkdir(parents=True, exist_ok=True)
         ids = {token: index for index, token in enumerate(self.tokens)}
-        (folder / BPE_VOCABULARY_FILE).write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
+        (folder / BPE_VOCABULARY_FILE).write_text(to_json(ids), encoding="utf-8")
         lines = ["#version: 0.2", *(" ".join(merge) for merge in self.merges)]
         (folder / MERGES_FILE).write_bytes("".join(f"{line}\n" for line in lines).encode())
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ernie_tiny.batch import Batch
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.files import encoding_advice, file_head, to_json
 
 RECORD_FILE = "corpus.json"
 DATASET = "tokens"  # tokens.bin and tokens.idx, as PaddleNLP's MMapIndexedDataset names them
@@ -51,7 +52,7 @@ def build_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path) -> N
     try:
         counts = _write_dataset(files, tokenizer, partial / DATASET)
         record = {**_source(files, tokenizer), **counts}
-        (partial / RECORD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (partial / RECORD_FILE).write_text(to_json(record, indent=1), encoding="utf-8")
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # a full disk needs the room
         raise
@@ -133,8 +134,7 @@ def _paragraphs(files: Iterable[Path]) -> Iterator[str]:
                         yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                     except UnicodeDecodeError as error:
                         raise InputError(
-                            f"{file}:{number}: is not UTF-8 ({error}). Convert the file, as with iconv "
-                            "-f gb18030 -t utf-8 OLD > NEW."
+                            f"{file}:{number}: is not UTF-8 ({error}). {encoding_advice(file_head(file))}"
                         ) from error
             yield ""
 

@@ -82,8 +82,9 @@ def _assign(examples: Sequence[Example], scores: Mapping[str, np.ndarray]) -> di
 
 
 def _best_answer(example: Example, windows: Sequence[tuple[Feature, np.ndarray]]) -> Prediction:
+    """The text of the best span; none, and no score, where the context has no token."""
     score, start, end = max((_best_span(*window) for window in windows), key=lambda span: span[0])
-    return Prediction(example.id, example.texts[1][start:end], (score,))
+    return Prediction(example.id, example.texts[1][start:end], () if score == -np.inf else (score,))
 
 
 def _best_span(feature: Feature, values: np.ndarray) -> tuple[float, int, int]:

@@ -20,6 +20,7 @@ from tokenizers import decoders
 from ernie_tiny.data.byte_level import ROBERTA_SPECIAL_TOKENS, Merge, merges_of, with_parts_of_merges
 from ernie_tiny.data.wordpiece import SETTINGS_FILE, SPECIAL_TOKENS, Encoded, Tokenizer
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json
 
 JSON_FILE, SPECIAL_TOKENS_FILE = "tokenizer.json", "special_tokens_map.json"
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")  # in the order of SPECIAL_TOKENS
@@ -155,13 +156,13 @@ class JsonTokenizer(Tokenizer):
             ({**item, "id": new[item["content"]]} for item in added), key=lambda item: item["id"]
         )
         content["post_processor"] = _renumbered(content["post_processor"], new)
-        return JsonTokenizer(read_backend(json.dumps(content)), self.special_tokens)
+        return JsonTokenizer(read_backend(to_json(content)), self.special_tokens)
 
     def save(self, folder: Path) -> None:
         """Writes tokenizer.json and the names of the special tokens, for load_tokenizer and for transformers."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / JSON_FILE).write_text(self._backend.to_str(), encoding="utf-8")
-        names = json.dumps(dict(zip(ROLES, self.special_tokens)), ensure_ascii=False)
+        names = to_json(dict(zip(ROLES, self.special_tokens)))
         (folder / SPECIAL_TOKENS_FILE).write_text(names, encoding="utf-8")
 
 
@@ -204,7 +205,7 @@ def load_json_tokenizer(file: Path) -> JsonTokenizer:
         raise InputError(
             f"{file}: describes no tokenizer of {', '.join(PIECES)}. Copy it from where the model is from."
         )
-    return make_json_tokenizer(json.dumps(content), file)
+    return make_json_tokenizer(to_json(content), file)
 
 
 def make_json_tokenizer(description: str, file: Path) -> JsonTokenizer:

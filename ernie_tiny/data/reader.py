@@ -20,6 +20,7 @@ from typing import Any, Callable, Optional
 from ernie_tiny.data.task import Answer, Example, Split, TaskSpec
 from ernie_tiny.data.wordpiece import SURROGATES
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.files import encoding_advice, file_head
 
 BLANK = re.compile(r"#idiom\d+#")
 # Stands for the other blanks of a passage: four signs "character missing" keep an idiom's length, hint at no
@@ -99,8 +100,7 @@ def text_lines(path: Path) -> Iterator[str]:
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 raise InputError(
-                    f"{path}:{number}: is not UTF-8 ({error}). Convert the file; Chinese text that is "
-                    "not UTF-8 mostly is GB 18030: iconv -f gb18030 -t utf-8 OLD > NEW."
+                    f"{path}:{number}: is not UTF-8 ({error}). {encoding_advice(file_head(path))}"
                 ) from error
 
 

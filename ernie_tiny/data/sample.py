@@ -18,6 +18,7 @@ from ernie_tiny.data import sample_words as words
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.sample_tasks import abstract, app, dialogue, pronoun, scene, sights, task_files
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json
 
 VERSION = 1  # raised whenever the same seed and size would give other bytes
 PARAGRAPHS = 6000
@@ -69,7 +70,7 @@ def write_sample(root: Path, seed: int = 0, size: int = 1) -> None:
         for file, text in task_files(task, counts, random.Random(f"{seed} {task}")).items():
             _write(root / file, text)
     _write(root / "corpus" / "general.txt", _corpus(size * PARAGRAPHS, random.Random(f"{seed} corpus")))
-    _write(marker, json.dumps(wanted) + "\n")
+    _write(marker, to_json(wanted) + "\n")
 
 
 def _content(marker: Path, known: Collection[str]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from ernie_tiny.data import sample_words as words
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json
 
 LABEL_NOISE = 0.03  # share of train rows whose label is drawn at random
 
@@ -74,11 +74,11 @@ def _count(number: int, measure: str) -> str:
 
 
 def _json_lines(records: Sequence[Any]) -> str:
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    return "".join(to_json(record) + "\n" for record in records)
 
 
 def _json_document(document: Any) -> str:
-    return json.dumps(document, ensure_ascii=False, indent=1)
+    return to_json(document, indent=1)
 
 
 # The flat tasks: a function gives one row.

@@ -175,7 +175,7 @@ class Prediction:
         answer: Label name (classification), a number as text (regression), index of the candidate as text
             (choice), or answer text (reading).
         scores: Probabilities over labels or candidates; the number of regression; for reading the score of the
-            chosen span.
+            chosen span, and none where the context is empty.
     """
 
     id: str

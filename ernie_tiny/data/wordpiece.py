@@ -25,6 +25,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer, PreTokenizer, Split
 from tokenizers.pre_tokenizers import Sequence as Steps
 
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
@@ -141,7 +142,7 @@ class Tokenizer:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / VOCABULARY_FILE).open("w", encoding="utf-8", newline="\n") as stream:
             stream.writelines(f"{token}\n" for token in self.tokens)
-        (folder / SETTINGS_FILE).write_text(json.dumps({"do_lower_case": self.lowercase}), encoding="utf-8")
+        (folder / SETTINGS_FILE).write_text(to_json({"do_lower_case": self.lowercase}), encoding="utf-8")
 
 
 def _is_latin(character: str) -> bool:

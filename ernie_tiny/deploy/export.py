@@ -19,6 +19,7 @@ from ernie_tiny.deploy.predictor import LOGITS, TASK_FILE
 from ernie_tiny.engines import load
 from ernie_tiny.engines.export import INPUTS, MODEL_PREFIX, export_network
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json
 from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel
 
 PARITY_BATCH = 8
@@ -37,7 +38,7 @@ def export_model(model: MultiTaskModel, spec: TaskSpec, tokenizer: Tokenizer, ma
         "inputs": [{"name": name, "dtype": "int64", "shape": ["rows", "length"]} for name in INPUTS],
         "output": {"name": "logits", "dtype": "float32", "head": spec.head},
     }
-    (folder / TASK_FILE).write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
+    (folder / TASK_FILE).write_text(to_json(description, indent=1), encoding="utf-8")
 
 
 def parity(folder: Path, model: MultiTaskModel, features: Sequence[Feature], pad_id: int) -> dict[str, float]:

@@ -16,6 +16,7 @@ from ernie_tiny.batch import Batch
 from ernie_tiny.distill.teacher import Teacher
 from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import FIRST_TOKEN
+from ernie_tiny.files import to_json
 from ernie_tiny.models.heads import MASKED_LOGIT
 from ernie_tiny.models.pooling import pooling_of
 from ernie_tiny.models.signals import SignalRequest, Signals, to_tensor
@@ -65,7 +66,7 @@ def write_cache(
             file.close()
     np.savez(folder / INDEX_FILE, keys=np.array(keys, np.uint64), ends=np.cumsum(np.array(sizes, np.int64), axis=0))
     record = {"identity": dict(identity), "precision": precision, "signals": sorted(names), "dimensions": dimensions}
-    (folder / RECORD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    (folder / RECORD_FILE).write_text(to_json(record, indent=1), encoding="utf-8")
 
 
 class CachedTeacher:

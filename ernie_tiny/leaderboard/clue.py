@@ -12,7 +12,6 @@ bojone/CLUE-bert4keras. They disagree on ids: a record's own id is written here,
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.files import to_json
 
 BOARDS = ("test", "test1.0")  # the test splits of CLUE 1.1 and of CLUE 1.0
 
@@ -91,9 +91,9 @@ def write_zip(contents: Mapping[str, str], target: Path) -> None:
 def _content(spec: TaskSpec, split: str, predictions: Sequence[Prediction]) -> str:
     answers = {prediction.id: _answer(spec, prediction) for prediction in predictions}
     if is_one_object(spec):
-        return json.dumps(answers, ensure_ascii=False, indent=1) + "\n"
+        return to_json(answers, indent=1) + "\n"
     records = ({"id": _number(spec, name), "label": answer} for name, answer in answers.items())
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    return "".join(to_json(record) + "\n" for record in records)
 
 
 def _number(spec: TaskSpec, name: str) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import Prediction, TaskSpec
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.files import to_json
 from ernie_tiny.leaderboard.clue import files_of, write_zip
 
 STSB_RANGE = (0.0, 5.0)  # of the scores that people gave
@@ -34,7 +34,7 @@ def write_squad_predictions(predictions: Sequence[Prediction], path: Path) -> No
     """Writes one JSON object of question ids and answer texts, as evaluate-v1.1.py reads it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     answers = {prediction.id: prediction.answer for prediction in predictions}
-    path.write_text(json.dumps(answers, ensure_ascii=False), encoding="utf-8")
+    path.write_text(to_json(answers), encoding="utf-8")
 
 
 def _table(spec: TaskSpec, split: str, predictions: Sequence[Prediction]) -> str:

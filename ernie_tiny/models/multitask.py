@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json
 from ernie_tiny.models.backbone import load_pretrained
 from ernie_tiny.models.families import set_norm_epsilon
 from ernie_tiny.models.heads import ChoiceHead, ClassificationHead, MaskedTokenHead, SpanHead
@@ -164,7 +165,7 @@ def save_model(model: MultiTaskModel, folder: Path) -> None:
     save_file({name: np.ascontiguousarray(value) for name, value in weights.items()}, folder / HEAD_WEIGHTS_FILE)
     specs: list[dict] = [asdict(spec) for spec in model.head_specs.values()]
     content = {"heads": specs, "masked_tokens": model.masked_token_head is not None}
-    (folder / HEADS_FILE).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+    (folder / HEADS_FILE).write_text(to_json(content, indent=1), encoding="utf-8")
 
 
 def load_model(pretrained: str, **changes: float) -> MultiTaskModel:

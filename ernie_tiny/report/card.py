@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,6 +12,7 @@ from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.fewclue import FEWCLUE
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import TaskSpec
+from ernie_tiny.files import to_json
 from ernie_tiny.report.document import rendered
 from ernie_tiny.report.results import ModelResult, Results
 from ernie_tiny.report.tables import Table
@@ -85,7 +85,7 @@ def model_card(export: Export) -> str:
         scores=_scores(models, export),
         scored=export.reference in [model.reference for model in models],
         licences=_licences(run, stages),
-        line=json.dumps(example, ensure_ascii=False),
+        line=to_json(example),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from ernie_tiny.errors import InputError, offer
 from ernie_tiny.evaluation.metrics import agreement, majority_baseline, scorer
 from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.evaluation.statistics import confidence_intervals
+from ernie_tiny.files import to_json
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters, usable_positions
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.report.card import CARD_FILE, Export, model_card
@@ -121,7 +121,7 @@ def answer_examples(
 
 def write_predictions(path: Path, predictions: list[Prediction]) -> None:
     """One JSON object a line, keyed by example id; the main process writes."""
-    lines = (json.dumps(dataclasses.asdict(prediction), ensure_ascii=False) for prediction in predictions)
+    lines = (to_json(dataclasses.asdict(prediction)) for prediction in predictions)
     if processes.is_main():
         write_text(path, "\n".join(lines) + "\n")
 

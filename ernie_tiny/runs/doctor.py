@@ -19,6 +19,7 @@ from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.weights import no_weights, read_weights, weights_file
 from ernie_tiny.runs.installation import FAULT, OK, WARNING, Finding
+from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths, check_vocabularies, read_data
 from ernie_tiny.runtime import remedy_of
 from ernie_tiny.training.flops import planned_shape
@@ -42,6 +43,7 @@ def examine_run(run: RunConfig) -> Iterator[Finding]:
         yield _model(run, name)
     try:
         specs = run_tasks(run)
+        check_machine(run)
         check_lengths(run)
         check_heads(run)
     except InputError as error:

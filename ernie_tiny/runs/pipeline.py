@@ -17,6 +17,7 @@ from ernie_tiny.report.results import Results, to_record
 from ernie_tiny.report.summary import text_table
 from ernie_tiny.runs.conclude import conclude
 from ernie_tiny.runs.lock import run_lock
+from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.model_points import write_models
 from ernie_tiny.runs.plan import check_data
 from ernie_tiny.runs.preflight import check_run
@@ -86,6 +87,7 @@ def cache_teacher(run: RunConfig, name: str) -> None:
 @contextmanager
 def _session(run: RunConfig) -> Iterator[Interruption]:
     """A block that signals end in order, in which the processes reach each other and have the folder for themselves."""
+    check_machine(run)
     lock = run_lock(Path(run.folder)) if processes.is_main() else nullcontext()
     with Interruption() as interruption, processes.Connection(), lock:
         yield interruption

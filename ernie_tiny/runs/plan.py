@@ -12,6 +12,7 @@ from ernie_tiny.data.corpus import corpus_files
 from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
+from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
 from ernie_tiny.training.flops import input_length, planned_shape, stage_flops
 from ernie_tiny.training.size_guard import Size, size_warnings
@@ -25,6 +26,7 @@ def plan(run: RunConfig) -> str:
     every input at its full length, so they are an upper bound, and leave embeddings and heads out.
     """
     specs = run_tasks(run)
+    check_machine(run)
     check_lengths(run)
     check_heads(run)
     counts = {name: _count(specs[name], run) for name in specs}

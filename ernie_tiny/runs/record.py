@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from ernie_tiny.config.load import CONFIG_FILE, load_config, to_yaml
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json
 from ernie_tiny.report.results import Results, from_record
 from ernie_tiny.runtime import git_revision, versions
 from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE, read_record, write_text
@@ -45,7 +45,7 @@ def record_run(run: RunConfig, folder: Path) -> None:
         logger.info("changed: %s%s", change, _consequence(change))
     write_text(folder / CONFIG_FILE, to_yaml(run))
     environment = {"versions": versions(), "git_revision": git_revision(), "seed": run.seed}
-    write_text(folder / ENVIRONMENT_FILE, json.dumps(environment, indent=1))
+    write_text(folder / ENVIRONMENT_FILE, to_json(environment, indent=1))
 
 
 def changes_since(run: RunConfig, folder: Path) -> list[Change]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -14,6 +13,7 @@ from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.evaluation.metrics import agreement, labels_and_answers, scorer
 from ernie_tiny.evaluation.statistics import confidence_intervals, confusion_matrix, worst_answers
+from ernie_tiny.files import to_json
 from ernie_tiny.runs.conclude import evaluate, trained_model, trained_tasks, write_predictions
 from ernie_tiny.training.checkpoint import write_text
 from ernie_tiny.training.workspace import Workspace
@@ -49,7 +49,7 @@ def evaluate_models(
             records.append(record)
             yield record
         if output is not None and processes.is_main():
-            write_text(output / EVALUATION_FILE, json.dumps(records, ensure_ascii=False, indent=1))
+            write_text(output / EVALUATION_FILE, to_json(records, indent=1))
 
 
 def _records(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from ernie_tiny.config.load import CONFIG_FILE, load_config, to_yaml
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.files import to_json
 from ernie_tiny.report.grid import AS_CONFIGURED, Trial, grid_page, grid_text, summarise_grid
 from ernie_tiny.runs.children import Children
 from ernie_tiny.runs.lock import run_lock
@@ -80,7 +80,7 @@ def plan_search(
         own = [*overrides, *(f"{key}={value}" for pattern, value in setting.items() for key in keys[pattern])]
         for seed in seeds:
             folder = output / (cell if values else "") / f"seed={seed}"
-            whole = [*own, f"{SEED}={seed}", f"output_dir={json.dumps(str(folder), ensure_ascii=False)}"]
+            whole = [*own, f"{SEED}={seed}", f"output_dir={to_json(str(folder))}"]
             _check_trial(load_config(config, whole), folder, run, reference)
             trials.append(Trial(cell, setting, seed, str(folder)))
             arguments[str(folder)] = ("-c", config, "-o", *whole)
@@ -220,7 +220,7 @@ def _write(search: Search, output: Path, failed: Iterable[str] = ()) -> dict[str
     specs = run_tasks(search.run)
     metrics = {task: specs[task].metric for task in report_tasks(search.run)}
     results = summarise_grid(search.run.name, search.reference, search.grid, metrics, trials)
-    write_text(output / SEARCH_FILE, json.dumps(results, ensure_ascii=False, indent=1))
+    write_text(output / SEARCH_FILE, to_json(results, indent=1))
     page = grid_page(results)
     write_text(output / MARKDOWN_FILE, page.markdown())
     write_text(output / HTML_FILE, page.html())

@@ -16,6 +16,7 @@ from typing import Any, Optional
 from safetensors import SafetensorError
 
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json
 
 STAGE_RESULT_FILE = "result.json"  # in the folder of a stage that is finished
 MANIFEST = "manifest.json"
@@ -69,7 +70,7 @@ def errors_named(place: Path) -> Iterator[None]:
 def seal(folder: Path) -> None:
     """Syncs all files of a folder and writes their checksums beside them."""
     checksums = {str(file.relative_to(folder)): _checksum(file, sync=True) for file in _files(folder)}
-    write_text(folder / MANIFEST, json.dumps(checksums, indent=1))
+    write_text(folder / MANIFEST, to_json(checksums, indent=1))
 
 
 def damage(folder: Path) -> Optional[str]:
@@ -138,7 +139,7 @@ def step_of(checkpoint: Path) -> int:
 
 def write_record(path: Path, content: dict[str, Any]) -> None:
     """Writes a JSON object with a checksum of its own."""
-    write_text(path, json.dumps({**content, CHECKSUM: _digest(content)}, ensure_ascii=False, indent=1))
+    write_text(path, to_json({**content, CHECKSUM: _digest(content)}, indent=1))
 
 
 def read_record(path: Path, remedy: str) -> dict[str, Any]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+from ernie_tiny.files import finite_or_none, to_json
 from ernie_tiny.training.checkpoint import errors_named
 
 EVENTS_FILE = "events.jsonl"
@@ -22,7 +24,7 @@ class EventLog:
         self.folder, self._path = folder, folder / EVENTS_FILE
 
     def write(self, event: str, **values: Any) -> None:
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **values}, ensure_ascii=False) + "\n"
+        line = to_json(finite_or_none({"time": round(time.time(), 3), "event": event, **values})) + "\n"
         with errors_named(self._path), self._path.open("ab+") as stream:
             if stream.tell():
                 stream.seek(-1, os.SEEK_END)
@@ -32,12 +34,18 @@ class EventLog:
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
-    """The events of a run, oldest first; a line cut off by a crash is left out."""
+    """The events of a run, oldest first; a line cut off by a crash is left out.
+
+    What a diverging run logged as NaN or infinity is null in the file, and NaN here.
+    """
     path = folder / EVENTS_FILE
     if not path.is_file():
         return []
     events = []
     for line in path.read_bytes().split(b"\n"):
         with contextlib.suppress(ValueError):
-            events.append(json.loads(line))
+            event = json.loads(line)
+            if event.get("event") == "log":
+                event = {name: math.nan if value is None else value for name, value in event.items()}
+            events.append(event)
     return events

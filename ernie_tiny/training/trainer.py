@@ -29,6 +29,7 @@ from ernie_tiny import processes
 from ernie_tiny.batch import Batch
 from ernie_tiny.distill.teacher import Teacher
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json
 from ernie_tiny.training.callbacks import StageLog, StopWhenTold
 from ernie_tiny.training.checkpoint import (
     BEST,
@@ -264,7 +265,7 @@ class StageTrainer(Trainer):
         folder, step = Path(self.args.output_dir), self.state.global_step
         with whole_folder(checkpoint_folder(folder, step, BEST)) as best:
             save_weights(self.network, best)
-            (best / SCORE_FILE).write_text(json.dumps(self.best_score), encoding="utf-8")
+            (best / SCORE_FILE).write_text(to_json(self.best_score), encoding="utf-8")
         prune_checkpoints(folder, keep=1, newest=step, name=BEST)
 
     def load_best(self) -> None:
@@ -299,7 +300,7 @@ class StageTrainer(Trainer):
         with whole_folder(checkpoint_folder(folder, self.state.global_step)) as checkpoint:
             save_weights(self.network, checkpoint)
             save_optimizer(self.optimizer, self.network, checkpoint)
-            (checkpoint / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+            (checkpoint / STATE_FILE).write_text(to_json(state), encoding="utf-8")
             self.state.save_to_json(str(checkpoint / TRAINER_STATE_FILE))
         prune_checkpoints(folder, self._keep, self.state.global_step)
 

@@ -340,7 +340,7 @@ def test_a_term_of_defaults_is_a_term_and_null_is_none(base):
             "stages.first.objective.hard.weight=1e-12",
             "output_dir='a: b'",
         ],
-        ["data.tasks={no: {kind: pair, files: {train: 训练.tsv}, labels: ['0', 'yes', '1e3', '中', '~']}}"],
+        ["data.tasks={'no': {kind: pair, files: {train: 训练.tsv}, labels: ['0', 'yes', '1e3', '中', '~']}}"],
         ["data.corpora={general: {files: ['*.txt']}}", "tokenizer.build_from=general", "name='007'"],
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 from ernie_tiny.config import load_config
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs.pipeline import record_run
+from ernie_tiny.runs.plan import plan
 from ernie_tiny.runs.preflight import check_lengths
 from ernie_tiny.training.tasks import run_tasks
 
@@ -119,10 +120,68 @@ def test_bases(row: str, name: str, base: str, tmp_path: Path, says) -> None:
     says(row, refused(tmp_path / name))
 
 
+@pytest.mark.parametrize(
+    ("row", "overrides"),
+    [
+        ("C60", ["name=../x"]),
+        ("C61", ["data.tasks={~: {kind: pair}}"]),
+        ("C62", ["data.root=a.jsonl"]),
+        ("C63", ["models.student={pretrained: ./modells/x}"]),
+        ("C64", ["runtime.precision=float16", "runtime.device=cpu"]),
+    ],
+)
+def test_names_and_places(row: str, overrides: list[str], path: Path, says, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    Path("a.jsonl").touch()
+    plan(load_config(path))
+    with pytest.raises(InputError) as caught:
+        plan(load_config(path, overrides))
+    says(row, caught.value)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "'a '", "''", "a\\b", "'a@b'", "x" * 200, '"a\\nb"'])
+@pytest.mark.parametrize("key", ["name", "data.tasks.{}", "data.corpora.{}", "models.{}"])
+def test_a_name_is_that_of_a_folder(key: str, name: str, path: Path) -> None:
+    value = {
+        "name": f"name={name}",
+        "data.tasks.{}": f"data.tasks={{{name}: {{kind: reading, files: {{train: a}}}}}}",
+        "data.corpora.{}": f"data.corpora={{{name}: {{files: [a]}}}}",
+        "models.{}": f"models={{{name}: {{shape: nano}}}}",
+    }[key]
+    message = str(refused(path, value))
+    assert "is no name for a folder" in message or "a blank stands before or behind it" in message
+
+
+def test_names_that_are_one_as_text(path: Path) -> None:
+    assert "two names are one" in str(refused(path, "data.corpora={1: {files: [a]}, '1': {files: [b]}}"))
+
+
+def test_a_number_too_large_for_a_float(path: Path) -> None:
+    assert "too large" in str(refused(path, f"stages.first.optim.learning_rate=1{'0' * 400}"))
+
+
+@pytest.mark.parametrize("place", ["output_dir", "data.root"])
+def test_a_file_above_a_folder(place: str, path: Path) -> None:
+    with pytest.raises(InputError, match="a folder is due"):
+        plan(load_config(path, [f"{place}={path}/below/it"]))
+
+
+@pytest.mark.parametrize(("device", "fine"), [("gpu", True), ("gpu:0", True), ("cpu", False)])
+def test_precisions_of_a_gpu(device: str, fine: bool, path: Path) -> None:
+    run = load_config(path, ["runtime.precision=bfloat16", f"runtime.device={device}"])
+    if fine:
+        plan(run)
+    else:
+        with pytest.raises(InputError, match="takes a GPU"):
+            plan(run)
+
+
 def test_files(path: Path, says) -> None:
     says("C3", refused(path.with_name("gone.yaml")))
     path.write_bytes(CONFIG.replace("toy", "玩具").encode("gb18030"))
     says("C7", refused(path))
+    path.write_bytes(CONFIG.encode("utf-16"))
+    assert "iconv -f utf-16 " in str(refused(path))
 
 
 def test_a_run_folder_of_another_config(path: Path, tmp_path: Path, says) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 
 import pytest
 
 from ernie_tiny.config import RunConfig, load_config
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json
 from ernie_tiny.runs.pipeline import run_pipeline
 
 CONFIG = """\
@@ -54,3 +56,9 @@ def test_a_part_that_does_not_learn(path: Path, says, monkeypatch: pytest.Monkey
         run_pipeline(load(path))
     says("N2", caplog.text)
     assert caplog.text.count("no gradient reaches") == 1
+
+
+def test_what_is_no_number_is_not_written(says) -> None:
+    with pytest.raises(InputError) as caught:
+        to_json({"id": "1", "answer": "a", "scores": (math.nan,)})
+    says("N60", caught.value)
