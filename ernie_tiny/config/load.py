@@ -18,6 +18,7 @@ from ernie_tiny.errors import InputError, offer
 from ernie_tiny.files import encoding_advice, file_head
 
 Origins = dict[str, str]
+LONGEST_PART, LONGEST_PATH = 255, 4096  # bytes of a file's name and of a path, on Linux
 CONFIG_FILE = "config.yaml"  # of a run's folder: the merged config
 
 WHOLE_NUMBER = re.compile(r"(?:0|-?[1-9][0-9]*)$")
@@ -273,7 +274,22 @@ def _build_scalar(kind: type, value: Any, key: str, fault: _Fault) -> Any:
         value = str(value)  # as it was written: see _Loader
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise fault(key, f"= {_shown(value)}: expected {EXPECTED[kind]}.")
+    if isinstance(value, str):
+        _check_text(value, key, fault)
     return value
+
+
+def _check_text(value: str, key: str, fault: _Fault) -> None:
+    """A text of a config is a name or a path, or a label, which may be as long as it likes."""
+    try:
+        size = max(map(len, value.encode().split(b"/")))
+    except UnicodeEncodeError:
+        raise fault(key, f"= {_shown(value)}: holds half a character (a lone surrogate). Write it anew.") from None
+    if "\0" in value:
+        raise fault(key, f"= {_shown(value)}: holds a NUL, which no name or path can.")
+    labels = ".labels." in key or ".drop_labels." in key
+    if not labels and (size > LONGEST_PART or len(value.encode()) >= LONGEST_PATH):
+        raise fault(key, f"= {_shown(value)}: is longer than a path may be. Give a shorter one.")
 
 
 def _plain(value: Any) -> Any:

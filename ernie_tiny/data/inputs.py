@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from ernie_tiny.data.reader import READERS, choices_of, field_of, json_lines
+from ernie_tiny.data.reader import READERS, choices_of, field_of, id_of, json_lines
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.errors import InputError
 
@@ -38,7 +38,7 @@ def read_inputs(spec: TaskSpec, path: Path) -> tuple[Example, ...]:
 
 def _question(spec: TaskSpec, record: object, place: str, number: int) -> Example:
     context, question = (field_of(record, name, str, place) for name in ("context", "question"))
-    name = str(record.get("id", number)) if isinstance(record, dict) else str(number)
+    name = id_of(record, "id", number, place)
     if spec.kind == "reading":
         return Example(name, (question, context))
     return Example(name, (context, question), candidates=choices_of(record, "choice", place))

@@ -179,8 +179,20 @@ def field_of(record: Any, name: str, kind: type, place: str) -> Any:
     if not isinstance(record, dict):
         raise InputError(f"{place}: is not an object with fields: {_shown(record)}.")
     if name not in record:
-        raise InputError(f"{place}: no field {name!r}. Fields here: {', '.join(map(str, record)) or 'none'}.")
+        near = [key for key in record if str(key).strip() == name]
+        blank = f" {near[0]!r} differs by a blank: take it out of the file." if near else ""
+        raise InputError(f"{place}: no field {name!r}. Fields here: {', '.join(map(str, record)) or 'none'}.{blank}")
     return _checked(record[name], kind, f"{place}: {name!r}")
+
+
+def id_of(record: Any, field: str, otherwise: object, place: str) -> str:
+    """The id of a record as text; `otherwise` where it has none, or null."""
+    found = record.get(field)
+    if found is None:
+        return str(otherwise)
+    if isinstance(found, bool) or not isinstance(found, (str, int)):
+        raise InputError(f"{place}: {field!r} = {_shown(found)}: an id is a text or a whole number.")
+    return str(found)
 
 
 def _checked(value: Any, kind: type, place: str) -> Any:
@@ -218,7 +230,7 @@ def _flat(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
                 yield place, None
                 continue
             value = None if label is None else _value(spec, label, place)
-            yield place, Example(str(record.get(spec.id_field, number)), texts, value)
+            yield place, Example(id_of(record, spec.id_field, number, place), texts, value)
 
 
 def _text(spec: TaskSpec, record: Any, name: str, place: str) -> str:
@@ -289,7 +301,7 @@ def _multiple_choice(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
                 yield (
                     where,
                     Example(
-                        id=str(question.get("id", f"{path.stem}-{name}-{index}")),
+                        id=id_of(question, "id", f"{path.stem}-{name}-{index}", where),
                         texts=("\n".join(lines), text),
                         label=_choice_label(question, choices, where, _is_labelled(split)),
                         candidates=choices,
@@ -364,7 +376,8 @@ def _reading(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
                 answers = tuple(Answer(answer.text, _locate(answer, context)) for answer in stated)
                 moved += sum(old.start != new.start >= 0 for old, new in zip(stated, answers))
                 absent += sum(answer.start < 0 for answer in answers)
-                name = str(field_of(question, "id", object, where))
+                field_of(question, "id", object, where)  # reading's answers are compared by it, so it must be there
+                name = id_of(question, "id", f"{number}-{index}", where)
                 yield where, Example(name, (text, context), answers=answers)
         if moved or absent:
             logger.warning(

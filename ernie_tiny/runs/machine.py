@@ -22,8 +22,6 @@ def check_machine(run: RunConfig) -> None:
     """
     check_precision(run.runtime.device, run.runtime.precision)
     for key, place in _folders(run):
-        if "\0" in place:
-            raise InputError(f"{key} = {place!r}: holds a NUL, which no path can.")
         path = Path(place).expanduser()
         file = next((one for one in (path, *path.parents) if os.path.lexists(one) and not os.path.isdir(one)), None)
         if file is not None:

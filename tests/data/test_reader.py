@@ -294,3 +294,22 @@ def test_held_out_splits_are_read_from_the_train_files(tmp_path: Path) -> None:
     assert 0 < len(dev) < len(train)
     with pytest.raises(InputError, match="toy has no split 'test'. Valid: train, dev"):
         read_split(task, tmp_path, "test")
+
+
+def test_a_null_id_is_none_and_others_are_texts_or_whole_numbers(tmp_path: Path) -> None:
+    task = TaskSpec("mine", "classification", {"train": ("ids.jsonl",)}, ("text",), ("0", "1"))
+    file = tmp_path / "ids.jsonl"
+    record = '{"text": "a", "label": "0", "id": %s}\n'
+    file.write_text(record % "null" + record % "null" + record % '"x"', encoding="utf-8")
+    assert [example.id for example in read_split(task, tmp_path, "train").examples] == ["0", "1", "x"]
+    for wrong in ("1.5", "true", "[1]", "{}", "NaN"):
+        file.write_text(record % wrong, encoding="utf-8")
+        with pytest.raises(InputError, match=r"ids.jsonl:1: 'id' = .*: an id is a text or a whole number"):
+            read_split(task, tmp_path, "train")
+
+
+def test_a_field_that_differs_by_a_blank_is_named(tmp_path: Path) -> None:
+    task = TaskSpec("mine", "classification", {"train": ("a.jsonl",)}, ("text",), ("0", "1"))
+    (tmp_path / "a.jsonl").write_text('{"text ": "a", "label": "0"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="no field 'text'.*'text ' differs by a blank"):
+        read_split(task, tmp_path, "train")

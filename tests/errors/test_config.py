@@ -156,6 +156,15 @@ def test_names_that_are_one_as_text(path: Path) -> None:
     assert "two names are one" in str(refused(path, "data.corpora={1: {files: [a]}, '1': {files: [b]}}"))
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("x" * 5000, "longer than a path"), ("a/" * 2500, "longer than a path"), ('"a\\0b"', "holds a NUL")],
+)
+@pytest.mark.parametrize("key", ["base_run", "data.root", "tokenizer.vocab"])
+def test_a_text_that_no_path_can_be(key: str, value: str, said: str, path: Path) -> None:
+    assert said in str(refused(path, f"{key}={value}"))
+
+
 def test_a_number_too_large_for_a_float(path: Path) -> None:
     assert "too large" in str(refused(path, f"stages.first.optim.learning_rate=1{'0' * 400}"))
 

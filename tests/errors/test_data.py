@@ -64,6 +64,7 @@ def read(folder: Path, task: TaskSpec, content: bytes, split: str = "train") -> 
     ("row", "task", "content"),
     [
         ("D2", CLASSES, lines(GOOD) + '{"text": "甲"}\n'.encode("gb18030")),
+        ("D61", CLASSES, lines({**GOOD, "id": True})),
         ("D60", CLASSES, lines(GOOD).decode().encode("utf-16")),
         ("D4", CLASSES, lines(GOOD) + b"{'text'}\n"),
         ("D5", CLASSES, lines({"txt": "", "label": "no"})),

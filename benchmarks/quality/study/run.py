@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from ernie_tiny.evaluation.statistics import mean_and_deviation
+from ernie_tiny.files import finite_or_none, to_json
 from ernie_tiny.report.results import by_drawn_task, mean
 from ernie_tiny.report.tables import Table
 from ernie_tiny.report.wording import with_deviation
@@ -68,7 +69,7 @@ def main() -> None:
         run_all(args, seeds)
     last = "unseen/dev_few_all/evaluation.json"
     study = gather(args.output, [seed for seed in seeds if (args.output / f"students/seed={seed}" / last).is_file()])
-    (args.output / "study.json").write_text(json.dumps(study, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    (args.output / "study.json").write_text(to_json(finite_or_none(study), indent=1) + "\n", encoding="utf-8")
     text = "\n".join(tables(study))
     (args.output / "study.md").write_text(text + "\n", encoding="utf-8")
     draw(study, args.output / "study.svg")
