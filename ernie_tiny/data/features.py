@@ -26,8 +26,8 @@ def featurise(
 ) -> list[Feature]:
     """The features of the examples, in order; a long reading example has several, next to each other.
 
-    What follows the first [SEP] has token type 1. Where pairs have two separators (RoBERTa), the [SEP] between two
-    texts below stands for both.
+    What follows the first [SEP] has the tokenizer's second_type. Where pairs have two separators (RoBERTa), the [SEP]
+    between two texts below stands for both.
 
     - one text: [CLS] a [SEP], cut at its end; two: [CLS] a [SEP] b [SEP], the longer one cut first
     - multiple choice: [CLS] context [SEP] question candidate [SEP] for each candidate, the context cut at its
@@ -67,7 +67,10 @@ def _encode(examples: Sequence[Example], tokenizer: Tokenizer) -> list[list[Enco
     texts = [(*example.texts, *example.candidates) for example in examples]
     # Questions share contexts, and blanks candidates: each text is encoded once.
     unique = list(dict.fromkeys(text for group in texts for text in group))
-    encoded = dict(zip(unique, tokenizer.encode_batch(unique)))
+    encoded = {
+        text: (ids, tokenizer.cover(text, ids, offsets))
+        for text, (ids, offsets) in zip(unique, tokenizer.encode_batch(unique))
+    }
     return [[encoded[text] for text in group] for group in texts]
 
 
@@ -82,11 +85,12 @@ def _room(place: str, max_length: int, taken: int) -> int:
 
 
 def _row(tokenizer: Tokenizer, first: np.ndarray, second: Optional[np.ndarray] = None) -> Row:
-    """[CLS] first [SEP], or [CLS] first [SEP] second [SEP] with token type 1 for the second part."""
+    """[CLS] first [SEP], or [CLS] first [SEP] second [SEP] with the tokenizer's second_type for the second part."""
     cls, sep = np.array([[tokenizer.cls_id], [tokenizer.sep_id]], np.int32)
     parts = [cls, first, sep] if second is None else [cls, first, *[sep] * tokenizer.separators, second, sep]
     ids = np.concatenate(parts, dtype=np.int32)
-    return ids, (np.arange(len(ids)) >= _second_start(tokenizer, first)).astype(np.int32)
+    behind = np.arange(len(ids)) >= _second_start(tokenizer, first)
+    return ids, behind.astype(np.int32) * np.int32(tokenizer.second_type)
 
 
 def _second_start(tokenizer: Tokenizer, first: np.ndarray) -> int:

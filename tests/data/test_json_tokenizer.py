@@ -13,6 +13,8 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE, Unigram, WordPiece
 
+from ernie_tiny.data.features import featurise
+from ernie_tiny.data.task import Answer, Example, TaskSpec
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, JsonTokenizer, count_tokens, load_tokenizer
 from ernie_tiny.data.used_tokens import used_tokens
 from ernie_tiny.errors import InputError
@@ -179,6 +181,27 @@ def test_tokens_of_wordpiece_cover_what_their_offsets_say(tmp_path: Path) -> Non
     found = load_tokenizer(saved("wordpiece", tmp_path))
     ids, offsets = found.encode("今天 abc")
     assert np.array_equal(found.cover("今天 abc", ids, offsets), offsets)
+
+
+# ---- what inputs are made of them
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_inputs_are_the_librarys_pairs(kind: str, tmp_path: Path) -> None:
+    spec = TaskSpec("mine", "pair", {}, ("a", "b"), ("no", "yes"))
+    texts = ("今天 abc", "爬山")
+    ((ids, types),) = featurise(spec, [Example("0", texts)], load_tokenizer(saved(kind, tmp_path)), 64)[0].sequences
+    library = MADE[kind]().encode(*texts)
+    assert ids.tolist() == library.ids and types.tolist() == library.type_ids
+
+
+def test_offsets_of_reading_hold_no_spaces(tmp_path: Path) -> None:
+    spec = TaskSpec("mine", "reading", {})
+    context = "苹果 iPhone 15"
+    example = Example("0", ("今天", context), answers=(Answer("iPhone", 3),))
+    (feature,) = featurise(spec, [example], load_tokenizer(saved("unigram", tmp_path)), 64)
+    (start, _), (_, end) = (feature.offsets[place] for place in feature.label)
+    assert context[start:end] == "iPhone"
 
 
 FOLDER = Path(os.environ.get("ERNIE_TINY_MODELS", "")) / "e5-small-zh"
