@@ -79,6 +79,12 @@ def _check_terms_fit_data(stage: StageConfig, where: str, fault: Fault) -> None:
     batch = stage.optim.batch_size
     if objective.sample_relation is not None and batch is not None and batch < 2:
         raise fault(f"stages.{stage.name}.optim.batch_size", f"= {batch}: sample_relation compares inputs of a batch.")
+    if objective.sample_relation is not None and stage.optim.accumulate > 1:
+        raise fault(
+            f"stages.{stage.name}.optim.accumulate",
+            f"= {stage.optim.accumulate}: sample_relation compares the inputs of a batch, and several never "
+            "make the loss of a large one. Set accumulate to 1, or take relation, which compares tokens of one input.",
+        )
 
 
 def _check_sides(stage: StageConfig, sides: Sides, where: str, fault: Fault) -> None:

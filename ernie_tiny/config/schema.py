@@ -243,7 +243,7 @@ class OptimConfig:
     epochs: Optional[float] = None  # passes over the tasks' training examples, augmented copies included
     batch_size: Optional[int] = None  # examples (corpus: sequences) a batch, over all processes; or
     max_tokens: Optional[int] = None  # padded tokens a batch, over all processes, in length-bucketed batches
-    accumulate: int = 1  # batches summed into one optimizer step
+    accumulate: int = 1  # batches that make one optimizer step, as one large batch would
     warmup_ratio: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0

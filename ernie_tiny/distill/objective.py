@@ -52,8 +52,8 @@ class Objective(nn.Layer):
         """The weighted sum, and each raw term by name.
 
         Args:
-            shares: Of several processes alone, a factor for each term: the counts of this process's batch over their
-                mean in all processes. So the processes' losses and gradients average to those of the whole batch.
+            shares: A factor for each term where a step takes several batches or processes: this batch's counts over
+                their mean in all of the step. So losses and gradients average to those of one large batch.
         """
         if teacher is None and self.teacher_request != NOTHING:
             raise ValueError(f"the terms {', '.join(self.terms)} need a teacher's signals")

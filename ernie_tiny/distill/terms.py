@@ -58,7 +58,7 @@ class TermLoss(nn.Layer):
         self.student, self.teacher = student, teacher
 
     def count(self, batch: Batch) -> int:
-        """How many things the loss is the mean of; several processes weigh their losses by it. Here real tokens."""
+        """How many things the loss is the mean of; the batches of a step are weighed by it. Here real tokens."""
         return int(batch.token_mask.sum())
 
 

@@ -3,7 +3,8 @@
 The Trainer gives the loop: AMP and loss scaling, accumulation, clipping, the schedule, data parallelism. What
 is replaced, and why:
 - the data: a stage is one endless stream of batches whose position is saved, because the Trainer's own resume
-  loads the random state again at each later epoch and then ends elsewhere than the undisturbed run;
+  loads the random state again at each later epoch and then ends elsewhere than the undisturbed run. A step draws its
+  batches before the first of them is used, so that each weighs by what it counts;
 - the random state: it is seeded anew for each batch from (seed, position), so there is none to save;
 - the checkpoints: written whole or not at all, with the stream's position and a checksum;
 - the check of the loss: it names the batch and the term, and is the one place where a step waits for a GPU.
@@ -44,6 +45,7 @@ from ernie_tiny.training.checkpoint import (
 from ernie_tiny.training.frozen import parts_without_gradient
 from ernie_tiny.training.network import ClipEachModel, StageNetwork
 from ernie_tiny.training.states import load_optimizer, load_weights, save_optimizer, save_weights, scaler_numbers
+from ernie_tiny.training.steps import Shares, Step, draw_step
 from ernie_tiny.training.streams import BatchStream
 
 STATE_FILE, TRAINER_STATE_FILE = "state.json", "trainer_state.json"  # of a checkpoint; ours and the Trainer's
@@ -144,37 +146,35 @@ class StageTrainer(Trainer):
         self._load_state(Path(resume_from_checkpoint))
 
     def get_train_dataloader(self) -> _Endless:
-        return _Endless(self.stream)
+        return _Endless(self._draw)
 
-    def _prepare_inputs(self, inputs: Batch) -> Batch:
+    def _draw(self) -> Step:
+        step = draw_step(self.stream, self.network.counts, self.args.gradient_accumulation_steps, self._told_to_stop())
+        self._tokens, self._told = self._tokens + step.tokens, step.told
+        return step
+
+    def _prepare_inputs(self, inputs: tuple[Batch, Optional[Shares]]) -> tuple[Batch, Optional[Shares]]:
         return inputs
 
-    def compute_loss(self, model: nn.Layer, inputs: Batch, return_outputs: bool = False) -> Tensor:
+    def compute_loss(
+        self, model: nn.Layer, inputs: tuple[Batch, Optional[Shares]], return_outputs: bool = False
+    ) -> Tensor:
+        batch, shares = inputs
         paddle.seed(_batch_seed(self.args.seed, self._position, self.args.process_index))
         self._position += 1
-        signals = self.teacher(inputs) if self.teacher is not None else None
-        total, terms = model(inputs, signals, self.progress, self._count(inputs))
+        signals = self.teacher(batch) if self.teacher is not None else None
+        total, terms = model(batch, signals, self.progress, shares)
         terms = {name: value.detach() for name, value in terms.items()}
         for name, value in terms.items():
             self._interval_terms[name].append(value)
-        self._step_batches.append((inputs, terms))
-        self._answered.add(inputs.task if inputs.masked_positions is None else None)
+        self._step_batches.append((batch, terms))
+        self._answered.add(batch.task if batch.masked_positions is None else None)
         return total
-
-    def _count(self, batch: Batch) -> Optional[dict[str, Tensor]]:
-        """Counts the batch's tokens; gives the shares that Objective.forward takes, None for one process."""
-        counts = self.network.counts(batch)
-        totals = processes.total([*counts.values(), batch.num_tokens, self._told_to_stop()])
-        self._tokens, self._told = self._tokens + totals[-2], totals[-1]
-        if processes.world_size() == 1:
-            return None
-        means = totals.astype("float32") / processes.world_size()
-        return {name: count / mean for (name, count), mean in zip(counts.items(), means)}
 
     def is_to_stop(self) -> bool:
         """Whether some process was told to stop: the same answer in all of them after the same step.
 
-        Several processes agree when they count a step's tokens, so that what comes later counts for the next step.
+        Several processes agree when they draw a step, so that what comes later counts for the next step.
         """
         return self._told_to_stop() if processes.world_size() == 1 else bool(self._told)
 
@@ -328,14 +328,14 @@ class StageTrainer(Trainer):
 
 
 class _Endless:
-    """A stream as an iterable without a length."""
+    """The batches of steps, with their shares, as an iterable without a length."""
 
-    def __init__(self, stream: BatchStream) -> None:
-        self._stream = stream
+    def __init__(self, draw: Callable[[], Step]) -> None:
+        self._draw = draw
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[tuple[Batch, Optional[Shares]]]:
         while True:
-            yield self._stream.next_batch()
+            yield from self._draw().parts
 
 
 def _batch_seed(seed: int, position: int, rank: int) -> int:

@@ -37,7 +37,7 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             os.kill(os.getppid(), signal.SIGTERM)
         with place.open("a", encoding="utf-8") as lines:
-            print(stage, step, *inputs.example_ids, file=lines)
+            print(stage, step, *inputs[0].example_ids, file=lines)
         return compute_loss(trainer, model, inputs, return_outputs)
 
     StageTrainer.compute_loss = recording  # type: ignore[method-assign]

@@ -103,6 +103,7 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C29", ["stages.first.optim.epochs=1"]),
         ("C31", ["report.student=student@first"]),
         ("C33", ["stages.first.skip=true", "stages.second.skip=true"]),
+        ("C80", ["stages.first.objective={sample_relation: {relation_heads: 2}}", "stages.first.optim.accumulate=2"]),
         ("C130", ["runtime.teacher_precision=bfloat16"]),
     ],
 )
