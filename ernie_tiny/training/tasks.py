@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ernie_tiny.config.schema import RunConfig, split_reference
-from ernie_tiny.config.shapes import BiLstmShape, shape_of
+from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
@@ -54,7 +54,7 @@ def run_tasks(run: RunConfig) -> dict[str, TaskSpec]:
     specs = {task: find_task(task, custom) for stage in run.stages for task in stage.data.tasks}
     for stage in run.stages:
         spans = [task for task in stage.data.tasks if specs[task].head == "span"]
-        unable = [name for name in stage.trained if isinstance(shape_of(run.models[name]), BiLstmShape)]
+        unable = [name for name in stage.trained if getattr(shape_of(run.models[name]), "recurrent", False)]
         if spans and unable:
             raise InputError(
                 f"stages.{stage.name}.data.tasks: {spans[0]} asks for spans, and {unable[0]} is a BiLSTM: its tokens "
