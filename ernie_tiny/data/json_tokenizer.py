@@ -25,6 +25,7 @@ from ernie_tiny.files import to_json
 JSON_FILE, SPECIAL_TOKENS_FILE = "tokenizer.json", "special_tokens_map.json"
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")  # in the order of SPECIAL_TOKENS
 SPACE = "▁"  # stands for a space in SentencePiece's tokens
+UNUSUAL = "a\ue000"  # a text that holds a character which no vocabulary has
 PIECES = ("WordPiece", "BPE", "Unigram")
 
 
@@ -57,7 +58,10 @@ class JsonTokenizer(Tokenizer):
 
     def _read_template(self) -> None:
         """How a pair is formed, read off one."""
-        pair = self._backend.encode("a", "a")
+        try:
+            pair = self._backend.encode("a", UNUSUAL)
+        except Exception as error:  # what the library raises has no class of its own
+            raise ValueError(f"the library `tokenizers` cannot cut a text with it: {error}") from None
         first, second = ([column for column, of in enumerate(pair.sequence_ids) if of == number] for number in (0, 1))
         if len(first) == len(pair.ids) - len(second):  # no template: no special tokens at all
             return

@@ -46,7 +46,12 @@ def tokenizer_json(file: Path) -> str:
         vocabulary, unknown = pieces, kinds.index(UNKNOWN)
         special = tuple(piece for piece, _, kind in model.pieces if kind != NORMAL)
         template = ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
-    return _described(file, vocabulary, unknown, special, template, model)
+    try:
+        return _described(file, vocabulary, unknown, special, template, model)
+    except InputError:
+        raise
+    except Exception as error:  # what the library raises has no class of its own
+        raise InputError(f"{file}: cannot be read by the library `tokenizers`: {error}. Copy it again.") from error
 
 
 @dataclass(frozen=True)

@@ -259,6 +259,21 @@ def test_a_damaged_sentencepiece_model(tmp_path: Path) -> None:
         load_tokenizer(tmp_path)
 
 
+def test_damaged_rules_of_a_sentencepiece_model(tmp_path: Path) -> None:
+    piece, rules = b"\x0a\x09\x0a\x05<unk>\x18\x02", b"\x12\x03bad"
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(piece + b"\x12\x00" + b"\x1a\x05" + rules)
+    with pytest.raises(InputError, match="sentencepiece.bpe.model: cannot be read by the library"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_that_cannot_cut_every_text(tmp_path: Path) -> None:
+    content = json.loads(unigram().to_str())
+    content["model"]["unk_id"] = None
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(InputError, match="cannot cut a text with it"):
+        load_tokenizer(tmp_path)
+
+
 def test_bpe_of_sentencepiece_is_refused(trained: Path, tmp_path: Path) -> None:
     text = trained.with_name("text.txt")
     sentencepiece.SentencePieceTrainer.train(

@@ -16,7 +16,7 @@ import pytest
 import tokenizers
 from paddlenlp import transformers
 from safetensors.numpy import load_file, save_file
-from tokenizers.models import WordPiece
+from tokenizers.models import Unigram, WordPiece
 from tokenizers.processors import TemplateProcessing
 
 from ernie_tiny.config import load_config
@@ -330,9 +330,17 @@ def test_tokenizers_of_huggingface(tmp_path: Path, says) -> None:
     says("M106", refused_tokenizer(plain.to_str()))
     says("M107", refused_tokenizer({"model": {"type": "BPE", "vocab": 3}}))
     says("M109", refused_tokenizer({"a": 1}))
+    pieces = [(name, 0.0) for name in SPECIAL_TOKENS]
+    says("M114", refused_tokenizer(tokenizers.Tokenizer(Unigram(pieces)).to_str()))
     whole = tokenizers.Tokenizer(WordPiece({name: at for at, name in enumerate(["a", *SPECIAL_TOKENS])}))
     whole.post_processor = TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A $B [SEP]", [("[CLS]", 3), ("[SEP]", 4)])
     says("M108", refused_tokenizer(whole.to_str()))
+
+
+def spm_piece(name: str) -> bytes:
+    """A piece of a type of its own: unknown for <unk>, control for others."""
+    inner = b"\x0a" + bytes([len(name)]) + name.encode() + b"\x18" + (b"\x02" if name == "<unk>" else b"\x03")
+    return b"\x0a" + bytes([len(inner)]) + inner
 
 
 @pytest.mark.parametrize(
@@ -340,6 +348,8 @@ def test_tokenizers_of_huggingface(tmp_path: Path, says) -> None:
     [
         ("M111", b"\x0a\xff\x01cut"),
         ("M112", b"\x0a\x09\x0a\x05<unk>\x18\x02" + b"\x12\x02\x18\x02" + b"\x1a\x00"),  # unknown piece, BPE, no rules
+        # Special pieces, Unigram, rules that are none.
+        ("M113", b"".join([*map(spm_piece, ("<unk>", "[CLS]", "[SEP]")), b"\x12\x00\x1a\x05\x12\x03bad"])),
     ],
 )
 def test_models_of_sentencepiece(row: str, content: bytes, tmp_path: Path, says) -> None:
