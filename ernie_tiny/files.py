@@ -59,25 +59,41 @@ def finite_or_none(value: Any) -> Any:
 def file_head(path: Path) -> bytes:
     """The first bytes of a file, by which encoding_advice knows its encoding."""
     with path.open("rb") as file:
-        return file.read(256)
+        return file.read(4096)
 
 
-def encoding_advice(content: bytes) -> str:
-    """How to convert what is not UTF-8, by its first bytes or line: UTF-16 and UTF-32 show themselves."""
-    found = encoding_of(content)
+def encoding_advice(head: bytes, line: bytes = b"") -> str:
+    """How to convert what is not UTF-8, by its first bytes: UTF-16 and UTF-32 show themselves.
+
+    Args:
+        line: The one that is not UTF-8, where it is known. If it is not GB 18030 either, no conversion is named.
+    """
+    found = encoding_of(head)
+    if found is None and not _decodes(line, "gb18030"):
+        return "It is not GB 18030 either: is it text, and is it whole? Fetch it again."
     what = f"it is {found}" if found else "Chinese text that is not UTF-8 mostly is GB 18030"
     return f"Convert the file; {what}: iconv -f {(found or 'gb18030').lower()} -t utf-8 OLD > NEW."
 
 
-def encoding_of(content: bytes) -> Optional[str]:
-    """The encoding that a byte-order mark, or zeros in every second byte, show; None without them."""
-    marked = next((name for mark, name in BYTE_ORDER_MARKS if content.startswith(mark)), None)
-    if marked is not None or len(content) < 4:
+def encoding_of(head: bytes) -> Optional[str]:
+    """The encoding of two or four bytes a sign that a byte-order mark, or the places of zeros, show; None without them.
+
+    UTF-16 has the zeros of its line ends, digits and Latin letters all at odd places, or all at even ones. Where few of
+    the bytes are zeros and all is UTF-8, they are stray ones.
+    """
+    marked = next((name for mark, name in BYTE_ORDER_MARKS if head.startswith(mark)), None)
+    odd, even = head[1::2].count(0), head[::2].count(0)
+    if marked is not None or (odd == 0) == (even == 0):
         return marked
-    for name, zeros, others in (
-        ("UTF-16LE", content[1:200:2], content[:200:2]),
-        ("UTF-16BE", content[:200:2], content[1:200:2]),
-    ):
-        if zeros.count(0) > len(zeros) // 2 and others.count(0) < len(others) // 4 + 1:
-            return name
-    return None
+    cut = max(0, len(head) - 3)  # the last sign may be cut
+    if 4 * (odd + even) < len(head) and any(_decodes(head[:end], "utf-8") for end in range(cut, len(head) + 1)):
+        return None
+    return "UTF-16LE" if odd else "UTF-16BE"
+
+
+def _decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True

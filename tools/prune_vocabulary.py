@@ -24,6 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("-c", "--config", help="YAML file; the train splits of its tasks are texts")
     parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     parser.add_argument("--texts", type=Path, nargs="+", default=[], help="text files")
+    parser.add_argument("--field", help="of texts in JSON lines: the field that holds the text")
     parser.add_argument("--min-count", type=int, default=2, help="of a character of words to be kept by itself")
     return parser.parse_args()
 
@@ -34,7 +35,7 @@ def main() -> None:
     prepare("cpu")
     from ernie_tiny.training.vocabulary import file_texts, prune_folder, task_texts
 
-    texts = chain(file_texts(args.texts), task_texts(run) if run else ())
+    texts = chain(file_texts(args.texts, args.field), task_texts(run) if run else ())
     print(f"{args.output}: {prune_folder(args.model, args.output, texts, args.min_count)}")
 
 

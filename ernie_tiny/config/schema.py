@@ -49,9 +49,10 @@ class TaskConfig:
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """General text: a paragraph a line, a blank line between documents."""
+    """General text: a paragraph a line, a blank line between documents; or JSON lines, a document a line."""
 
     files: tuple[str, ...]  # files or patterns (*.txt), relative to data.root
+    field: Optional[str] = None  # of files of JSON lines: the field that holds the text
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class StageDataConfig:
     tasks: tuple[str, ...] = ()
     corpus: Optional[str] = None
     max_length: Optional[int] = None  # tokens; by default the task's own, CORPUS_LENGTH for general text
-    examples: Optional[int] = None  # take only the first so many training examples of a task
+    examples: Optional[int] = None  # draw so many of a task's training examples
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     augment: Optional[AugmentConfig] = None
 
@@ -257,7 +258,7 @@ class SelectConfig:
     """Scores on dev while training; the best weights are kept instead of the last when `every` is given."""
 
     every: Optional[int] = None  # optimizer steps between evaluations
-    examples: Optional[int] = None  # take only the first so many dev examples of a task
+    examples: Optional[int] = None  # draw so many of a task's dev examples
 
 
 @dataclass(frozen=True)
@@ -328,7 +329,7 @@ class ReportConfig:
     baseline: Optional[str] = None  # the same student without distillation
     others: Mapping[str, Optional[str]] = field(default_factory=dict)  # further ones, such as ablations, by title
     tasks: tuple[str, ...] = ()  # by default those of the student's stage
-    examples: Optional[int] = None  # take only the first so many dev examples of a task
+    examples: Optional[int] = None  # draw so many of a task's dev examples
     batch_tokens: int = 8192
 
     @property

@@ -11,15 +11,16 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Optional
 
 import numpy as np
 from tqdm import tqdm
 
 from ernie_tiny.batch import Batch
+from ernie_tiny.data.records import field_of, json_lines, text_lines
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.files import encoding_advice, file_head, to_json
+from ernie_tiny.files import to_json
 
 RECORD_FILE = "corpus.json"
 DATASET = "tokens"  # tokens.bin and tokens.idx, as PaddleNLP's MMapIndexedDataset names them
@@ -29,29 +30,30 @@ SPLITS = ("train", "heldout")
 FEISTEL_ROUNDS = 4
 
 
-def build_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path) -> None:
+def build_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path, field: Optional[str] = None) -> None:
     """A folder with the tokens of text files for CorpusStream; left as it is if it holds these already.
 
-    The text has a paragraph a line; a blank line, as the end of a file, ends a document. It is read once,
-    line by line: memory grows by some 100 bytes a paragraph (the index), not with the text. corpus.json
-    records the files by name and size, the tokenizer's fingerprint and the counts. The folder is written
-    under another name and renamed when it is whole. That one process builds and the others wait is the
-    caller's business.
+    The text has a paragraph a line; a blank line, as the end of a file, ends a document. With a field the files are
+    JSON lines, and each line's field is a document. It is read once, line by line: memory grows by some 100 bytes a
+    paragraph (the index), not with the text. corpus.json records the files by name and size, the tokenizer's
+    fingerprint and the counts. The folder is written under another name and renamed when it is whole. That one process
+    builds and the others wait is the caller's business.
 
     Raises:
-        InputError: A file is missing or not UTF-8 (with its line), or there is no text at all.
+        InputError: A file is missing or not UTF-8 (with its line), or there is no text at all; without a field, a file
+            is JSON lines.
     """
     for file in files:
         if not file.is_file():
             raise InputError(f"{file}: no such file. A corpus is text, a paragraph a line.")
-    if is_built_from(files, tokenizer, folder):
+    if is_built_from(files, tokenizer, folder, field):
         return
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a build that was stopped
     partial.mkdir(parents=True)
     try:
-        counts = _write_dataset(files, tokenizer, partial / DATASET)
-        record = {**_source(files, tokenizer), **counts}
+        counts = _write_dataset(files, tokenizer, partial / DATASET, field)
+        record = {**_source(files, tokenizer, field), **counts}
         (partial / RECORD_FILE).write_text(to_json(record, indent=1), encoding="utf-8")
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # a full disk needs the room
@@ -69,7 +71,7 @@ def corpus_files(root: Path, patterns: Sequence[str], key: str) -> list[Path]:
     Raises:
         InputError: A pattern is none or names no file.
     """
-    found: list[Path] = []
+    found: dict[Path, Path] = {}  # by what links lead to: a file that two patterns name is read once
     for pattern in patterns:
         if not pattern or Path(pattern).is_absolute():
             raise InputError(f"{key} = {pattern!r}: give a file, or a pattern of files, relative to data.root.")
@@ -79,26 +81,29 @@ def corpus_files(root: Path, patterns: Sequence[str], key: str) -> list[Path]:
                 f"{key}: no file {pattern!r} below data.root = {root}. A corpus is text with a paragraph "
                 "a line and a blank line between documents."
             )
-        found.extend(matches)
-    return found
+        for file in matches:
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
 
 
-def is_built_from(files: Sequence[Path], tokenizer: Tokenizer, folder: Path) -> bool:
+def is_built_from(files: Sequence[Path], tokenizer: Tokenizer, folder: Path, field: Optional[str] = None) -> bool:
     """Whether a folder holds the tokens of files of these names and sizes."""
-    record = folder / RECORD_FILE
-    if not record.is_file():
+    file = folder / RECORD_FILE
+    if not file.is_file():
         return False
-    return _source(files, tokenizer).items() <= json.loads(record.read_text(encoding="utf-8")).items()
+    record = json.loads(file.read_text(encoding="utf-8"))
+    return _source(files, tokenizer, field).items() <= record.items() and record.get("field") == field
 
 
-def _source(files: Sequence[Path], tokenizer: Tokenizer) -> dict[str, Any]:
+def _source(files: Sequence[Path], tokenizer: Tokenizer, field: Optional[str]) -> dict[str, Any]:
     return {
         "files": [{"name": file.name, "size": file.stat().st_size} for file in files],
         "tokenizer": tokenizer.fingerprint,
+        **({} if field is None else {"field": field}),
     }
 
 
-def _write_dataset(files: Sequence[Path], tokenizer: Tokenizer, prefix: Path) -> dict[str, int]:
+def _write_dataset(files: Sequence[Path], tokenizer: Tokenizer, prefix: Path, field: Optional[str]) -> dict[str, int]:
     """Writes prefix.bin and prefix.idx, an item a paragraph, and counts what is in them."""
     from paddlenlp.data.indexed_dataset import MMapIndexedDatasetBuilder
 
@@ -106,13 +111,15 @@ def _write_dataset(files: Sequence[Path], tokenizer: Tokenizer, prefix: Path) ->
     builder = MMapIndexedDatasetBuilder(f"{prefix}.bin", dtype=dtype)
     documents = paragraphs = tokens = 0
     in_document = False
-    for text, ids in _encode(_paragraphs(files), tokenizer):
-        if len(ids):
-            builder.add_item(ids)
-            paragraphs, tokens, in_document = paragraphs + 1, tokens + len(ids), True
-        elif not text and in_document:
-            builder.end_document()
-            documents, in_document = documents + 1, False
+    total = sum(file.stat().st_size for file in files)
+    with tqdm(desc="tokenising", total=total, unit="B", unit_scale=True, mininterval=1.0) as progress:
+        for text, ids in _encode(paragraphs_of(files, field, progress.update), tokenizer):
+            if len(ids):
+                builder.add_item(ids)
+                paragraphs, tokens, in_document = paragraphs + 1, tokens + len(ids), True
+            elif not text and in_document:
+                builder.end_document()
+                documents, in_document = documents + 1, False
     if not documents:
         raise InputError(f"{', '.join(map(str, files))}: no text. A corpus is text, a paragraph a line.")
     with _paddlenlp_quiet():
@@ -120,23 +127,60 @@ def _write_dataset(files: Sequence[Path], tokenizer: Tokenizer, prefix: Path) ->
     return {"documents": documents, "paragraphs": paragraphs, "tokens": tokens}
 
 
-def _paragraphs(files: Iterable[Path]) -> Iterator[str]:
-    """The stripped lines of the files, and an empty one at the end of each file."""
-    files = list(files)
-    total = sum(file.stat().st_size for file in files)
-    with tqdm(desc="tokenising", total=total, unit="B", unit_scale=True, mininterval=1.0) as progress:
-        for file in files:
-            # As bytes, only "\n" ends a line, and a fault in the encoding has a line number.
-            with file.open("rb") as stream:
-                for number, line in enumerate(stream, start=1):
-                    progress.update(len(line))
-                    try:
-                        yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                    except UnicodeDecodeError as error:
-                        raise InputError(
-                            f"{file}:{number}: is not UTF-8 ({error}). {encoding_advice(file_head(file))}"
-                        ) from error
+def paragraphs_of(
+    files: Iterable[Path], field: Optional[str] = None, progress: Callable[[int], object] = lambda _: None
+) -> Iterator[str]:
+    """The stripped paragraphs of text files, and an empty one at the end of each document.
+
+    Args:
+        field: Of JSON lines, that which holds a document's text.
+        progress: Called with the number of bytes of each line that is read.
+    Raises:
+        InputError: A file is not UTF-8; without a field, it begins as JSON does; with one, a line is no JSON object or
+            its field holds no text.
+    """
+    for file in files:
+        if field is None:
+            yield from _plain_lines(file, progress)
             yield ""
+            continue
+        for place, record in json_lines(file, progress):
+            yield from (line.strip() for line in field_of(record, field, str, place).split("\n"))
+            yield ""
+
+
+def check_general_text(files: Iterable[Path], field: Optional[str]) -> None:
+    """Raises the InputError of paragraphs_of for the first file that does not begin as general text does."""
+    for file in files:
+        next(filter(None, paragraphs_of([file], field)), None)
+
+
+def _plain_lines(file: Path, progress: Callable[[int], object]) -> Iterator[str]:
+    begun = False
+    for number, line in enumerate(text_lines(file, progress), start=1):
+        text = line.strip()
+        if text and not begun:
+            begun = True
+            _check_is_text(text, f"{file}:{number}")
+        yield text
+
+
+def _check_is_text(line: str, place: str) -> None:
+    """Refuses JSON by a file's first line: its braces and keys would be learned as text."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = {} if line in ("{", "[") else None  # a document of many lines
+    if isinstance(record, list):  # but "[1]" is a footnote
+        record = next((item for item in record if isinstance(item, dict)), None)
+    if isinstance(record, dict):
+        names = [name for name, value in record.items() if isinstance(value, str)]
+        likely = max(names, key=lambda name: len(record[name]), default="content")
+        raise InputError(
+            f"{place}: is JSON, not text. Write one object a line, and name the field that holds the text: "
+            f"data.corpora.NAME.field={likely} (of tools/prune_vocabulary.py: --field {likely}). Fields here: "
+            f"{', '.join(record) or 'unknown'}."
+        )
 
 
 def _encode(texts: Iterator[str], tokenizer: Tokenizer) -> Iterator[tuple[str, np.ndarray]]:

@@ -34,6 +34,8 @@ def decode(
         logits: Of each feature, without padding: [labels], [1] of regression, [candidates] or [2, length]
             (start, end).
     """
+    if len({example.id for example in examples}) < len(examples):
+        raise ValueError(f"{spec.name}: an id stands twice, and answers are kept by id.")
     if len(features) != len(logits):
         raise ValueError(f"{spec.name}: {len(features)} features, but {len(logits)} logits.")
     outputs: dict[str, list[tuple[Feature, np.ndarray]]] = defaultdict(list)
@@ -67,9 +69,9 @@ def _log_softmax(values: np.ndarray) -> np.ndarray:
 
 def _assign(examples: Sequence[Example], scores: Mapping[str, np.ndarray]) -> dict[str, int]:
     """Example id to candidate, each candidate at most once within a group."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for example in examples:
-        groups[example.group or example.id].append(example.id)
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for example in examples:  # a blank without a group is one of its own, whatever groups are called
+        groups[(example.group, "" if example.group else example.id)].append(example.id)
     best: dict[str, int] = {}
     for names in groups.values():
         table = np.stack([scores[name] for name in names])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from ernie_tiny.data.reader import READERS, choices_of, field_of, id_of, json_lines
+from ernie_tiny.data.reader import READERS, choices_of
+from ernie_tiny.data.records import field_of, id_of, json_lines
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.errors import InputError
 

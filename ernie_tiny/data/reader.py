@@ -1,26 +1,21 @@
-"""From the files of a task to its examples, for every kind of task.
-
-Files are read line by line as bytes: only "\\n" ends a line (IFLYTEK's texts hold U+2028, at which
-str.splitlines would break), and a fault in the encoding has a line number. A byte-order mark, as Excel
-writes it, is dropped.
-"""
+"""From the files of a task to its examples, for every kind of task."""
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import json
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from ernie_tiny.data.task import Answer, Example, Split, TaskSpec
-from ernie_tiny.data.wordpiece import SURROGATES
+from ernie_tiny.data.records import checked, field_of, has_field, id_of, json_document, json_lines, shown, table_records
+from ernie_tiny.data.task import Answer, Example, Split, TaskSpec, is_labelled
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.files import encoding_advice, file_head
 
 BLANK = re.compile(r"#idiom\d+#")
 # Stands for the other blanks of a passage: four signs "character missing" keep an idiom's length, hint at no
@@ -44,7 +39,7 @@ def read_split(spec: TaskSpec, root: Path, split: str, limit: int | None = None)
         root: The data root, to which the spec's files are relative.
         split: One of spec.files or spec.held_out. A split named test... may lack labels; every other must have
             them.
-        limit: Read the first `limit` examples only.
+        limit: Draw so many of the examples by the hash of their texts, the same ones each time.
     Raises:
         InputError: As "path:line: reason" (nested files: "path: place: reason"), for an unknown split, a
             missing or empty file, broken JSON or UTF-8, a missing field, an unknown label, or an id that
@@ -55,8 +50,6 @@ def read_split(spec: TaskSpec, root: Path, split: str, limit: int | None = None)
     places: dict[str, str] = {}
     dropped = 0
     for place, example in READERS[spec.kind](spec, paths, split):
-        if len(examples) == limit:
-            break
         if example is None:
             dropped += 1
             continue
@@ -70,7 +63,25 @@ def read_split(spec: TaskSpec, root: Path, split: str, limit: int | None = None)
         examples.append(example)
     if not examples:
         raise InputError(f"{paths[0]}: the split {split!r} of {spec.name} is empty ({dropped} rows dropped).")
-    return Split(tuple(examples), dropped)
+    return Split(tuple(_drawn(examples, limit)), dropped)
+
+
+def _drawn(examples: Sequence[Example], limit: int | None) -> Sequence[Example]:
+    """So many of the examples in their order, drawn by the hash of what they say.
+
+    Files are often sorted by label, so that their first rows are of one; and a row that is drawn stays drawn when
+    others are added or moved, or when more are drawn. The blanks of a cloze passage, which share their candidates, are
+    drawn one after the other.
+    """
+    if limit is None or limit >= len(examples):
+        return examples
+
+    def place(number: int) -> tuple[bytes, int]:
+        example = examples[number]
+        said = example.candidates if example.group else (*example.texts, *example.candidates)
+        return hashlib.sha256("\0".join(("limit", *said)).encode("utf-8", "surrogatepass")).digest(), number
+
+    return [examples[number] for number in sorted(sorted(range(len(examples)), key=place)[:limit])]
 
 
 def _paths(spec: TaskSpec, root: Path, split: str) -> list[Path]:
@@ -82,136 +93,16 @@ def _paths(spec: TaskSpec, root: Path, split: str) -> list[Path]:
                 f"{root / file}: no such file. The split {split!r} of {spec.name} is read from "
                 f"{file} below the data root {root}. tools/download_clue.py fetches CLUE."
             )
-    return [root / file for file in spec.files_of(split)]
-
-
-def _is_labelled(split: str) -> bool:
-    return not split.startswith("test")
-
-
-# Files to records.
-
-
-def text_lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file with their ends, without a byte-order mark."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{path}:{number}: is not UTF-8 ({error}). {encoding_advice(file_head(path))}"
-                ) from error
-
-
-def _json_document(path: Path) -> Any:
-    try:
-        return _parse("".join(text_lines(path)))
-    except (ValueError, RecursionError) as error:
-        place = f"{path}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else path
-        raise InputError(f"{place}: is not JSON ({error}). Is the file whole? Fetch it again.") from error
-
-
-def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Where a line stands and its JSON value, blank lines left out."""
-    for number, line in enumerate(text_lines(path), start=1):
-        if line.strip():
-            try:
-                value = _parse(line)
-            except (ValueError, RecursionError) as error:
-                at = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-                raise InputError(f"{path}:{number}: is not JSON ({at}). Every line holds one JSON object.") from error
-            yield f"{path}:{number}", value
-
-
-def _parse(text: str) -> Any:
-    """The JSON value of a text. Half a surrogate pair in it, which no file can hold, becomes U+FFFD."""
-    value = json.loads(text)
-    return _whole(value) if "\\ud" in text or "\\uD" in text else value
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, str):
-        return SURROGATES.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    return {_whole(key): _whole(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-_TABLES: Mapping[str, Mapping[str, Any]] = {
-    "tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},  # a quotation mark in a TSV file is text
-    "csv": {"strict": True},
-}
-
-
-def _records(spec: TaskSpec, path: Path, split: str) -> Iterator[tuple[str, Any]]:
-    """Where a record stands and what it holds, None for a broken row that the task leaves out."""
-    if spec.file_format == "jsonl":
-        yield from json_lines(path)
-        return
-    rows = csv.DictReader(text_lines(path), spec.columns.get(split), **_TABLES[spec.file_format])
-    while True:
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            raise InputError(
-                f"{path}:{rows.reader.line_num}: is not {spec.file_format.upper()} ({error}). In CSV a "
-                "quotation mark inside quotes is doubled, and one that is not closed takes all that "
-                "follows into its field."
-            ) from error
-        if row is None:
-            return
-        broken = None in row or None in row.values()
-        if broken and not (spec.drop_broken_rows and _is_labelled(split)):
-            header = ", ".join(rows.fieldnames or ())
-            raise InputError(
-                f"{path}:{rows.line_num}: has more or fewer columns than the header ({header}). Is "
-                f"file_format = {spec.file_format!r} right? In CSV a text with a comma stands in quotes."
-            )
-        yield f"{path}:{rows.line_num}", None if broken else row
-
-
-_JSON_NAMES = {dict: "an object", list: "a list", str: "text", int: "a whole number"}
-
-
-def field_of(record: Any, name: str, kind: type, place: str) -> Any:
-    """The field of a JSON object, checked to be there and of the kind."""
-    if not isinstance(record, dict):
-        raise InputError(f"{place}: is not an object with fields: {_shown(record)}.")
-    if name not in record:
-        near = [key for key in record if str(key).strip() == name]
-        blank = f" {near[0]!r} differs by a blank: take it out of the file." if near else ""
-        raise InputError(f"{place}: no field {name!r}. Fields here: {', '.join(map(str, record)) or 'none'}.{blank}")
-    return _checked(record[name], kind, f"{place}: {name!r}")
-
-
-def id_of(record: Any, field: str, otherwise: object, place: str) -> str:
-    """The id of a record as text; `otherwise` where it has none, or null."""
-    found = record.get(field)
-    if found is None:
-        return str(otherwise)
-    if isinstance(found, bool) or not isinstance(found, (str, int)):
-        raise InputError(f"{place}: {field!r} = {_shown(found)}: an id is a text or a whole number.")
-    return str(found)
-
-
-def _checked(value: Any, kind: type, place: str) -> Any:
-    if not isinstance(value, kind):
-        raise InputError(f"{place} is not {_JSON_NAMES[kind]}: {_shown(value)}.")
-    return value
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-# Records to examples.
+    paths = [root / file for file in spec.files_of(split)]
+    twice = [path for path, times in Counter(path.resolve() for path in paths).items() if times > 1]
+    if twice:
+        raise InputError(f"{spec.name}: the split {split!r} names {twice[0]} twice, which would count its rows twice.")
+    return paths
 
 
 def _flat(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     """Classification, pairs, keywords, coreference and regression: a record a line."""
-    formats = ("jsonl", *_TABLES)
+    formats = ("jsonl", "tsv", "csv")
     if spec.file_format not in formats:
         raise InputError(
             f"{spec.name}: file_format {spec.file_format!r} does not serve the kind "
@@ -225,7 +116,7 @@ def _flat(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
                 yield place, None
                 continue
             texts = tuple(_text(spec, record, name, place) for name in spec.texts)
-            label = _label(spec, record, place, _is_labelled(split))
+            label = _label(spec, record, place, is_labelled(split))
             if label in spec.drop_labels:
                 yield place, None
                 continue
@@ -233,16 +124,24 @@ def _flat(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
             yield place, Example(id_of(record, spec.id_field, number, place), texts, value)
 
 
+def _records(spec: TaskSpec, path: Path, split: str) -> Iterator[tuple[str, Any]]:
+    """Where a record stands and what it holds, None for a broken row that the task leaves out."""
+    if spec.file_format == "jsonl":
+        return json_lines(path)
+    drop_broken = spec.drop_broken_rows and is_labelled(split)
+    return table_records(path, spec.file_format, spec.columns.get(split, ()), drop_broken)
+
+
 def _text(spec: TaskSpec, record: Any, name: str, place: str) -> str:
     if spec.kind == "keywords" and isinstance(record, dict) and isinstance(record.get(name), list):
-        return " ".join(_checked(word, str, f"{place}: a part of {name!r}") for word in record[name])
+        return " ".join(checked(word, str, f"{place}: a part of {name!r}") for word in record[name])
     text = field_of(record, name, str, place)
     return _mark_spans(text, record, place) if spec.kind == "coreference" else text
 
 
 def _label(spec: TaskSpec, record: Mapping[str, Any], place: str, labelled: bool) -> str | None:
     """The label as text: some copies of a set hold 1 or true where others hold "1" or "true"."""
-    if spec.label_field not in record and not labelled:
+    if not has_field(record, spec.label_field, place) and not labelled:
         return None
     label = field_of(record, spec.label_field, object, place)
     return label if isinstance(label, str) else json.dumps(label)
@@ -267,18 +166,31 @@ def _mark_spans(text: str, record: Mapping[str, Any], place: str) -> str:
     """A text of CLUEWSC with its spans as _noun_ and [pronoun], CLUE's and PaddleNLP's own marks."""
     target = field_of(record, "target", dict, place)
     spans = []
-    for span, opening, closing in (("span1", "_", "_"), ("span2", "[", "]")):
+    for span in ("span1", "span2"):
         words = field_of(target, f"{span}_text", str, place)
         start = field_of(target, f"{span}_index", int, place)
+        if not words:
+            raise InputError(f"{place}: {span}_text is empty, so there is nothing to mark.")
         if start < 0 or not text.startswith(words, start):
             raise InputError(
                 f"{place}: {span}_text is {words!r}, but at {span}_index {start} stands "
                 f"{text[max(start, 0) :][: len(words)]!r}."
             )
-        spans.append((start, start + len(words), opening, closing))
-    # From the later span to the earlier, so that no insertion moves an index that is still to be used.
-    for start, end, opening, closing in sorted(spans, reverse=True):
-        text = f"{text[:start]}{opening}{text[start:end]}{closing}{text[end:]}"
+        spans.append((start, start + len(words)))
+    (first, end), (second, other_end) = sorted(spans)
+    if first < second < end < other_end:
+        raise InputError(
+            f"{place}: span1 and span2 cross: characters {first} to {end} and {second} to {other_end}. One may lie in "
+            "the other, or beside it."
+        )
+    marks = []
+    for number, ((start, end), (opening, closing)) in enumerate(zip(spans, (("_", "_"), ("[", "]")))):
+        # Where marks meet, what ends does so before something begins; of two that begin the longer one does so first,
+        # of two that end the shorter one.
+        marks.append((start, 1, -end, number, opening))
+        marks.append((end, 0, -start, -number, closing))
+    for place_of_mark, *_, mark in sorted(marks, reverse=True):  # backwards, so that no insertion moves the others
+        text = text[:place_of_mark] + mark + text[place_of_mark:]
     return text
 
 
@@ -288,13 +200,13 @@ def _multiple_choice(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     The ids of m-train and d-train overlap, so an id made here begins with its file's name.
     """
     for path in paths:
-        for number, passage in enumerate(_checked(_json_document(path), list, f"{path}: the file")):
+        for number, passage in enumerate(checked(json_document(path), list, f"{path}: the file")):
             place = f"{path}: passage {number}"
-            if len(_checked(passage, list, place)) not in (2, 3):
-                raise InputError(f"{place}: is not [lines, questions, id]: {_shown(passage)}.")
-            lines = [_checked(line, str, f"{place}: a line") for line in _checked(passage[0], list, place)]
-            name = passage[2] if len(passage) == 3 else number
-            for index, question in enumerate(_checked(passage[1], list, f"{place}: the questions")):
+            if len(checked(passage, list, place)) not in (2, 3):
+                raise InputError(f"{place}: is not [lines, questions, id]: {shown(passage)}.")
+            lines = [checked(line, str, f"{place}: a line") for line in checked(passage[0], list, place)]
+            name = id_of({"id": passage[2]} if len(passage) == 3 else {}, "id", number, place)
+            for index, question in enumerate(checked(passage[1], list, f"{place}: the questions")):
                 where = f"{place}, question {index}"
                 text = field_of(question, "question", str, where)
                 choices = choices_of(question, "choice", where)
@@ -303,7 +215,7 @@ def _multiple_choice(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
                     Example(
                         id=id_of(question, "id", f"{path.stem}-{name}-{index}", where),
                         texts=("\n".join(lines), text),
-                        label=_choice_label(question, choices, where, _is_labelled(split)),
+                        label=_choice_label(question, choices, where, is_labelled(split)),
                         candidates=choices,
                     ),
                 )
@@ -311,7 +223,7 @@ def _multiple_choice(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
 
 def choices_of(record: Any, name: str, place: str) -> tuple[str, ...]:
     """The field's choices, two or more."""
-    choices = tuple(_checked(word, str, f"{place}: a choice") for word in field_of(record, name, list, place))
+    choices = tuple(checked(word, str, f"{place}: a choice") for word in field_of(record, name, list, place))
     if len(choices) < 2:
         raise InputError(f"{place}: {name!r} holds {len(choices)} choices, at least 2 are needed.")
     return choices
@@ -323,7 +235,7 @@ def _choice_label(
     place: str,
     labelled: bool,
 ) -> int | None:
-    if "answer" not in question and not labelled:
+    if not has_field(question, "answer", place) and not labelled:
         return None
     answer = field_of(question, "answer", str, place)
     if answer not in choices:
@@ -334,15 +246,15 @@ def _choice_label(
 def _cloze(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     """ChID: one example per blank. The first file holds the passages, the second, if any, the answers."""
     path, *answer_paths = paths
-    if _is_labelled(split) and not answer_paths:
+    if is_labelled(split) and not answer_paths:
         raise InputError(
             f"{path}: no file of answers with it. This split of {spec.name} needs two files: passages and answers."
         )
-    answers = _json_document(answer_paths[0]) if answer_paths else None
+    answers = json_document(answer_paths[0]) if answer_paths else None
     for line, (place, record) in enumerate(json_lines(path)):
         candidates = choices_of(record, "candidates", place)
         for passage in field_of(record, "content", list, place):
-            for blank in BLANK.finditer(_checked(passage, str, f"{place}: a passage")):
+            for blank in BLANK.finditer(checked(passage, str, f"{place}: a passage")):
                 label = None
                 if answers is not None:
                     label = field_of(answers, blank.group(), int, str(answer_paths[0]))
@@ -360,7 +272,7 @@ def _reading(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     """CMRC2018 in the form of SQuAD 1.1. An answer that is not in the context starts at -1."""
     for path in paths:
         moved = absent = 0
-        articles = field_of(_json_document(path), "data", list, str(path))
+        articles = field_of(json_document(path), "data", list, str(path))
         paragraphs = [
             paragraph
             for number, article in enumerate(articles)
@@ -372,12 +284,12 @@ def _reading(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
             for index, question in enumerate(field_of(paragraph, "qas", list, place)):
                 where = f"{place}, question {index}"
                 text = field_of(question, "question", str, where)
-                stated = _answers(question, where, _is_labelled(split))
+                stated = _answers(question, where, is_labelled(split))
                 answers = tuple(Answer(answer.text, _locate(answer, context)) for answer in stated)
                 moved += sum(old.start != new.start >= 0 for old, new in zip(stated, answers))
                 absent += sum(answer.start < 0 for answer in answers)
                 field_of(question, "id", object, where)  # reading's answers are compared by it, so it must be there
-                name = id_of(question, "id", f"{number}-{index}", where)
+                name = id_of(question, "id", None, where)
                 yield where, Example(name, (text, context), answers=answers)
         if moved or absent:
             logger.warning(
@@ -390,7 +302,7 @@ def _reading(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
 
 
 def _answers(question: Any, place: str, labelled: bool) -> tuple[Answer, ...]:
-    if "answers" not in question and not labelled:
+    if not has_field(question, "answers", place) and not labelled:
         return ()
     answers = tuple(
         Answer(field_of(answer, "text", str, place), field_of(answer, "answer_start", int, place))

@@ -127,6 +127,11 @@ class TaskSpec:
         return split == "train"
 
 
+def is_labelled(split: str) -> bool:
+    """Whether every example of a split must have a label: all but those named test..."""
+    return not split.startswith("test")
+
+
 @dataclass(frozen=True)
 class Answer:
     """A reference answer of reading comprehension: its text and where it starts in the context, in characters."""
@@ -140,7 +145,7 @@ class Example:
     """One question to a model, before tokenisation.
 
     Attributes:
-        id: Unique within a task's split; predictions and caches are keyed by it.
+        id: Unique within a task's split; predictions and caches are keyed by it. A question to a predictor needs none.
         texts: Classification heads: one text or a pair. Choice heads: (context, question) for multiple
             choice, (text before the blank, text after it) for cloze. Reading: (question, context).
         label: Index into TaskSpec.labels, or into candidates, or the number that regression is to give; None
@@ -150,8 +155,8 @@ class Example:
         group: Cloze blanks that share one candidate list have one group; each candidate is used once in it.
     """
 
-    id: str
-    texts: tuple[str, ...]
+    id: str = ""
+    texts: tuple[str, ...] = ()
     label: Optional[float] = None
     candidates: tuple[str, ...] = ()
     answers: tuple[Answer, ...] = ()

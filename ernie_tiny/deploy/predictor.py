@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from ernie_tiny.errors import InputError
 TASK_FILE = "task.json"
 LOGITS = ("logits",)  # what the network of an exported folder gives
 
+Question = Union[Example, str, tuple[str, ...]]
+
 
 class Predictor:
     """Answers examples of the task that a folder was exported for."""
@@ -29,10 +32,34 @@ class Predictor:
         self.tokenizer = load_tokenizer(folder)
         self._engine = load(folder, LOGITS, threads=threads, gpu=gpu)
 
-    def predict(self, examples: Sequence[Example], batch_tokens: int = 8192) -> list[Prediction]:
-        """Predictions in the order of the examples; cloze examples of one group belong into one call."""
-        features = featurise(self.spec, examples, self.tokenizer, self.spec.max_length)
-        return answer(self.spec, examples, features, self.tokenizer.pad_id, batch_tokens, self._network)
+    def predict(self, questions: Sequence[Question], batch_tokens: int = 8192) -> list[Prediction]:
+        """Predictions in the order of the questions; cloze examples of one group belong into one call.
+
+        Args:
+            questions: Examples, or plain texts and pairs of texts where the task has one or two. Ids are given back as
+                they are, and need not differ; a question without one gets its number.
+        Raises:
+            InputError: a question has another number of texts than the task, or is neither an Example nor texts.
+        """
+        if isinstance(questions, str):  # a text is a sequence of texts of one character
+            raise InputError(f"{self.spec.name}: questions are given in a list: predict([{questions!r}]).")
+        given = [self._example(question) for question in questions]
+        numbered = [replace(example, id=str(number)) for number, example in enumerate(given)]
+        features = featurise(self.spec, numbered, self.tokenizer, self.spec.max_length)
+        found = answer(self.spec, numbered, features, self.tokenizer.pad_id, batch_tokens, self._network)
+        return [replace(one, id=example.id or one.id) for one, example in zip(found, given)]
+
+    def _example(self, question: Question) -> Example:
+        example = question if isinstance(question, Example) else _plain_example(question)
+        wanted = f"{len(self.spec.texts)} texts ({', '.join(self.spec.texts)})" if self.spec.texts else "an Example"
+        if example is None or not (self.spec.texts or isinstance(question, Example)):
+            raise InputError(f"{self.spec.name}: a question is {wanted}, not {question!r}.")
+        if self.spec.texts and len(example.texts) != len(self.spec.texts):
+            raise InputError(
+                f"{self.spec.name}: a question is {wanted}, and {len(example.texts)} texts were given: "
+                f"{example.texts!r}."
+            )
+        return example
 
     def _network(self, batch: Batch) -> np.ndarray:
         logits = self._engine(batch)["logits"]
@@ -54,3 +81,10 @@ def read_spec(folder: Path) -> TaskSpec:
             f"{description}: is damaged, or of another version of this project ({error}). Export the model anew with "
             "tools/export.py."
         ) from error
+
+
+def _plain_example(question: object) -> Optional[Example]:
+    texts = (question,) if isinstance(question, str) else question
+    if isinstance(texts, (tuple, list)) and all(isinstance(text, str) for text in texts):
+        return Example(texts=tuple(texts))
+    return None

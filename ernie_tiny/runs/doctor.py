@@ -12,7 +12,7 @@ from typing import Callable, Optional
 
 from ernie_tiny.config.schema import CORPUS_LENGTH, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import Shape
-from ernie_tiny.data.corpus import corpus_files
+from ernie_tiny.data.corpus import check_general_text, corpus_files
 from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
@@ -180,8 +180,10 @@ def _task(spec: TaskSpec, examples: Examples) -> Finding:
 
 
 def _corpus(run: RunConfig, name: str) -> Finding:
+    corpus = run.data.corpora[name]
     try:
-        files = corpus_files(Path(run.data.root), run.data.corpora[name].files, f"data.corpora.{name}.files")
+        files = corpus_files(Path(run.data.root), corpus.files, f"data.corpora.{name}.files")
+        check_general_text(files, corpus.field)
     except InputError as error:
         return Finding(FAULT, str(error))
     return Finding(OK, f"general text {name}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB")

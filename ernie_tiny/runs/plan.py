@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
-from ernie_tiny.data.corpus import corpus_files
+from ernie_tiny.data.corpus import check_general_text, corpus_files
 from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
@@ -138,7 +138,7 @@ def _steps(stage: StageConfig, counts: list[Optional[tuple[int, int]]]) -> Optio
 
 
 def check_data(run: RunConfig) -> None:
-    """Raises an InputError for the first file of a task or corpus that is not there, before any work."""
+    """Raises an InputError for the first file of a task that is not there, or of a corpus that is not or is no text."""
     root = Path(run.data.root)
     for spec in run_tasks(run).values():
         for split in ("train", "dev"):
@@ -149,4 +149,4 @@ def check_data(run: RunConfig) -> None:
                         "that holds clue/, or fetch it: python tools/download_clue.py --root DIR."
                     )
     for name, corpus in run.data.corpora.items():
-        corpus_files(root, corpus.files, f"data.corpora.{name}.files")
+        check_general_text(corpus_files(root, corpus.files, f"data.corpora.{name}.files"), corpus.field)

@@ -20,7 +20,8 @@ from ernie_tiny.family_facts import FACTS
 from ernie_tiny.models.weights import HEADS_FILE
 from ernie_tiny.training.tasks import report_tasks, run_tasks
 
-Examples = Callable[[str, str, Optional[int]], Sequence[Example]]  # of a task's split, the first so many
+Examples = Callable[[str, str, Optional[int]], Sequence[Example]]  # of a task's split, so many of them
+FEW = 5  # labels that a warning names
 logger = logging.getLogger(__name__)
 
 
@@ -43,10 +44,14 @@ def check_run(run: RunConfig, examples: Examples, tokenizer: Callable[[], Tokeni
 
 
 def read_data(run: RunConfig, examples: Examples) -> Iterator[str]:
-    """Reads every split that the run needs; yields a sentence for each task with dev examples in its train split."""
+    """Reads every split that the run needs; yields a sentence for each that lacks labels or shares examples."""
     specs = run_tasks(run)
     wanted = list(dict.fromkeys(_splits(run)))
     found = {key: examples(*key) for key in wanted}
+    for task, split, limit in dict.fromkeys(_learned_and_scored(run)):
+        warning = _label_warning(specs[task], split, found[task, split, limit], limit)
+        if warning is not None:
+            yield warning
     for task in specs:
         train = {_inputs(example) for key in wanted if key[:2] == (task, "train") for example in found[key]}
         dev = max((found[key] for key in wanted if key[:2] == (task, "dev")), key=len, default=())
@@ -58,8 +63,28 @@ def read_data(run: RunConfig, examples: Examples) -> Iterator[str]:
             )
 
 
-def _splits(run: RunConfig) -> Iterator[tuple[str, str, Optional[int]]]:
-    """Task, split and number of examples of all that training, selection, report and export read."""
+def _label_warning(spec: TaskSpec, split: str, examples: Sequence[Example], limit: Optional[int]) -> Optional[str]:
+    """What is to be said of a set that lacks labels of its task or is of one label, if anything."""
+    present = {example.label for example in examples}
+    missing = [name for number, name in enumerate(spec.labels) if number not in present]
+    if spec.head == "regression":
+        alike = f"{examples[0].label:g}" if len(present) == 1 else None
+    else:
+        alike = spec.labels[int(examples[0].label or 0)] if len(present) == 1 and missing else None
+    if not missing and alike is None:
+        return None
+    asked = f", drawn by examples = {limit:,}," if limit is not None and limit <= len(examples) else ""
+    if alike is not None:
+        rest = f"are all labelled {alike!r}: they teach and judge nothing."
+    else:
+        named = ", ".join(missing[:FEW]) + (f" and {len(missing) - FEW} more" if len(missing) > FEW else "")
+        rest = f"have no row labelled {named}."
+    way_out = "Ask for more" if asked else "Mend the files or the labels"
+    return f"{spec.name}: the {len(examples):,} examples of {split}{asked} {rest} {way_out}."
+
+
+def _learned_and_scored(run: RunConfig) -> Iterator[tuple[str, str, Optional[int]]]:
+    """Task, split and number of examples of all that training, selection and report read."""
     for stage in run.stages:
         for task in stage.data.tasks if stage.taken_from is None else ():
             yield task, "train", stage.of_task(task).data.examples
@@ -67,6 +92,11 @@ def _splits(run: RunConfig) -> Iterator[tuple[str, str, Optional[int]]]:
                 yield task, "dev", stage.select.examples
     for task in report_tasks(run):
         yield task, "dev", run.report.examples
+
+
+def _splits(run: RunConfig) -> Iterator[tuple[str, str, Optional[int]]]:
+    """The same, and what export reads."""
+    yield from _learned_and_scored(run)
     if run.export.model is not None:
         stage_name = split_reference(run.export.model)[1]
         assert stage_name is not None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig
-from ernie_tiny.data.reader import read_split, text_lines
+from ernie_tiny.data.corpus import paragraphs_of
+from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.data.used_tokens import used_tokens
 from ernie_tiny.errors import InputError
@@ -24,12 +26,12 @@ def task_texts(run: RunConfig) -> Iterator[str]:
             yield from (*example.texts, *example.candidates)
 
 
-def file_texts(files: Iterable[Path]) -> Iterator[str]:
-    """The lines of text files."""
+def file_texts(files: Iterable[Path], field: Optional[str] = None) -> Iterator[str]:
+    """The lines of text files, or of JSON lines those in a field."""
     for file in files:
         if not file.is_file():
             raise InputError(f"{file}: no such file of texts.")
-        yield from text_lines(file)
+        yield from paragraphs_of([file], field)
 
 
 def prune_folder(source: Path, target: Path, texts: Iterable[str], min_count: int) -> str:

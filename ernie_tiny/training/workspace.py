@@ -16,9 +16,9 @@ from ernie_tiny.batch import Feature
 from ernie_tiny.config.schema import DROPOUTS, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.data.clue import find_task
-from ernie_tiny.data.corpus import build_corpus, corpus_files, is_built_from
+from ernie_tiny.data.corpus import build_corpus, corpus_files, is_built_from, paragraphs_of
 from ernie_tiny.data.features import featurise
-from ernie_tiny.data.reader import read_split, text_lines
+from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, build_vocabulary, load_tokenizer
 from ernie_tiny.errors import InputError
@@ -99,8 +99,7 @@ class Workspace:
         )
 
     def _lines(self, corpus: str) -> Iterator[str]:
-        for file in self.corpus_files(corpus):
-            yield from text_lines(file)
+        yield from paragraphs_of(self.corpus_files(corpus), self.run.data.corpora[corpus].field)
 
     def corpus_files(self, corpus: str) -> list[Path]:
         """The files of a corpus, its patterns resolved."""
@@ -115,14 +114,14 @@ class Workspace:
         return folder
 
     def _build_corpus(self, name: str, folder: Path) -> None:
-        files = self.corpus_files(name)
+        files, field = self.corpus_files(name), self.run.data.corpora[name].field
         if not (folder / MANIFEST).is_file():
             with errors_named(folder):
-                build_corpus(files, self.tokenizer, folder)
+                build_corpus(files, self.tokenizer, folder, field)
                 seal(folder)
             return
         require_whole(folder, "Remove it: it is made anew from the same text.")
-        if not is_built_from(files, self.tokenizer, folder):
+        if not is_built_from(files, self.tokenizer, folder, field):
             raise InputError(
                 f"data.corpora.{name}.files: the text has changed since {folder} was made of it. Put it back, or give "
                 "-o output_dir=ANOTHER."

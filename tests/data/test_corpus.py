@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from paddlenlp.data.indexed_dataset import MMapIndexedDataset
 
 from ernie_tiny.batch import Batch
-from ernie_tiny.data.corpus import CorpusStream, build_corpus, permuted
+from ernie_tiny.data.corpus import (
+    CorpusStream,
+    build_corpus,
+    check_general_text,
+    corpus_files,
+    is_built_from,
+    permuted,
+)
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, build_vocabulary
 from ernie_tiny.errors import InputError
 
@@ -140,6 +147,66 @@ def test_a_file_ends_a_document(tmp_path):
         "paragraphs": 3,
         "tokens": 3,
     }
+
+
+def test_a_field_of_json_lines_is_read_as_the_same_text_in_a_text_file(tmp_path):
+    texts = ["w1 w2\nw3", "w4"]
+    plain = build(tmp_path / "plain", "\n\n".join(texts))
+    records = "".join(json.dumps({"title": "w9", "content": text}) + "\n" for text in texts)
+    build_corpus([write(tmp_path / "a.jsonl", records)], TOKENIZER, tmp_path / "json", "content")
+    found = MMapIndexedDataset(str(tmp_path / "json" / "tokens"), skip_warmup=True)
+    assert [item.tolist() for item in found] == [item.tolist() for item in plain]
+    assert list(found.doc_idx) == list(plain.doc_idx)
+
+
+def test_a_corpus_is_made_anew_of_another_field(tmp_path):
+    files = [write(tmp_path / "a.jsonl", json.dumps({"title": "w9", "content": "w1"}))]
+    build_corpus(files, TOKENIZER, tmp_path / "corpus", "content")
+    assert not is_built_from(files, TOKENIZER, tmp_path / "corpus", "title")
+    assert not is_built_from(files, TOKENIZER, tmp_path / "corpus")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"text": "w1"}\n{"text": "w2"}',
+        '\n\n{"text": "w1"}',
+        '[{"text": "w1"}]',
+        '{\n "text": "w1"\n}',
+        '[\n{"text": 1}]',
+    ],
+)
+def test_json_is_no_general_text(tmp_path, text):
+    good = write(tmp_path / "good.txt", "w1")
+    bad = write(tmp_path / "bad.txt", text)
+    with pytest.raises(InputError, match=r"bad\.txt:\d: is JSON, not text\..*data\.corpora\.NAME\.field="):
+        build_corpus([good, bad], TOKENIZER, tmp_path / "corpus")
+    with pytest.raises(InputError, match=r"bad\.txt:\d: is JSON, not text"):
+        check_general_text([good, bad], None)
+
+
+@pytest.mark.parametrize("text", ["[1]", "[1] w1\n{}", "123", '"w1"', "{w1}", "null"])
+def test_text_that_only_looks_like_json_is_text(tmp_path, text):
+    check_general_text([write(tmp_path / "a.txt", text)], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"text": "w1"}\n{"text": null}', r"a\.jsonl:2: 'text' is not text: null"),
+        ('{"title": "w1"}', r"a\.jsonl:1: no field 'text'. Fields here: title"),
+        ("w1", r"a\.jsonl:1: is not JSON"),
+    ],
+)
+def test_faults_of_json_lines_have_a_place(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        build_corpus([write(tmp_path / "a.jsonl", text)], TOKENIZER, tmp_path / "corpus", "text")
+
+
+def test_a_file_that_two_patterns_match_is_read_once(tmp_path):
+    first, second = write(tmp_path / "a.txt", "w1"), write(tmp_path / "b.txt", "w2")
+    (tmp_path / "link.txt").symlink_to("b.txt")
+    assert corpus_files(tmp_path, ["a.txt", "*.txt", "./a.txt"], "key") == [first, second]
 
 
 def test_a_corpus_is_reused_until_its_files_or_the_tokenizer_change(tmp_path):

@@ -165,3 +165,18 @@ def test_a_number_is_read_back_as_it_was() -> None:
     (found,) = decode(task, [Example("a", ("x",))], [Feature("a", (row,))], [logit])
     assert found == Prediction("a", "0.6666667", (float(logit[0]),))
     assert np.float32(found.answer) == logit[0]
+
+
+def test_a_blank_without_a_group_shares_none_with_a_group_of_its_ids_name() -> None:
+    examples = [
+        Example("7", ("", ""), candidates=("x", "y")),
+        Example("8", ("", ""), candidates=("x", "y"), group="7"),
+    ]
+    found = decode(CLOZE, examples, [feature("7"), feature("8")], [np.array([1.0, 0.0])] * 2)
+    assert [one.answer for one in found] == ["0", "0"]
+
+
+def test_an_id_that_stands_twice_is_no_answer_of_another() -> None:
+    examples = [Example("a", ("x",)), Example("a", ("y",))]
+    with pytest.raises(ValueError, match="an id stands twice"):
+        decode(CLASSES, examples, [feature("a")] * 2, [np.zeros(3)] * 2)

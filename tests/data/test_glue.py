@@ -114,7 +114,7 @@ def test_broken_rows_of_qqp_are_left_out_and_counted(tmp_path: Path) -> None:
 
 def test_a_broken_row_of_a_test_split_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, GLUE["qqp"], "test", TESTS["qqp"][0], ("0", "a question"))
-    with pytest.raises(InputError, match=r"test\.tsv:2: has more or fewer columns than the header \(id, question1"):
+    with pytest.raises(InputError, match=r"test\.tsv:2: has 2 columns, the header 3 \(id, question1"):
         read_split(GLUE["qqp"], tmp_path, "test")
 
 

@@ -84,9 +84,30 @@ def test_a_test_split_may_lack_labels_or_have_them(tmp_path: Path) -> None:
     assert [example.label for example in split.examples] == [None, 1]
 
 
-def test_limit_takes_the_first_examples_and_reads_no_further(tmp_path: Path) -> None:
-    text = lines(*({"text": str(n), "label": 0} for n in range(5))) + "broken"
-    assert [example.texts for example in read(tmp_path, CLASSES, text, limit=2).examples] == [("0",), ("1",)]
+def test_a_limit_draws_rows_of_a_file_that_is_sorted_by_label(tmp_path: Path) -> None:
+    text = lines(*({"text": str(n), "label": n // 500, "id": n} for n in range(1000)))
+    drawn = read(tmp_path, CLASSES, text, limit=100).examples
+    assert 30 < sum(example.label for example in drawn) < 70 and len(drawn) == 100
+    assert [int(example.id) for example in drawn] == sorted(int(example.id) for example in drawn)
+    assert read(tmp_path, CLASSES, text, limit=5000).examples == read(tmp_path, CLASSES, text).examples
+
+
+def test_what_a_limit_draws_stays_drawn_among_other_rows_and_with_a_higher_limit(tmp_path: Path) -> None:
+    rows = [{"text": str(n), "label": 0} for n in range(200)]
+    few = {example.texts for example in read(tmp_path, CLASSES, lines(*rows), limit=20).examples}
+    assert few < {example.texts for example in read(tmp_path, CLASSES, lines(*rows), limit=40).examples}
+    assert few == {example.texts for example in read(tmp_path, CLASSES, lines(*reversed(rows)), limit=20).examples}
+
+
+def test_a_limit_takes_all_blanks_of_a_passage_before_those_of_another(tmp_path: Path) -> None:
+    passages = [
+        {"content": [f"#idiom{9 * n + k:06d}#" for k in range(3)], "candidates": [f"甲{n}", f"乙{n}"]} for n in range(9)
+    ]
+    (tmp_path / "answer.json").write_text(
+        json.dumps({blank: 0 for each in passages for blank in each["content"]}), encoding="utf-8"
+    )
+    drawn = read(tmp_path, CLOZE, lines(*passages), limit=6).examples
+    assert len(drawn) == 6 and len({example.group for example in drawn}) == 2
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte-order mark"])
@@ -107,12 +128,36 @@ def test_keywords_are_joined_and_come_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("first", "second", "marked"),
-    [(("洋人", 0), ("他们", 3), "_洋人_说[他们]来了"), (("他们", 3), ("洋人", 0), "[洋人]说_他们_来了")],
+    [
+        (("洋人", 0), ("他们", 3), "_洋人_说[他们]来了"),
+        (("他们", 3), ("洋人", 0), "[洋人]说_他们_来了"),
+        (("洋人", 0), ("说他们", 2), "_洋人_[说他们]来了"),  # they touch
+        (("说他们", 2), ("洋人", 0), "[洋人]_说他们_来了"),
+        (("洋人说他们", 0), ("他", 3), "_洋人说[他]们_来了"),  # one lies in the other
+        (("他", 3), ("洋人说他们", 0), "[洋人说_他_们]来了"),
+        (("洋人说", 0), ("洋人", 0), "_[洋人]说_他们来了"),  # and begins with it
+        (("洋人", 0), ("洋人说", 0), "[_洋人_说]他们来了"),
+        (("说他们", 2), ("他们", 3), "洋人_说[他们]_来了"),  # and ends with it
+        (("他们", 3), ("说他们", 2), "洋人[说_他们_]来了"),
+        (("他们", 3), ("他们", 3), "洋人说_[他们]_来了"),
+    ],
 )
-def test_spans_are_marked_in_either_order(tmp_path: Path, first: Any, second: Any, marked: str) -> None:
+def test_spans_are_marked_in_either_order_wherever_they_stand(
+    tmp_path: Path, first: Any, second: Any, marked: str
+) -> None:
     target = {"span1_text": first[0], "span1_index": first[1], "span2_text": second[0], "span2_index": second[1]}
     split = read(tmp_path, COREFERENCE, lines({"text": "洋人说他们来了", "target": target, "label": "true"}))
     assert split.examples[0].texts == (marked,)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_spans_that_cross_are_refused_by_place(tmp_path: Path, turned: bool) -> None:
+    (first, at), (second, there) = (
+        reversed([("洋人说", 0), ("说他们", 2)]) if turned else [("洋人说", 0), ("说他们", 2)]
+    )
+    target = {"span1_text": first, "span1_index": at, "span2_text": second, "span2_index": there}
+    with pytest.raises(InputError, match=r"train\.jsonl:1: span1 and span2 cross: characters 0 to 3 and 2 to 5"):
+        read(tmp_path, COREFERENCE, lines({"text": "洋人说他们来了", "target": target, "label": "true"}))
 
 
 def test_multiple_choice(tmp_path: Path) -> None:
@@ -219,9 +264,9 @@ ASKED = {"question": "谁?", "choice": ["甲", "乙"], "answer": "丙"}
         (
             table("csv"),
             "text,label\nx,0\ny\n",
-            r"train\.csv:3: has more or fewer columns than the header \(text, label\)",
+            r"train\.csv:3: has 1 columns, the header 2 \(text, label\)",
         ),
-        (table("tsv"), "text\tlabel\nx\t0\ty\n", r"train\.tsv:2: has more or fewer columns"),
+        (table("tsv"), "text\tlabel\nx\t0\ty\n", r"train\.tsv:2: has 3 columns, the header 2"),
         (table("csv"), 'text,label\n"x"y,0\n', r"train\.csv:2: is not CSV"),
         (table("json"), "[]", "file_format 'json' does not serve the kind 'classification'"),
     ],
@@ -229,6 +274,32 @@ ASKED = {"question": "谁?", "choice": ["甲", "乙"], "answer": "丙"}
 def test_messages_about_broken_files(tmp_path: Path, task: TaskSpec, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(tmp_path, task, text)
+
+
+@pytest.mark.parametrize("name", ["label ", "\ufefflabel"])
+def test_a_label_whose_key_has_a_blank_is_not_taken_for_none(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"test\.jsonl:1: no field 'label'\..* differs by a blank"):
+        read(tmp_path, CLASSES, lines({"text": "x", name: "0"}), "test")
+
+
+def test_a_null_is_no_id_of_a_passage_nor_of_a_question_of_reading(tmp_path: Path) -> None:
+    (example,) = read(tmp_path, CHOICE, json.dumps([[["x"], [{**ASKED, "answer": "甲"}], None]])).examples
+    assert example.id == "train-0-0"
+    with pytest.raises(InputError, match=r"question 0: 'id' = null: an id is a text or a whole number"):
+        read(tmp_path, READING, squad({"id": None, "question": "?", "answers": [{"text": "甲", "answer_start": 0}]}))
+
+
+def test_an_empty_cell_is_no_id(tmp_path: Path) -> None:
+    found = read(tmp_path, table("tsv"), "id\ttext\tlabel\n\t甲\t0\nx\t乙\t1\n").examples
+    assert [example.id for example in found] == ["0", "x"]
+
+
+def test_a_file_that_a_split_names_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text(lines(GOOD), encoding="utf-8")
+    (tmp_path / "link.jsonl").symlink_to("train.jsonl")
+    task = dataclasses.replace(CLASSES, files={"train": ("train.jsonl", "link.jsonl")})
+    with pytest.raises(InputError, match=r"the split 'train' names .*train\.jsonl twice"):
+        read_split(task, tmp_path, "train")
 
 
 def test_message_about_an_encoding_names_the_line(tmp_path: Path) -> None:
@@ -271,7 +342,7 @@ def test_columns_name_those_of_a_table_without_a_header(tmp_path: Path) -> None:
     task = dataclasses.replace(table("tsv"), columns={"train": ("text", "label")})
     assert read(tmp_path, task, "甲\t1\n").examples == (Example("0", ("甲",), 1),)
     assert read(tmp_path, task, "label\ttext\n1\t甲\n", "dev").examples == (Example("0", ("甲",), 1),)
-    with pytest.raises(InputError, match=r"train\.tsv:1: has more or fewer columns than the header \(text, label\)"):
+    with pytest.raises(InputError, match=r"train\.tsv:1: has 3 columns, the header 2 \(text, label\)"):
         read(tmp_path, task, "甲\t乙\t1\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,24 @@ def test_a_folder_that_is_not_whole_is_refused(exported: tuple, missing: str, tm
     (folder / missing).unlink()
     with pytest.raises(InputError, match=missing):
         Predictor(folder)
+
+
+def test_questions_of_one_id_get_their_own_answers(exported: tuple) -> None:
+    spec, _, folder = exported
+    examples = EXAMPLES[spec.name]
+    predictor = Predictor(folder)
+    expected = predictor.predict(examples)
+    found = predictor.predict([replace(example, id="0") for example in examples])
+    assert found == [replace(one, id="0") for one in expected]
+    assert len({one.scores for one in found}) > 1
+    assert predictor.predict([replace(example, id="") for example in examples]) == expected
+
+
+def test_plain_texts_are_questions_where_the_task_has_texts(exported: tuple) -> None:
+    spec, _, folder = exported
+    if spec.texts:
+        texts = [example.texts[0] for example in EXAMPLES[spec.name]]
+        assert Predictor(folder).predict(texts) == Predictor(folder).predict(EXAMPLES[spec.name])
+    else:
+        with pytest.raises(InputError, match=f"{spec.name}: a question is an Example, not '天气'"):
+            Predictor(folder).predict([TEXT[5:7]])

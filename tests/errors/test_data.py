@@ -50,6 +50,11 @@ def lines(*records: Any) -> bytes:
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
 
 
+def spans(first: str, start: int, second: str, second_start: int) -> bytes:
+    target = {"span1_text": first, "span1_index": start, "span2_text": second, "span2_index": second_start}
+    return lines({"text": "甲乙丙丁", "target": target, "label": "yes"})
+
+
 def question(**changes: Any) -> bytes:
     asked = {"question": "?", "choice": ["甲", "乙"], "answer": "甲", **changes}
     return json.dumps([[["甲乙"], [asked], "1"]]).encode()
@@ -76,6 +81,16 @@ def read(folder: Path, task: TaskSpec, content: bytes, split: str = "train") -> 
         ("D14", CLASSES, lines({**GOOD, "id": 3}, {**GOOD, "id": "3"})),
         ("D16", CSV, b"text,label\nx,no\ny\n"),
         ("D17", CSV, b'text,label\n"x,no\n' + b"y,no\n" * 30_000),
+        ("D71", CLASSES, b'{"text": "\xff\xff", "label": "no"}'),
+        ("D73", CLASSES, lines({"text ": "x", "label": "no"})),
+        ("D74", CSV, b"text,text\nx,no\n"),
+        ("D75", CSV, b'text,label\n"x"y,no\n'),
+        ("D76", CSV, b"text,label\nx\ry,no\n"),
+        ("D77", COREFERENCE, spans("甲乙", 0, "乙丙", 1)),
+        ("D78", COREFERENCE, spans("", 0, "乙丙", 1)),
+        ("D706", spec(files={"train": ("train.jsonl", "./train.jsonl")}), lines(GOOD)),
+        ("D707", CSV, b'text,label\n"x,no\n"y",no\n'),
+        ("D708", spec(file_format="tsv"), b"text\tlabel\rx\tno\r"),
         ("D18", CHOICE, question()[:-5]),
         ("D19", CHOICE, question(answer="丙")),
         ("D33", NUMBERS, lines({"text": "", "label": "high"})),
@@ -167,7 +182,12 @@ def test_a_data_root_of_something_else(tmp_path: Path, says) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "content"), [("D25", "今天\n".encode() + "天气\n".encode("gb18030")), ("D26", b"\n\n")]
+    ("row", "content"),
+    [
+        ("D25", "今天\n".encode() + "天气\n".encode("gb18030")),
+        ("D26", b"\n\n"),
+        ("D79", lines({"title": "今天", "content": "今天天气"})),
+    ],
 )
 def test_general_text(row: str, content: bytes, tmp_path: Path, says) -> None:
     (tmp_path / "text.txt").write_bytes(content)
@@ -237,7 +257,19 @@ def test_an_absolute_pattern(run: RunConfig, tmp_path: Path, says) -> None:
 def test_dev_examples_in_train(run: RunConfig, says, caplog: pytest.LogCaptureFixture) -> None:
     check(run)
     says("D15", caplog.text)
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+def test_sets_that_lack_labels(run: RunConfig, tmp_path: Path, says, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "train.jsonl").write_bytes(lines(*({"text": text, "label": "a"} for text in "今天气")))
+    data = dataclasses.replace(run.stages[0].data, examples=2)
+    check(dataclasses.replace(run, stages=(dataclasses.replace(run.stages[0], data=data), *run.stages[1:])))
+    says("D702", caplog.text)
+    three = {"labels": ("a", "b", "c"), "files": {"train": ("train.jsonl",), "dev": ("train.jsonl",)}}
+    (tmp_path / "train.jsonl").write_bytes(lines(*({"text": label, "label": label} for label in "aca")))
+    tasks = {**run.data.tasks, "mine": dataclasses.replace(run.data.tasks["mine"], **three)}
+    check(dataclasses.replace(run, data=dataclasses.replace(run.data, tasks=tasks)))
+    says("D701", caplog.text)
 
 
 def test_a_fault_of_the_last_stage_is_found_before_the_first_trains(run: RunConfig, tmp_path: Path, says) -> None:

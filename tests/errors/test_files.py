@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import stat
 import subprocess
 import sys
@@ -110,6 +111,15 @@ def test_exports(row: str, name: str, kept: int, exported: Path, says) -> None:
         Predictor(exported)
     (exported / name).write_bytes(whole)
     says(row, caught.value)
+
+
+def test_questions_that_are_none(exported: Path, says) -> None:
+    predictor = Predictor(exported)
+    predictor.spec = dataclasses.replace(predictor.spec, name="mine", texts=("a", "b"))
+    for row, questions in (("D703", [("x",)]), ("D704", [{"a": "x"}]), ("D705", "今天")):
+        with pytest.raises(InputError) as caught:
+            predictor.predict(questions)
+        says(row, caught.value)
 
 
 def test_a_folder_without_a_run(tmp_path: Path, says) -> None:
