@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
-from paddlenlp.trainer import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from paddle import nn
 from tqdm import tqdm
 
 from ernie_tiny.training.curves import StageCurves
@@ -24,7 +24,7 @@ def progress_bar(**options: Any) -> tqdm:
     return tqdm(mininterval=refresh, maxinterval=2 * refresh, dynamic_ncols=terminal, **options)
 
 
-class StageLog(TrainerCallback):
+class StageLog:
     """Shows the progress of one stage; only the main process has one.
 
     Args:
@@ -37,26 +37,30 @@ class StageLog(TrainerCallback):
         self._bar: Optional[tqdm] = None
         self._shares = TermShares(stage)
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._bar = progress_bar(total=state.max_steps, initial=state.global_step, desc=self.stage, unit="step")
+    def begin(self, step: int, steps: int) -> None:
+        """The stage goes on after `step` of its `steps`."""
+        self._bar = progress_bar(total=steps, initial=step, desc=self.stage, unit="step")
         if self._curves is not None:
-            self._curves.begin(read_events(self.events.folder), state.global_step)
-        self.events.write("train_begin", stage=self.stage, step=state.global_step, max_steps=state.max_steps)
+            self._curves.begin(read_events(self.events.folder), step)
+        self.events.write("train_begin", stage=self.stage, step=step, max_steps=steps)
 
-    def on_optimizer_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
-    ) -> None:
-        """Gradients are there between the last backward pass of a step and its optimizer alone."""
-        step, scaler = state.global_step + 1, given["scaler"]
-        if self._curves is not None and self._curves.histograms and step % args.logging_steps == 0:
-            self._curves.add_histograms(given["model"], step, float(scaler.state_dict()["scale"]) if scaler else 1.0)
+    def histograms(self, network: nn.Layer, step: int, scale: float) -> None:
+        """Weights and gradients, where they are wanted: to be called when a step's gradients are there.
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        Args:
+            scale: What the loss was multiplied with.
+        """
+        if self._curves is not None and self._curves.histograms:
+            self._curves.add_histograms(network, step, scale)
+
+    def advance(self) -> None:
+        """A step is done."""
         if self._bar is not None:
             self._bar.update(1)
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if state.global_step == state.max_steps:  # and not interrupted
+    def end(self, finished: bool) -> None:
+        """Training has ended: with the last step, or before it by an interruption."""
+        if finished:
             self.warn(self._shares.end())
 
     def record(self, step: int, values: dict[str, float]) -> None:
@@ -89,24 +93,6 @@ class StageLog(TrainerCallback):
             self._bar.close()
         if self._curves is not None:
             self._curves.close()
-
-
-class StopWhenTold(TrainerCallback):
-    """Ends training with a checkpoint, after the step or the evaluation in which it was told to."""
-
-    def __init__(self, told: Callable[[], bool]) -> None:
-        self._told = told
-        self.stopped = False
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self._told():
-            self.stopped = control.should_save = control.should_training_stop = True
-
-    on_evaluate = on_step_end
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self._told():
-            self.stopped = control.should_training_stop = True
 
 
 def _is_shown(name: str) -> bool:

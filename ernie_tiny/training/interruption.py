@@ -20,7 +20,7 @@ REPEAT = "Run the same command again to continue."
 class Interruption:
     """A block in which SIGTERM and SIGINT end the run in order, with exit code 143 and 130.
 
-    Within `deferred`, where a stage trains, the first signal is only noted, and the trainer looks at `received`
+    Within `deferred`, where a stage trains, the first signal is only noted, and the loop looks at `received`
     after each step. At any other time it is raised as KeyboardInterrupt, which leaves at once and tells the other
     processes of the run. The second signal has the system's own effect: it ends the process where it stands, which
     costs no more than a kill does. Below paddle.distributed.launch it has none: the launcher repeats the first one

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 import paddle
-from paddlenlp.trainer import TrainingArguments
 from safetensors.numpy import load_file, save_file
 
 from ernie_tiny import processes
-from ernie_tiny.config.schema import CORPUS_LENGTH, RuntimeConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import CORPUS_LENGTH, StageConfig, split_reference
 from ernie_tiny.data.sampling import TaskStream
 from ernie_tiny.distill.objective import Objective
 from ernie_tiny.distill.teacher import Teacher
@@ -46,11 +45,11 @@ from ernie_tiny.training.curves import StageCurves
 from ernie_tiny.training.flops import stage_flops
 from ernie_tiny.training.held_out import masked_token_quality
 from ernie_tiny.training.interruption import Interruption
+from ernie_tiny.training.loop import LoopSettings, StageLoop
 from ernie_tiny.training.network import StageNetwork
 from ernie_tiny.training.size_guard import Size, size_warnings
 from ernie_tiny.training.streams import BatchStream, corpus_stream, task_stream
 from ernie_tiny.training.teachers import CACHE_FOLDER, ByTask, connect_teacher, head_of, load_teachers
-from ernie_tiny.training.trainer import StageTrainer
 from ernie_tiny.training.workspace import Workspace
 
 PROJECTIONS_FILE = "projections.safetensors"  # beside the model, for a stage that goes on from it
@@ -170,14 +169,13 @@ def _train(
         runtime = workspace.run.runtime
         curves = StageCurves(workspace.folder, title, runtime.histograms) if runtime.visualdl else None
         log = StageLog(title, workspace.events, curves)
-    trainer = StageTrainer(
+    loop = StageLoop(
         network,
         prepared.stream,
         prepared.teacher,
-        _arguments(stage, workspace.run.runtime, folder, prepared.steps, prepared.seed),
+        _settings(stage, workspace, folder, prepared),
         lambda: _score_models(workspace, stage, network, tasks),
         log,
-        keep=workspace.run.runtime.keep_checkpoints,
         told_to_stop=lambda: interruption.received is not None,
     )
     resumed = processes.from_main(lambda: _latest_checkpoint(folder))
@@ -185,10 +183,10 @@ def _train(
         logger.info("%s: continues from %s", title, resumed)
     processes.wait_for_all()
     with interruption.deferred():
-        trainer.train(resume_from_checkpoint=resumed)
-        if trainer.stopped:
-            interruption.leave(f"Stopped after step {trainer.state.global_step} of {title}; a checkpoint is saved")
-    result = _finish(workspace, stage, trainer, tasks, folder, title)
+        loop.train(None if resumed is None else Path(resumed))
+        if loop.stopped:
+            interruption.leave(f"Stopped after step {loop.step} of {title}; a checkpoint is saved")
+    result = _finish(workspace, stage, loop, tasks, folder, title)
     if log is not None:
         log.close()
     return result
@@ -255,38 +253,16 @@ def _check_lengths(workspace: Workspace, stage: StageConfig, name: str, model: M
         )
 
 
-def _arguments(stage: StageConfig, runtime: RuntimeConfig, folder: Path, steps: int, seed: int) -> TrainingArguments:
-    optim, every = stage.optim, stage.select.every
-    return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=steps,
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=optim.accumulate,
-        learning_rate=optim.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_ratio=optim.warmup_ratio,
-        weight_decay=optim.weight_decay,
-        max_grad_norm=optim.max_grad_norm,
-        adam_beta1=optim.adam_beta1,
-        adam_beta2=optim.adam_beta2,
-        adam_epsilon=optim.adam_epsilon,
-        logging_steps=min(runtime.logging_steps, steps),
-        save_strategy="steps" if runtime.save_steps else "no",
-        save_steps=runtime.save_steps or steps,
-        evaluation_strategy="no" if every is None else "steps",
-        eval_steps=every,
-        fp16=runtime.precision == "float16",
-        bf16=runtime.precision == "bfloat16",
-        fp16_opt_level="O1",
-        device=paddle.get_device().partition(":")[0],
-        seed=seed,
-        disable_tqdm=True,
-        report_to=[],
-        remove_unused_columns=False,
-        ignore_data_skip=True,  # the stream is put back to its place by the checkpoint
-        release_grads=True,  # zeros would let the optimizer move a head that a step did not use; a resumed run has none
+def _settings(stage: StageConfig, workspace: Workspace, folder: Path, prepared: PreparedStage) -> LoopSettings:
+    return LoopSettings(
+        folder,
+        prepared.steps,
+        prepared.seed,
+        stage.optim,
+        workspace.run.runtime,
+        stage.select.every,
         # A batch uses one head of several. What no batch of a stage uses, Paddle finds at the first one by itself.
-        ddp_find_unused_parameters=not stage.per_task and len(stage.data.tasks) > 1 and stage.objective.reads_answers,
+        parts_unused=not stage.per_task and len(stage.data.tasks) > 1 and stage.objective.reads_answers,
     )
 
 
@@ -308,17 +284,17 @@ def _score_models(
 def _finish(
     workspace: Workspace,
     stage: StageConfig,
-    trainer: StageTrainer,
+    loop: StageLoop,
     tasks: tuple[str, ...],
     folder: Path,
     title: str,
 ) -> dict[str, Any]:
     """Selects the weights, drops what only distillation needed, writes the model and the stage's result."""
     if stage.select.every is not None:
-        if trainer.state.global_step % stage.select.every:
-            trainer.evaluate()
-        trainer.load_best()
-    network = trainer.network
+        if loop.step % stage.select.every:
+            loop.evaluate()
+        loop.best.load()
+    network = loop.network
     for model in network.models.values():
         if stage.auxiliary_layers:
             drop_layers(model.encoder, stage.auxiliary_layers)
@@ -327,12 +303,12 @@ def _finish(
         "stage": stage.name,
         "task": title.partition("/")[2] or None,
         "trained": ", ".join(network.models),
-        "steps": trainer.state.global_step,
-        "tokens": trainer.tokens,
-        "seconds": round(trainer.seconds, 1),
-        "flops": stage_flops(workspace.run, stage, [workspace.task(task) for task in tasks], trainer.tokens),
+        "steps": loop.step,
+        "tokens": loop.tokens,
+        "seconds": round(loop.seconds, 1),
+        "flops": stage_flops(workspace.run, stage, [workspace.task(task) for task in tasks], loop.tokens),
         "parameters": count_parameters(network.model.encoder),
-        "best_dev": trainer.best_score,
+        "best_dev": loop.best.score,
         "held_out": masked_token_quality(workspace, stage, network.model) if masking else None,
         "objective": {name: asdict(term) for name, term in stage.objective.terms().items()},
     }

@@ -25,22 +25,22 @@ def main() -> None:
     prepare(run.runtime.device, run.runtime.threads)
     from ernie_tiny import processes
     from ernie_tiny.runs.pipeline import run_pipeline
-    from ernie_tiny.training.trainer import StageTrainer
+    from ernie_tiny.training.loop import StageLoop
 
-    compute_loss = StageTrainer.compute_loss
+    forward_backward = StageLoop.forward_backward
     place = Path(f"{record}.{processes.rank()}")
 
-    def recording(trainer: StageTrainer, model: Any, inputs: Any, return_outputs: bool = False) -> Any:
-        stage, step = Path(trainer.args.output_dir).name, trainer.state.global_step
+    def recording(loop: StageLoop, model: Any, batch: Any, shares: Any) -> Any:
+        stage, step = loop.settings.folder.name, loop.step
         if failure[1:4] == [stage, str(step), str(processes.rank())]:
             if failure[4] == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             os.kill(os.getppid(), signal.SIGTERM)
         with place.open("a", encoding="utf-8") as lines:
-            print(stage, step, *inputs[0].example_ids, file=lines)
-        return compute_loss(trainer, model, inputs, return_outputs)
+            print(stage, step, *batch.example_ids, file=lines)
+        return forward_backward(loop, model, batch, shares)
 
-    StageTrainer.compute_loss = recording  # type: ignore[method-assign]
+    StageLoop.forward_backward = recording  # type: ignore[method-assign]
     run_pipeline(run)
 
 

@@ -51,7 +51,7 @@ def test_a_loss_that_is_no_number(path: Path, says) -> None:
 
 
 def test_a_part_that_does_not_learn(path: Path, says, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
-    monkeypatch.setattr("ernie_tiny.training.trainer.parts_without_gradient", lambda *_arguments: ["layer 0"])
+    monkeypatch.setattr("ernie_tiny.training.watch.parts_without_gradient", lambda *_arguments: ["layer 0"])
     with caplog.at_level(logging.WARNING):
         run_pipeline(load(path))
     says("N2", caplog.text)

@@ -7,10 +7,9 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 import paddle
-from paddlenlp.trainer import TrainingArguments
 
 from ernie_tiny.batch import Batch
-from ernie_tiny.config.schema import HardTerm, ObjectiveConfig
+from ernie_tiny.config.schema import HardTerm, ObjectiveConfig, OptimConfig, RuntimeConfig
 from ernie_tiny.distill.objective import Objective
 from ernie_tiny.distill.terms import side_of
 from ernie_tiny.models.backbone import build_encoder
@@ -19,8 +18,8 @@ from ernie_tiny.training.callbacks import StageLog
 from ernie_tiny.training.checkpoint import latest_checkpoint
 from ernie_tiny.training.curves import StageCurves
 from ernie_tiny.training.events import EventLog
+from ernie_tiny.training.loop import LoopSettings, StageLoop
 from ernie_tiny.training.network import StageNetwork
-from ernie_tiny.training.trainer import StageTrainer
 
 VOCABULARY = 40
 
@@ -68,9 +67,13 @@ def build(
     score: Callable[[], dict[str, float]] = dict,
     told_to_stop: Callable[[], bool] = lambda: False,
     curves: Optional[StageCurves] = None,
-    **options: Any,
-) -> StageTrainer:
-    """A trainer of six steps, with a head of which no batch makes use."""
+    steps: int = 6,
+    seed: int = 5,
+    accumulate: int = 1,
+    evaluate_every: Optional[int] = None,
+    **runtime: Any,
+) -> StageLoop:
+    """A loop of six steps, with a head of which no batch makes use; `runtime` is of RuntimeConfig."""
     paddle.seed(1)
     shape = {
         "num_hidden_layers": 2,
@@ -87,40 +90,23 @@ def build(
     model = MultiTaskModel(build_encoder("ernie", shape), heads)
     objective = Objective(ObjectiveConfig(hard=HardTerm(0.5)), side_of(model))
     network = StageNetwork({"student": model}, {"student": objective})
-    settings: dict[str, Any] = {
-        "output_dir": str(folder),
-        "max_steps": 6,
-        "per_device_train_batch_size": 1,
-        "learning_rate": 1e-2,
-        "warmup_ratio": 0.3,
-        "logging_steps": 2,
-        "save_strategy": "steps",
-        "save_steps": 3,
-        "device": "cpu",
-        "seed": 5,
-        "disable_tqdm": True,
-        "report_to": [],
-        "remove_unused_columns": False,
-        "ignore_data_skip": True,
-        "release_grads": True,
-        **options,
-    }
-    log = StageLog("stage", EventLog(folder), curves)
-    return StageTrainer(network, stream, None, TrainingArguments(**settings), score, log, 2, told_to_stop)
+    optim = OptimConfig(learning_rate=1e-2, warmup_ratio=0.3, weight_decay=0.0, accumulate=accumulate)
+    options = RuntimeConfig(**{"logging_steps": 2, "save_steps": 3, **runtime})
+    settings = LoopSettings(folder, steps, seed, optim, options, evaluate_every)
+    return StageLoop(network, stream, None, settings, score, StageLog("stage", EventLog(folder), curves), told_to_stop)
 
 
 def run(folder: Path, stream: Stream, **options: Any) -> dict[str, np.ndarray]:
     """The weights after training from the folder's last checkpoint, as a process of its own would."""
     with paddle.utils.unique_name.guard():
-        trainer = build(folder, stream, **options)
-        checkpoint = latest_checkpoint(folder)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        assert trainer.state.global_step == 6
-        return weights(trainer)
+        loop = build(folder, stream, **options)
+        loop.train(latest_checkpoint(folder))
+        assert loop.step == 6
+        return weights(loop)
 
 
-def weights(trainer: StageTrainer) -> dict[str, np.ndarray]:
-    return {name: value.numpy().copy() for name, value in trainer.network.state_dict().items()}
+def weights(loop: StageLoop) -> dict[str, np.ndarray]:
+    return {name: value.numpy().copy() for name, value in loop.network.state_dict().items()}
 
 
 def assert_equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:

@@ -21,8 +21,8 @@ from ernie_tiny.distill.terms import side_of
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
 from ernie_tiny.training.events import read_events
+from ernie_tiny.training.loop import Step, draw_step
 from ernie_tiny.training.network import StageNetwork
-from ernie_tiny.training.steps import Step, draw_step
 from tests.training.small_stage import Stream, build
 
 VOCABULARY = 30
@@ -115,7 +115,7 @@ def made(term: str, kind: str) -> tuple[StageNetwork, Optional[MultiTaskModel]]:
 
 
 def gradients(network: StageNetwork, teacher: Optional[MultiTaskModel], *steps: Step) -> tuple[float, dict[str, Any]]:
-    """Mean loss and summed gradients, as the trainer has them before it clips; the mean over processes too."""
+    """Mean loss and summed gradients, as the loop has them before it clips; the mean over processes too."""
     losses, number = [], sum(len(step.parts) for step in steps)
     for step in steps:
         for batch, shares in step.parts:
@@ -225,9 +225,9 @@ def test_a_stage_logs_the_losses_of_large_batches(tmp_path: Path) -> None:
     """Six steps with clipping and schedule; the terms that are logged are means over what they count, too."""
     found: list[list[Mapping[str, float]]] = []
     for name, stream, accumulate in (("one", Joined(), 1), ("two", Growing(), 2)):
-        trainer = build(tmp_path / name, stream, gradient_accumulation_steps=accumulate, logging_steps=1)
-        switch_off_dropout(trainer.network)
-        trainer.train()
+        loop = build(tmp_path / name, stream, accumulate=accumulate, logging_steps=1)
+        switch_off_dropout(loop.network)
+        loop.train()
         found.append([event for event in read_events(tmp_path / name) if event["event"] == "log"])
     assert len(found[0]) == 6
     for one, two in zip(*found):

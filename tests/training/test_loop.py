@@ -15,13 +15,13 @@ from ernie_tiny.batch import Batch
 from ernie_tiny.errors import InputError
 from ernie_tiny.training.checkpoint import BEST, checkpoints, damage, latest_checkpoint
 from ernie_tiny.training.events import read_events
-from ernie_tiny.training.trainer import StageTrainer
+from ernie_tiny.training.loop import StageLoop
 from tests.training.small_stage import VOCABULARY, Stopped, StoppingStream, Stream, assert_equal, build, run, weights
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_repeated_and_resumed_runs_end_alike(accumulate: int, tmp_path: Path) -> None:
-    options = {"gradient_accumulation_steps": accumulate}
+    options = {"accumulate": accumulate}
     whole = run(tmp_path / "whole", Stream(), **options)
     assert_equal(whole, run(tmp_path / "again", Stream(), **options))
     with pytest.raises(Stopped):  # in step 5, two steps after the checkpoint
@@ -44,16 +44,16 @@ def test_the_best_weights_are_put_back(tmp_path: Path) -> None:
     with paddle.utils.unique_name.guard():
 
         def score() -> dict[str, float]:
-            seen.append(weights(trainer))
+            seen.append(weights(loop))
             return {"topic": next(results)}
 
-        trainer = build(tmp_path, Stream(), score, evaluation_strategy="steps", eval_steps=2)
-        trainer.train()
-    assert trainer.best_score == 30.0
+        loop = build(tmp_path, Stream(), score, evaluate_every=2)
+        loop.train()
+    assert loop.best.score == 30.0
     name = "models.student.heads.topic.dense.weight"
-    assert (weights(trainer)[name] != seen[1][name]).any()
-    trainer.load_best()
-    assert_equal(seen[1], weights(trainer))
+    assert (weights(loop)[name] != seen[1][name]).any()
+    loop.best.load()
+    assert_equal(seen[1], weights(loop))
     assert [event["topic"] for event in read_events(tmp_path) if event["event"] == "scores"] == [10.0, 30.0, 20.0]
 
 
@@ -93,13 +93,13 @@ def test_a_run_resumed_twice_ends_alike(tmp_path: Path) -> None:
 
 
 def test_a_stage_goes_on_with_more_steps_on_their_schedule(tmp_path: Path) -> None:
-    build(tmp_path / "eight", Stream(), max_steps=8).train()
+    build(tmp_path / "eight", Stream(), steps=8).train()
     with pytest.raises(Stopped):
         run(tmp_path / "cut", StoppingStream(4))
     with paddle.utils.unique_name.guard():
-        trainer = build(tmp_path / "cut", Stream(), max_steps=8)
-        trainer.train(resume_from_checkpoint=str(tmp_path / "cut/checkpoint-3"))
-    assert trainer.state.global_step == 8
+        loop = build(tmp_path / "cut", Stream(), steps=8)
+        loop.train(tmp_path / "cut/checkpoint-3")
+    assert loop.step == 8
     eight, cut = (
         {event["step"]: event["learning_rate"] for event in read_events(folder) if event["event"] == "log"}
         for folder in (tmp_path / "eight", tmp_path / "cut")
@@ -111,25 +111,24 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         run(tmp_path, StoppingStream(4))
     with paddle.utils.unique_name.guard():
-        trainer = build(tmp_path, Stream())
-        trainer.network.models["student"].heads.pop("topic")
+        loop = build(tmp_path, Stream())
+        loop.network.models["student"].heads.pop("topic")
         with pytest.raises(InputError, match=r"2 of the weights are not those.*heads\.topic.*repeat the stage"):
-            trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+            loop.train(tmp_path / "checkpoint-3")
 
 
-def scores_of(trainer: StageTrainer) -> dict[str, float]:
+def scores_of(loop: StageLoop) -> dict[str, float]:
     """Rises, falls, and follows from the weights alone."""
-    return {"topic": float(np.abs(weights(trainer)["models.student.heads.topic.dense.weight"]).sum()) % 0.02}
+    return {"topic": float(np.abs(weights(loop)["models.student.heads.topic.dense.weight"]).sum()) % 0.02}
 
 
 def best(folder: Path, stream: Stream) -> tuple[Any, dict[str, np.ndarray]]:
     """The best score and weights of a run with an evaluation after each step."""
     with paddle.utils.unique_name.guard():
-        trainer = build(folder, stream, lambda: scores_of(trainer), evaluation_strategy="steps", eval_steps=1)
-        checkpoint = latest_checkpoint(folder)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        trainer.load_best()
-        return trainer.best_score, weights(trainer)
+        loop = build(folder, stream, lambda: scores_of(loop), evaluate_every=1)
+        loop.train(latest_checkpoint(folder))
+        loop.best.load()
+        return loop.best.score, weights(loop)
 
 
 @pytest.mark.parametrize("stop", [3, 4, 5])
@@ -144,7 +143,7 @@ def test_the_best_weights_are_those_of_the_undisturbed_run(stop: int, tmp_path: 
 
 def test_damaged_best_weights_are_found_before_the_stage_goes_on(tmp_path: Path) -> None:
     with paddle.utils.unique_name.guard():
-        build(tmp_path, Stream(), lambda: {"topic": 1.0}, evaluation_strategy="steps", eval_steps=2).train()
+        build(tmp_path, Stream(), lambda: {"topic": 1.0}, evaluate_every=2).train()
     best = checkpoints(tmp_path, BEST)[0]
     (best / "network.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match=r"best-2: is damaged: network\.safetensors .* Remove"):
@@ -155,17 +154,17 @@ def test_a_stage_that_is_told_to_stop_saves_and_goes_on_later(tmp_path: Path) ->
     whole = run(tmp_path / "whole", Stream())
     stream = Stream()
     with paddle.utils.unique_name.guard():
-        trainer = build(tmp_path / "cut", stream, told_to_stop=lambda: stream.position == 4)
-        trainer.train()
-    assert trainer.stopped and trainer.state.global_step == 4
+        loop = build(tmp_path / "cut", stream, told_to_stop=lambda: stream.position == 4)
+        loop.train()
+    assert loop.stopped and loop.step == 4
     assert latest_checkpoint(tmp_path / "cut") == tmp_path / "cut" / "checkpoint-4"
     assert_equal(whole, run(tmp_path / "cut", Stream()))
 
 
 def test_a_stage_that_is_not_told_to_stop_is_not_stopped(tmp_path: Path) -> None:
-    trainer = build(tmp_path, Stream())
-    trainer.train()
-    assert not trainer.stopped
+    loop = build(tmp_path, Stream())
+    loop.train()
+    assert not loop.stopped
 
 
 # ---- numbers that go wrong
@@ -186,20 +185,20 @@ class PoisonedStream(Stream):
         return dataclasses.replace(batch, input_ids=ids)
 
 
-def poison(trainer: StageTrainer) -> StageTrainer:
-    embedding = trainer.network.models["student"].encoder.embeddings.word_embeddings.weight
+def poison(loop: StageLoop) -> StageLoop:
+    embedding = loop.network.models["student"].encoder.embeddings.word_embeddings.weight
     values = embedding.numpy()
     values[VOCABULARY - 1] = 3e38
     embedding.set_value(values)
-    return trainer
+    return loop
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_loss_that_is_not_finite_stops_with_batch_term_and_checkpoint(accumulate: int, tmp_path: Path) -> None:
     poisoned = 4 * accumulate - 1 + accumulate  # the last batch of step 5
-    trainer = poison(build(tmp_path, PoisonedStream(poisoned), gradient_accumulation_steps=accumulate))
+    loop = poison(build(tmp_path, PoisonedStream(poisoned), accumulate=accumulate))
     with pytest.raises(InputError) as error:
-        trainer.train()
+        loop.train()
     message = str(error.value)
     assert "step 5: the loss (hard) is nan for the batch of topic" in message
     assert f"with '{poisoned}-0', '{poisoned}-1'" in message
@@ -207,14 +206,14 @@ def test_a_loss_that_is_not_finite_stops_with_batch_term_and_checkpoint(accumula
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
-    trainer = build(tmp_path, PoisonedStream(99))
-    trainer.train()
+    loop = build(tmp_path, PoisonedStream(99))
+    loop.train()
     before = latest_checkpoint(tmp_path)
-    embedding = trainer.network.models["student"].encoder.embeddings.word_embeddings.weight
+    embedding = loop.network.models["student"].encoder.embeddings.word_embeddings.weight
     embedding.set_value(np.full(embedding.shape, np.inf, "float32"))
-    trainer.state.global_step = 7
+    loop.step = 7
     with pytest.raises(InputError, match="NaN or infinite, first models.student.encoder.embeddings.word_embeddings"):
-        trainer._save_checkpoint(trainer.network)
+        loop.save()
     assert latest_checkpoint(tmp_path) == before and damage(before) is None  # type: ignore[arg-type]
 
 
@@ -244,23 +243,22 @@ class SkippingScaler:
 
 
 def test_steps_that_loss_scaling_skips_are_counted(tmp_path: Path) -> None:
-    trainer = build(tmp_path, Stream())
-    trainer.do_grad_scaling, trainer.scaler, trainer.amp_dtype = True, SkippingScaler(), "float16"
-    trainer.train()
+    loop = build(tmp_path, Stream())
+    loop.scaler = SkippingScaler()
+    loop.train()
     assert [event["scaler_skips"] for event in read_events(tmp_path) if event["event"] == "log"] == [2, 2, 2]
     state = json.loads((tmp_path / "checkpoint-6/state.json").read_text(encoding="utf-8"))
     assert state["scaler"] == {"scale": [1.0], "incr_count": 6}
     resumed = build(tmp_path, Stream())
-    resumed.do_grad_scaling, resumed.scaler = True, SkippingScaler()
-    resumed.create_optimizer_and_scheduler(6)
-    resumed._load_optimizer_and_scheduler(str(tmp_path / "checkpoint-3"))
-    assert resumed.scaler.steps == 3 and resumed.lr_scheduler.last_epoch == 1
+    resumed.scaler = SkippingScaler()
+    resumed.load(tmp_path / "checkpoint-3")
+    assert resumed.scaler.steps == 3 and resumed.schedule.last_epoch == 1
 
 
-def freeze(trainer: StageTrainer, *parts: str) -> StageTrainer:
-    for name, weight in trainer.network.named_parameters():
+def freeze(loop: StageLoop, *parts: str) -> StageLoop:
+    for name, weight in loop.network.named_parameters():
         weight.stop_gradient = name.startswith(tuple(f"models.student.{part}" for part in parts))
-    return trainer
+    return loop
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""What is logged of a stage: means over the steps since the line before, and the speed."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Optional
+
+import numpy as np
+import paddle
+from paddle import Tensor
+
+from ernie_tiny import processes
+from ernie_tiny.distill.teacher import Teacher
+
+
+class Interval:
+    """The steps between two lines of the log. Losses stay on the device: a number would wait for every step."""
+
+    def __init__(self, teacher: Optional[Teacher]) -> None:
+        self._teacher = teacher
+        self.begin(0)
+
+    def begin(self, tokens: int) -> None:
+        """Starts anew; `tokens` is how many of all processes the stage has trained on so far."""
+        self.loss, self._steps = paddle.zeros([]), 0  # float32 scalar, the sum over the steps
+        self._terms: dict[str, list[Tensor]] = defaultdict(list)
+        self._start, self._tokens = time.perf_counter(), tokens
+        self._teacher_start = self._teacher_seconds
+
+    def add_batch(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
+        """The weighted loss of a batch, by which it adds to its step's, and its raw terms."""
+        self.loss = self.loss + loss
+        for name, value in terms.items():
+            self._terms[name].append(value)
+
+    def end_step(self) -> None:
+        self._steps += 1
+
+    def leave_out(self, seconds: float) -> None:
+        """Takes time in which nothing was trained out of the speed."""
+        self._start += seconds
+
+    def values(self, tokens: int, learning_rate: float, weights: Mapping[str, float]) -> dict[str, float]:
+        """The loss a step, terms raw and weighted, the processes' means, and tokens a second of all together.
+
+        Every process has to call it.
+
+        Args:
+            tokens: As in begin.
+            weights: Of the terms by name.
+        """
+        seconds, tokens = time.perf_counter() - self._start, tokens - self._tokens
+        raw = [float(np.mean([float(value) for value in found])) for found in self._terms.values()]
+        loss, *raw = processes.mean([float(self.loss) / self._steps, *raw])
+        values = {"loss": round(loss, 8), "learning_rate": float(f"{learning_rate:.3e}")}
+        for name, value in zip(self._terms, raw):
+            values[f"raw/{name}"] = value
+            values[f"weighted/{name}"] = value * weights[name]
+        values["tokens_per_second"] = tokens / seconds
+        if self._teacher is not None:
+            teacher_seconds = self._teacher_seconds - self._teacher_start
+            if teacher_seconds:  # a cached one takes none
+                values["teacher_tokens_per_second"] = tokens / teacher_seconds
+            values["student_tokens_per_second"] = tokens / (seconds - teacher_seconds)
+        return values
+
+    @property
+    def _teacher_seconds(self) -> float:
+        return self._teacher.seconds if self._teacher is not None else 0.0

@@ -1,0 +1,37 @@
+"""AdamW and the schedule of its learning rate."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from paddle.optimizer import AdamW
+from paddle.optimizer.lr import LambdaDecay
+
+from ernie_tiny.config.schema import OptimConfig
+from ernie_tiny.training.network import ClipEachModel, StageNetwork
+
+
+def make_optimizer(optim: OptimConfig, steps: int, network: StageNetwork) -> tuple[AdamW, LambdaDecay]:
+    """AdamW without decay on biases and norms, each model clipped by itself, and the schedule that it follows."""
+    schedule = LambdaDecay(optim.learning_rate, partial(part_of_peak, steps, int(optim.warmup_ratio * steps)))
+    decayed = {
+        parameter.name for name, parameter in network.named_parameters() if "bias" not in name and "norm" not in name
+    }
+    optimizer = AdamW(
+        schedule,
+        optim.adam_beta1,
+        optim.adam_beta2,
+        optim.adam_epsilon,
+        network.parameters(),
+        weight_decay=optim.weight_decay,
+        apply_decay_param_fun=decayed.__contains__,
+        grad_clip=ClipEachModel(optim.max_grad_norm, network) if optim.max_grad_norm else None,
+    )
+    return optimizer, schedule
+
+
+def part_of_peak(steps: int, warmup: int, step: int) -> float:
+    """What of the learning rate a step takes when `step` are done: up in the warm-up, then down to 0, in lines."""
+    if step < warmup:
+        return step / max(1, warmup)
+    return max(0.0, (steps - step) / max(1, steps - warmup))
