@@ -15,7 +15,9 @@ from ernie_tiny.batch import Batch
 from ernie_tiny.errors import InputError
 from ernie_tiny.training.checkpoint import BEST, checkpoints, damage, latest_checkpoint
 from ernie_tiny.training.events import read_events
+from ernie_tiny.training.interval import Interval
 from ernie_tiny.training.loop import StageLoop
+from ernie_tiny.training.optimizer import part_of_peak
 from tests.training.small_stage import VOCABULARY, Stopped, StoppingStream, Stream, assert_equal, build, run, weights
 
 
@@ -57,8 +59,10 @@ def test_the_best_weights_are_put_back(tmp_path: Path) -> None:
     assert [event["topic"] for event in read_events(tmp_path) if event["event"] == "scores"] == [10.0, 30.0, 20.0]
 
 
-def test_the_log_holds_terms_and_speed(tmp_path: Path) -> None:
-    run(tmp_path, Stream())
+@pytest.mark.parametrize("evaluate_every", [None, 1])
+def test_the_log_holds_terms_and_speed(evaluate_every: Any, tmp_path: Path) -> None:
+    """Those of all steps since the line before, whether or not the stage was evaluated in between."""
+    run(tmp_path, Stream(), score=lambda: {"topic": 1.0}, evaluate_every=evaluate_every)
     logged = [event for event in read_events(tmp_path) if event["event"] == "log"]
     assert [event["step"] for event in logged] == [2, 4, 6]
     for event in logged:
@@ -66,6 +70,28 @@ def test_the_log_holds_terms_and_speed(tmp_path: Path) -> None:
         assert event["loss"] == pytest.approx(event["weighted/hard"], abs=1e-5)
         assert event["tokens_per_second"] > 0
         assert "teacher_tokens_per_second" not in event  # there is none
+
+
+def test_the_learning_rate_rises_and_falls_in_lines() -> None:
+    rates = [part_of_peak(10, 4, step) for step in range(12)]
+    assert rates == pytest.approx([0, 1 / 4, 2 / 4, 3 / 4, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0, 0])
+    assert [part_of_peak(2, 0, step) for step in range(3)] == [1.0, 0.5, 0.0]
+
+
+def test_evaluation_takes_nothing_from_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 7.0])
+    monkeypatch.setattr("ernie_tiny.training.interval.time.perf_counter", lambda: next(now))
+    interval = Interval(None)
+    interval.add_batch(paddle.to_tensor(3.0), {"hard": paddle.to_tensor(6.0)})
+    interval.end_step()
+    interval.leave_out(5.0)
+    assert interval.values(100, 0.00123456, {"hard": 0.5}) == {
+        "loss": 3.0,
+        "learning_rate": 0.001235,
+        "raw/hard": 6.0,
+        "weighted/hard": 3.0,
+        "tokens_per_second": 50.0,
+    }
 
 
 # ---- resuming
