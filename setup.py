@@ -62,6 +62,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["ernie_tiny", "ernie_tiny.*"]),
     package_data={"ernie_tiny.report": ["templates/*", "published.csv"]},
+    entry_points={"console_scripts": ["ernie-tiny = ernie_tiny.cli.command:main"]},
     python_requires=">=3.9,<3.13",
     install_requires=INSTALL,
     extras_require=EXTRAS,

@@ -1,39 +1,11 @@
 #!/usr/bin/env python3
-"""Validates a bundle for CLUE's or GLUE's leaderboard: tools/check_submission.py submit.zip --data data."""
+"""`ernie-tiny check-submission` from a checkout, installed or not."""
 
-from __future__ import annotations
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from ernie_tiny.leaderboard.check import check_submission, missing_files
-from ernie_tiny.runtime import run_tool
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bundle", type=Path, help="a zip, by whomever it was made")
-    parser.add_argument(
-        "--data", type=Path, required=True, help="data root, which holds clue/ or glue/ with the test files"
-    )
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    checks = check_submission(args.bundle, args.data)
-    for check in checks:
-        print(check)
-    missing = missing_files(checks)
-    if missing:
-        print(f"not in the bundle: {', '.join(missing)}")
-    valid = sum(not check.faults for check in checks)
-    print(f"{args.bundle}: {valid} of {len(checks)} files are valid")
-    sys.exit(2 if valid < len(checks) else 0)
-
+from ernie_tiny.cli.command import run_command
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_command("check_submission")

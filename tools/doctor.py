@@ -1,46 +1,11 @@
 #!/usr/bin/env python3
-"""Says what is wrong with installation, config and data: python tools/doctor.py [-c FILE] [-o key=value ...]."""
+"""`ernie-tiny doctor` from a checkout, installed or not."""
 
-from __future__ import annotations
-
-import argparse
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from ernie_tiny.runs.installation import FAULT, Finding, examine_installation
-from ernie_tiny.runtime import run_tool
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-c", "--config", help="YAML file; without it the installation alone is looked at")
-    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
-    return parser.parse_args()
-
-
-def show(findings: Iterable[Finding]) -> int:
-    """Prints the findings as they come and counts the faults among them."""
-    faults = 0
-    for finding in findings:
-        print(finding, flush=True)
-        faults += finding.state == FAULT
-    return faults
-
-
-def main() -> None:
-    args = parse_args()
-    faults = show(examine_installation())
-    if args.config is not None and not faults:  # what follows imports the packages that are looked at above
-        from ernie_tiny.config import load_config
-        from ernie_tiny.runs.doctor import examine_run
-
-        faults += show(examine_run(load_config(args.config, args.override)))
-    print(f"{faults} fault{'s' * (faults != 1)}")
-    sys.exit(2 if faults else 0)
-
+from ernie_tiny.cli.command import run_command
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_command("doctor")

@@ -1,41 +1,11 @@
 #!/usr/bin/env python3
-"""Scores models of a run: python tools/evaluate.py --run output/x --models student@finetune --tasks tnews."""
+"""`ernie-tiny evaluate` from a checkout, installed or not."""
 
-from __future__ import annotations
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from ernie_tiny.config import load_config
-from ernie_tiny.runtime import prepare, run_tool
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="run folder that tools/train.py wrote")
-    parser.add_argument("--models", nargs="+", help="model@stage; by default those that the report compares")
-    parser.add_argument("--tasks", nargs="+", help="by default those of each model's stage")
-    parser.add_argument("--split", default="dev", help="a split with labels")
-    parser.add_argument("--examples", type=int, help="only the first so many")
-    parser.add_argument("--output", type=Path, help="folder for <model@stage>/<task>.jsonl and evaluation.json")
-    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    run = load_config(args.run / "config.yaml", [f"output_dir={args.run}", *args.override])
-    prepare(run.runtime.device, run.runtime.threads)
-    from ernie_tiny.report.details import detail_lines
-    from ernie_tiny.runs.scoring import evaluate_models
-
-    print("Scores in percent, with their 95 % intervals over the choice of examples (bootstrap, 1,000 resamples).")
-    for record in evaluate_models(run, args.models, args.tasks, args.split, args.examples, args.output):
-        print(*detail_lines(record), sep="\n", flush=True)
-
+from ernie_tiny.cli.command import run_command
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_command("evaluate")

@@ -1,40 +1,11 @@
 #!/usr/bin/env python3
-"""Exports a model for Paddle Inference: tools/export.py --run output/x --model student@finetune --task tnews."""
+"""`ernie-tiny export` from a checkout, installed or not."""
 
-from __future__ import annotations
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from ernie_tiny.config import load_config
-from ernie_tiny.runtime import prepare, run_tool
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="run folder that tools/train.py wrote")
-    parser.add_argument("--model", required=True, help="model@stage")
-    parser.add_argument("--task", required=True)
-    parser.add_argument("--output", type=Path, help="by default <run>/export/<task>")
-    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    run = load_config(args.run / "config.yaml", [f"output_dir={args.run}", *args.override])
-    prepare(run.runtime.device, run.runtime.threads)
-    from ernie_tiny.runs.conclude import export_task
-    from ernie_tiny.runs.record import read_results
-    from ernie_tiny.training.workspace import Workspace
-
-    folder = args.output or args.run / "export" / args.task
-    result = export_task(Workspace(run), args.model, args.task, folder, read_results(args.run))
-    print(f"{folder}: logits differ by {result['static']:.1e} (static), {result['inference']:.1e} (Paddle Inference)")
-
+from ernie_tiny.cli.command import run_command
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_command("export")

@@ -1,43 +1,11 @@
 #!/usr/bin/env python3
-"""Cuts a model's vocabulary: tools/prune_vocabulary.py --model DIR --output DIR [-c CONFIG] [--texts FILE ...].
+"""`ernie-tiny prune-vocabulary` from a checkout, installed or not."""
 
-Tokens that the texts use are kept, and the characters of their words. The new folder is for `pretrained:` in a config.
-"""
-
-from __future__ import annotations
-
-import argparse
 import sys
-from itertools import chain
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from ernie_tiny.config import load_config
-from ernie_tiny.runtime import prepare, run_tool
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="folder with a model and its vocab.txt")
-    parser.add_argument("--output", type=Path, required=True, help="new folder")
-    parser.add_argument("-c", "--config", help="YAML file; the train splits of its tasks are texts")
-    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--texts", type=Path, nargs="+", default=[], help="text files")
-    parser.add_argument("--field", help="of texts in JSON lines: the field that holds the text")
-    parser.add_argument("--min-count", type=int, default=2, help="of a character of words to be kept by itself")
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    run = load_config(args.config, args.override) if args.config else None
-    prepare("cpu")
-    from ernie_tiny.training.vocabulary import file_texts, prune_folder, task_texts
-
-    texts = chain(file_texts(args.texts, args.field), task_texts(run) if run else ())
-    print(f"{args.output}: {prune_folder(args.model, args.output, texts, args.min_count)}")
-
+from ernie_tiny.cli.command import run_command
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_command("prune_vocabulary")

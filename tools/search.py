@@ -1,46 +1,11 @@
 #!/usr/bin/env python3
-"""Runs a grid of settings: tools/search.py -c CONFIG --grid stages.finetune.optim.learning_rate=1e-5,2e-5 seed=1,2,3.
+"""`ernie-tiny search` from a checkout, installed or not."""
 
-Each setting with each seed is a run of tools/train.py in a folder of its own; the same command again goes on.
-"""
-
-from __future__ import annotations
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from ernie_tiny.runtime import run_tool
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-c", "--config", required=True, help="YAML file")
-    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
-    parser.add_argument(
-        "--grid", nargs="+", action="extend", required=True, metavar="KEY=V1,V2", help="* in a key: each name; seed=1,2"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder for all runs, search.json, .md and .html")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the CPU's threads")
-    parser.add_argument("--score", metavar="MODEL@STAGE", help="whose scores count; by default the report's student")
-    parser.add_argument("--check", action="store_true", help="validate every config, print the runs, train nothing")
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    from ernie_tiny.runs.search import outline, plan_search, run_search
-
-    search = plan_search(args.config, args.override, args.grid, args.output, args.score)
-    if args.check:
-        print(outline(search))
-        return
-    command = [sys.executable, str(Path(__file__).with_name("train.py"))]
-    for line in run_search(search, args.output, command, args.jobs):
-        print(line, flush=True)
-
+from ernie_tiny.cli.command import run_command
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_command("search")

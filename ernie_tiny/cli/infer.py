@@ -1,0 +1,28 @@
+"""Answers JSON lines with an exported model: python tools/infer.py --model output/x/export/tnews < lines.jsonl."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from ernie_tiny.files import to_json
+from ernie_tiny.runtime import prepare
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, required=True, help="folder that tools/export.py wrote")
+    parser.add_argument("--input", type=Path, default=Path("/dev/stdin"), help="a file of JSON lines")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch-tokens", type=int, default=8192)
+
+
+def main(args: argparse.Namespace) -> None:
+    prepare("cpu", args.threads)
+    from ernie_tiny.data.inputs import read_inputs
+    from ernie_tiny.deploy.predictor import Predictor
+
+    predictor = Predictor(args.model, args.threads)
+    examples = read_inputs(predictor.spec, args.input)
+    for prediction in predictor.predict(examples, args.batch_tokens):
+        print(to_json(asdict(prediction)))
