@@ -26,6 +26,7 @@ INSTALL = [
     "tokenizers>=0.21,<0.22",
     "safetensors>=0.6",
     "scipy>=1.10",
+    "filelock>=3.8",
     "matplotlib>=3.7,<4",
     "jinja2>=3.1,<4",
     "rich>=13.0,<16",

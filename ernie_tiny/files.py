@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional
+
+from filelock import FileLock, Timeout
 
 from ernie_tiny.errors import InputError
 
@@ -16,6 +21,8 @@ BYTE_ORDER_MARKS = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
+
+logger = logging.getLogger(__name__)
 
 
 def to_json(value: Any, indent: Optional[int] = None, sort_keys: bool = False) -> str:
@@ -54,6 +61,38 @@ def finite_or_none(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: finite_or_none(item) for name, item in value.items()}
     return [finite_or_none(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def at_home(place: str) -> str:
+    """A path with the home folder in place of a `~` or `~user` that it begins with; any other text as it is.
+
+    Raises:
+        InputError: there is no such user.
+    """
+    found = os.path.expanduser(place) if place.startswith("~") else place
+    if found.startswith("~"):
+        user = place.split("/")[0]
+        raise InputError(f"{place!r}: no user {user[1:]!r} has a home here. Write ./{place} for a folder of that name.")
+    return found
+
+
+@contextmanager
+def alone_at(place: Path) -> Iterator[None]:
+    """A block that one process at a time is in for a place that several runs share; the others wait their turn.
+
+    The lock is a file beside the place. The system releases it when its process ends, however it ends.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place.with_name(f".{place.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("%s: another process writes it; waits until that is done", place)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def file_head(path: Path) -> bytes:

@@ -15,11 +15,12 @@ import yaml
 from ernie_tiny.config.check import check
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.files import encoding_advice, file_head
+from ernie_tiny.files import at_home, encoding_advice, file_head
 
 Origins = dict[str, str]
 LONGEST_PART, LONGEST_PATH = 255, 4096  # bytes of a file's name and of a path, on Linux
 CONFIG_FILE = "config.yaml"  # of a run's folder: the merged config
+PATHS = ("output_dir", "base_run", "root", "files", "vocab", "pretrained", "folder", "taken_from")  # keys of places
 
 WHOLE_NUMBER = re.compile(r"(?:0|-?[1-9][0-9]*)$")
 EXPECTED = {
@@ -44,14 +45,31 @@ def load_config(path: Union[str, Path], overrides: Sequence[str] = ()) -> RunCon
     origins: Origins = {}
     raw: dict[str, Any] = {}
     try:
-        _read_into(raw, Path(path), origins, ())
+        _read_into(raw, Path(at_home(str(path))), origins, ())
         for override in overrides:
             _apply(raw, override, origins)
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply, or an anchor (&name) holds itself (*name).") from None
     fault = _Fault(str(path), origins)
-    run = _build(RunConfig, raw, "", fault)
+    run = _at_home(_build(RunConfig, raw, "", fault), "", fault)
     return check(_with_base_run(run, fault), fault)
+
+
+def _at_home(value: Any, key: str, fault: _Fault) -> Any:
+    """A block with the home folder in place of each path's `~`, so that it is one place to all that read the config."""
+    if dataclasses.is_dataclass(value):
+        items = {item.name: _at_home(getattr(value, item.name), item.name, fault) for item in dataclasses.fields(value)}
+        return replace(value, **items)  # type: ignore[type-var]
+    if isinstance(value, Mapping):
+        return {name: _at_home(item, key, fault) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_at_home(item, key, fault) for item in value)
+    if not isinstance(value, str) or key not in PATHS:
+        return value
+    try:
+        return at_home(value)
+    except InputError as error:
+        raise fault(key, f"= {error}") from None
 
 
 def _with_base_run(run: RunConfig, fault: _Fault) -> RunConfig:
@@ -131,7 +149,7 @@ def _read_into(target: dict[str, Any], path: Path, origins: Origins, above: tupl
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise InputError(f"{path}: _BASE_ = {bases!r}: give a file name or a list of file names.")
     for base in bases:
-        _read_into(target, path.parent / base, origins, (*above, path.resolve()))
+        _read_into(target, path.parent / at_home(base), origins, (*above, path.resolve()))
     _merge(target, content, "", str(path), origins)
 
 

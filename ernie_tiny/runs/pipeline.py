@@ -12,6 +12,7 @@ from ernie_tiny import processes
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.files import alone_at
 from ernie_tiny.report.page import report_page
 from ernie_tiny.report.results import Results, to_record
 from ernie_tiny.report.summary import text_table
@@ -112,7 +113,8 @@ def _begin(run: RunConfig, folder: Path) -> bool:
         print(f"All stages of {run.name} are done; results in {folder}. Remove the folder to run it again.")
         return False
     if run.data.sample:
-        write_sample(Path(run.data.root))
+        with alone_at(Path(run.data.root)):
+            write_sample(Path(run.data.root))
     check_data(run)
     return True
 

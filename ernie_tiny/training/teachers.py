@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Optional
 
@@ -15,6 +16,7 @@ from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.distill.cache import CachedTeacher, fingerprint_of, write_cache
 from ernie_tiny.distill.teacher import EnsembleTeacher, PerTaskTeacher, Teacher
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.files import alone_at
 from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
 from ernie_tiny.training.callbacks import progress_bar
@@ -93,15 +95,19 @@ def connect_teacher(
     }
     cache = Path(stage.cache.folder) / title if stage.cache.folder is not None else folder / CACHE_FOLDER
     complete = cache / "parts.txt"
-    if not complete.is_file():
-        logger.info("%s: writes the teacher's signals to %s", title, cache)
-        inputs = progress_bar(
-            iterable=stream.all_inputs(batches), desc="teacher", unit="batch", disable=not processes.is_main()
-        )
-        with whole_folder(cache / f"part-{processes.rank()}") as part:
-            write_cache(part, source(), inputs, request, stage.cache.precision, identity)
+    # Of runs that share a cache one writes it, with all of its processes; the others find it whole.
+    shared = stage.cache.folder is not None
+    with alone_at(cache) if shared and processes.is_main() else nullcontext():
         processes.wait_for_all()
-        processes.from_main(lambda: write_text(complete, str(processes.world_size())))
+        if not complete.is_file():
+            logger.info("%s: writes the teacher's signals to %s", title, cache)
+            inputs = progress_bar(
+                iterable=stream.all_inputs(batches), desc="teacher", unit="batch", disable=not processes.is_main()
+            )
+            with whole_folder(cache / f"part-{processes.rank()}") as part:
+                write_cache(part, source(), inputs, request, stage.cache.precision, identity)
+            processes.wait_for_all()
+            processes.from_main(lambda: write_text(complete, str(processes.world_size())))
     parts = [cache / f"part-{number}" for number in range(int(complete.read_text(encoding="utf-8")))]
     for part in parts:
         require_whole(part, f"Remove {cache} to compute the teacher's signals anew.")

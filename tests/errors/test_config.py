@@ -100,6 +100,7 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C26", ["data.tasks.mine.kind=par"]),
         ("C27", ["data.tasks.mine.texts=[a]"]),
         ("C28", [f"{LABELS}=[x, x]"]),
+        ("C150", ["output_dir=~gone/run"]),
         ("C29", ["stages.first.optim.epochs=1"]),
         ("C31", ["report.student=student@first"]),
         ("C33", ["stages.first.skip=true", "stages.second.skip=true"]),
