@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from ernie_tiny.cli.command import _at_home
+from ernie_tiny.cli.paths import paths_at_home
 from ernie_tiny.config.load import PATHS, load_config
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError
@@ -84,7 +84,7 @@ def test_a_base_of_a_config(home: Path) -> None:
 
 def test_paths_of_a_command_line(home: Path) -> None:
     values: Any = argparse.Namespace(model=Path("~/m"), runs=[Path("~/a"), Path("b")], name="~", none=None)
-    found = _at_home(values)
+    found = paths_at_home(values)
     assert (found.model, found.runs, found.name) == (home / "m", [home / "a", Path("b")], "~")
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Optional
 
 from ernie_tiny import __version__
-from ernie_tiny.files import at_home
+from ernie_tiny.cli.paths import paths_at_home
 from ernie_tiny.runtime import run_tool
 
 COMMANDS: Mapping[str, str] = {
@@ -43,17 +42,7 @@ def run_command(name: str, arguments: Optional[Sequence[str]] = None, program: O
     parser = argparse.ArgumentParser(program, description=tool.__doc__)
     tool.add_arguments(parser)
     values = parser.parse_args(arguments)
-    run_tool(lambda: tool.main(_at_home(values)))
-
-
-def _at_home(values: argparse.Namespace) -> argparse.Namespace:
-    """The arguments with every path's `~` in place: the shell leaves one as it is behind an equals sign."""
-    for name, value in vars(values).items():
-        if isinstance(value, Path):
-            setattr(values, name, Path(at_home(str(value))))
-        elif isinstance(value, list):
-            setattr(values, name, [Path(at_home(str(one))) if isinstance(one, Path) else one for one in value])
-    return values
+    run_tool(lambda: tool.main(paths_at_home(values)))
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
