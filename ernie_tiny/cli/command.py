@@ -35,8 +35,7 @@ def run_command(name: str, arguments: Optional[Sequence[str]] = None, program: O
         name: Of the tool's module.
         arguments: By default those of this process.
         program: What the usage calls it; by default the file that was started.
-    Raises:
-        SystemExit: With 2 after wrong arguments; otherwise as `run_tool` says.
+    Raises: SystemExit, with 2 after wrong arguments; otherwise as `run_tool` says.
     """
     tool = import_module(f"ernie_tiny.cli.{name}")
     parser = argparse.ArgumentParser(program, description=tool.__doc__)
