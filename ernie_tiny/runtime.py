@@ -40,6 +40,10 @@ HARMLESS_WARNINGS = ("No ccache found", "pkg_resources is deprecated", "Setuptoo
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
+MISTAKEN_PATH = (
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP,
+    errno.ENXIO,
+)  # fmt: skip
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -254,6 +258,8 @@ def remedy_of(error: Union[OSError, MemoryError]) -> Optional[str]:
             f"{place}: {error.strerror}. Get the right to read or write it (ls -l shows who has it), or name another "
             "place: -o output_dir=DIR for results, -o data.root=DIR for data."
         )
+    if error.errno in MISTAKEN_PATH and error.filename is not None:
+        return f"{place}: {error.strerror}. Mend the path that the command line or the config gives, or what is there."
     return None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from ernie_tiny.data.download import ARCHIVES, install
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import alone_at
+from ernie_tiny.runs.references import check_output_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     if args.from_zip and len(args.tasks) != 1:
         raise InputError(f"--from-zip {args.from_zip}: name the one task that it holds, as in --tasks tnews.")
+    check_output_folder("--root", args.root)
     with alone_at(args.root):
         for task in args.tasks:
             print(install(ARCHIVES[task], args.root, args.from_zip), flush=True)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ernie_tiny.files import to_json
+from ernie_tiny.runs.references import check_input
 from ernie_tiny.runtime import prepare
 
 
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    check_input("--input", args.input)
     prepare("cpu", args.threads)
     from ernie_tiny.data.inputs import read_inputs
     from ernie_tiny.deploy.predictor import Predictor

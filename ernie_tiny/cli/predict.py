@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ernie_tiny.leaderboard.clue import BOARDS
+from ernie_tiny.runs.references import check_output_file
 from ernie_tiny.runtime import prepare
 
 
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    check_output_file("--output", args.output)
     prepare(args.device, args.threads)
     from ernie_tiny.runs.submit import submit
 

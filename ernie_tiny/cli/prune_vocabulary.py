@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from ernie_tiny.config import load_config
+from ernie_tiny.runs.references import check_input, check_output_folder
 from ernie_tiny.runtime import prepare
 
 
@@ -25,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     run = load_config(args.config, args.override) if args.config else None
+    for file in args.texts:
+        check_input("--texts", file)
+    check_output_folder("--output", args.output)
     prepare("cpu")
     from ernie_tiny.training.vocabulary import file_texts, prune_folder, task_texts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ernie_tiny.runs.references import check_output_folder
 from ernie_tiny.runs.run_folders import write_report
 
 
@@ -14,5 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    check_output_folder("--output", args.output)
     for file in write_report(args.runs, args.output):
         print(file)

@@ -23,8 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    from ernie_tiny.runs.references import check_output_folder
     from ernie_tiny.runs.search import outline, plan_search, run_search
 
+    check_output_folder("--output", args.output)
     search = plan_search(args.config, args.override, args.grid, args.output, args.score)
     if args.check:
         print(outline(search))

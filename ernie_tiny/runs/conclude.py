@@ -148,7 +148,7 @@ def export_task(
     """
     config, spec = workspace.run.export, workspace.task(task)
     length = workspace.stage_of(reference, task).data.max_length or spec.max_length
-    model = workspace.model(reference, task)
+    model = trained_model(workspace, reference, task)
     model.eval()
     with whole_folder(folder) as target:
         export_model(model, spec, workspace.tokenizer, length, target)
