@@ -31,6 +31,7 @@ fuzz: $(STAMP)
 
 lint: $(STAMP)
 	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
 
 clean:
