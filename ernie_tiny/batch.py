@@ -7,6 +7,8 @@ from typing import Optional
 
 import numpy as np
 
+NO_LABEL = -100  # where a feature, or a batch, has room for a label and none is wanted
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -16,10 +18,11 @@ class Feature:
     Attributes:
         example_id: The example's id.
         sequences: Pairs (input_ids, token_type_ids) of int32 [length]; [CLS] and [SEP] included, no padding.
-        label: (class,) or (candidate,) or (number,) of regression, a float, or (start, end) token positions, both
-            inclusive; () without a label.
-        offsets: Reading only: int32 [length, 2], the characters [start, end) of the context that a token
-            covers, (-1, -1) for tokens outside the context.
+        label: What the kind of task makes of the example's: one number, a class, a candidate or a float of regression;
+            (start, end) token positions, both inclusive; or a number a token, NO_LABEL where none is wanted. () without
+            a label.
+        offsets: Of kinds whose answers lie in a text: int32 [length, 2], the characters [start, end) of it that a token
+            covers, (-1, -1) for tokens outside the text.
     """
 
     example_id: str
@@ -38,11 +41,11 @@ class Batch:
         input_ids: int64 [rows, length]. rows = features x num_choices, a feature's choices side by side.
         token_type_ids: int64 [rows, length].
         attention_mask: int64 [rows, length], 1 for a token, 0 for padding.
-        labels: int64 [features] for classification and choice, float32 [features] for regression, int64
-            [features, 2] for spans, int64 [masked] original tokens for masked language modelling; None without
-            labels.
-        num_choices: Sequences per feature, the largest number of candidates in the batch; 1 for other heads.
-        choice_mask: int64 [features, num_choices], 1 for a real candidate; None for other heads.
+        labels: int64, or float32 where one is a float: [features] where a feature has one number, else [features,
+            numbers], NO_LABEL behind a feature's last; int64 [masked] original tokens for masked language modelling;
+            None without labels.
+        num_choices: Sequences per feature, the largest number of candidates in the batch; 1 without candidates.
+        choice_mask: int64 [features, num_choices], 1 for a real candidate; None without candidates.
         masked_positions: int64 [masked], row x length + column of each token to predict; None without masking.
     """
 

@@ -13,13 +13,14 @@ from typing import Any, Optional
 from ernie_tiny.errors import InputError, offer
 
 # The forms of heads: what a head gives for a batch. See ernie_tiny.models.forms.
-ROW, CANDIDATE, POSITION = "row", "candidate", "position"
+ROW, CANDIDATE, POSITION = "per row", "per candidate", "per position"
 
 # "kind" of a head in a heads.json written before heads had forms, to its form and the number of its outputs (None: one
 # a label).
 OLD_HEADS: Mapping[str, tuple[str, Optional[int]]] = MappingProxyType(
     {"classification": (ROW, None), "regression": (ROW, 1), "choice": (CANDIDATE, 1), "span": (POSITION, 2)}
 )
+SCORERS = ("cmrc2018", "squad")  # of reading: whose definitions of exact match and F1
 ENTRY_POINTS = "ernie_tiny.kinds"  # group in which another package names a kind of its own
 
 
@@ -71,7 +72,7 @@ FACTS: Mapping[str, KindFacts] = MappingProxyType(
                 "reading",
                 POSITION,
                 ("exact_match", "f1"),
-                scorers=("cmrc2018", "squad"),
+                scorers=SCORERS,
                 not_recurrent="its tokens are not compared with the question",
                 not_augmented="its spans, whose offsets point into the text",
             ),
@@ -97,13 +98,13 @@ def foreign_kind(kind: str) -> Any:
     """
     found = _foreign(tuple(sys.path))
     if kind not in found:
-        raise InputError(f"There is no kind of task {kind!r}. {offer(kind, [*FACTS, *found])}")
+        raise InputError(f"kind = {kind!r}. {offer(kind, [*FACTS, *found])}")
     try:
         return found[kind].load()
     except (ImportError, AttributeError) as error:
         raise InputError(
-            f"the kind {kind!r} is said to be {found[kind].value}, which cannot be imported ({error}). Install its "
-            "package again, or take it out."
+            f"kind = {kind!r} is said to be {found[kind].value}, which cannot be imported ({error}). Install "
+            "the package that has it again."
         ) from error
 
 

@@ -7,7 +7,7 @@ from typing import Optional
 
 import numpy as np
 
-from ernie_tiny.batch import Batch, Feature
+from ernie_tiny.batch import NO_LABEL, Batch, Feature
 from ernie_tiny.errors import InputError
 
 BUCKET_BATCHES = 50  # batches whose features are sorted by length together
@@ -16,10 +16,10 @@ BUCKET_BATCHES = 50  # batches whose features are sorted by length together
 def collate(features: Sequence[Feature], task: str, pad_id: int) -> Batch:
     """The features as one batch, padded to its longest sequence.
 
-    Labels are given when every feature has one. A choice feature with fewer candidates than another gets
-    sequences that stand in for the missing ones: its own first token ([CLS]), alone and counted as real. Were
-    such a row padding throughout, the softmax of its attention would have nothing to sum over and give NaN,
-    which no mask takes out of a gradient again. choice_mask is 0 for it.
+    Labels are given when every feature has one; shorter ones are filled up with NO_LABEL. A choice feature with fewer
+    candidates than another gets sequences that stand in for the missing ones: its own first token ([CLS]), alone and
+    counted as real. Were such a row padding throughout, the softmax of its attention would have nothing to sum over and
+    give NaN, which no mask takes out of a gradient again. choice_mask is 0 for it.
     """
     num_choices = max(len(feature.sequences) for feature in features)
     length = max(len(ids) for feature in features for ids, _ in feature.sequences)
@@ -37,9 +37,10 @@ def collate(features: Sequence[Feature], task: str, pad_id: int) -> Batch:
             attention_mask[row, choice, : len(ids)] = 1
     labels = None
     if all(feature.label for feature in features):
-        labels = np.array([feature.label for feature in features])
-        labels = labels.astype(np.float32 if labels.dtype.kind == "f" else np.int64)
-        labels = labels[:, 0] if labels.shape[1] == 1 else labels
+        width = max(len(feature.label) for feature in features)
+        labels = np.array([(*feature.label, *[NO_LABEL] * (width - len(feature.label))) for feature in features])
+        labels = labels.astype(np.float32 if np.issubdtype(labels.dtype, np.floating) else np.int64)
+        labels = labels[:, 0] if width == 1 else labels
     return Batch(
         task=task,
         example_ids=tuple(feature.example_id for feature in features),

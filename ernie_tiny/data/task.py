@@ -5,28 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from ernie_tiny.errors import InputError, offer
-
-HEAD_OF_KIND = {
-    "classification": "classification",
-    "pair": "classification",
-    "keywords": "classification",
-    "coreference": "classification",
-    "regression": "regression",
-    "multiple_choice": "choice",
-    "cloze": "choice",
-    "reading": "span",
-}
-# The metrics that a head's answers can be scored by; the first is the one of a task that names none.
-METRICS_OF_HEAD = {
-    "classification": ("accuracy", "f1", "matthews"),
-    "regression": ("pearson", "spearman"),
-    "choice": ("accuracy",),
-    "span": ("exact_match", "f1"),
-}
-SCORERS = ("cmrc2018", "squad")
+from ernie_tiny.kind_facts import SCORERS, facts_of
 
 
 @dataclass(frozen=True)
@@ -35,10 +17,10 @@ class TaskSpec:
 
     Attributes:
         name: Short name, also the name of the task's head in a model.
-        kind: One of HEAD_OF_KIND: how a record becomes an Example and which head answers it.
+        kind: How a record becomes an Example, and which head answers it: a name of ernie_tiny.kind_facts.
         files: Split name to the files it is read from, relative to the data root.
-        texts: Fields of a record that hold the input texts, in order (flat kinds only).
-        labels: Label names in the order of the logits. Empty for regression, choice and span heads.
+        texts: Fields of a record that hold the input texts, in order (kinds with texts only).
+        labels: Label names in the order of the logits. Empty for kinds without labels.
         label_field: Field of a record that holds the label.
         id_field: Field that holds the example's id; a record without it gets its row number.
         drop_labels: Labels whose rows are left out, and counted.
@@ -48,9 +30,9 @@ class TaskSpec:
         columns: names, by split, the columns of its files without one.
         held_out: Further splits, made of the train files: split to the part of the rows, as in {dev: 0.1}. A
             row's texts decide, by their hash: rows of equal texts stay together, and the same file is always
-            split alike (flat kinds only).
-        metric: The metric that selects the best checkpoint and stands in tables, one of METRICS_OF_HEAD; by
-            default the first of them. F1 is that of the second of two labels.
+            split alike (kinds with texts only).
+        metric: The metric that selects the best checkpoint and stands in tables, one of its kind's; by default the
+            first of them. F1 of classes is that of the second of two labels.
         scorer: Whose definition of exact match and F1 counts in reading: "cmrc2018" or "squad".
         max_length: Tokens of an input, [CLS] and [SEP] included.
         submission: Test split to the leaderboard's file name for it.
@@ -76,18 +58,21 @@ class TaskSpec:
     submission: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._check("kind", self.kind, HEAD_OF_KIND)
-        metrics = METRICS_OF_HEAD[self.head]
+        try:
+            facts = facts_of(self.kind)
+        except InputError as error:
+            raise InputError(f"task {self.name}: {error}") from error
         if not self.metric:
-            object.__setattr__(self, "metric", metrics[0])
-        self._check("metric", self.metric, metrics)
-        self._check("scorer", self.scorer, SCORERS)
-        if self.head == "classification" and len(self.labels) < 2:
+            object.__setattr__(self, "metric", facts.metrics[0])
+        self._check("metric", self.metric, facts.metrics)
+        self._check("scorer", self.scorer, facts.scorers or SCORERS)
+        if facts.labelled and len(self.labels) < 2:
             raise InputError(f"task {self.name}: labels = {list(self.labels)}. Name them in the order of the logits.")
-        if self.metric == "f1" and self.head == "classification" and len(self.labels) > 2:
+        if self.metric in facts.two_label_metrics and len(self.labels) > 2:
+            others = [name for name in facts.metrics if name not in facts.two_label_metrics]
             raise InputError(
-                f"task {self.name}: metric = 'f1' is that of the second of two labels, and there are "
-                f"{len(self.labels)}. Take accuracy or matthews."
+                f"task {self.name}: metric = {self.metric!r} is that of the second of two labels, and there are "
+                f"{len(self.labels)}. Take {' or '.join(others)}."
             )
         self._check_held_out()
 
@@ -104,11 +89,6 @@ class TaskSpec:
                 raise InputError(f"{where} names {split!r}, which has files of its own. Take it out.")
         if not all(part > 0 for part in parts) or sum(parts) >= 1:
             raise InputError(f"{where}: give parts of the train files, each above 0 and together below 1.")
-
-    @property
-    def head(self) -> str:
-        """The head that answers this task: "classification", "regression", "choice" or "span"."""
-        return HEAD_OF_KIND[self.kind]
 
     def files_of(self, split: str) -> tuple[str, ...]:
         """The files that a split is read from; none if the task has no such split."""
@@ -146,12 +126,13 @@ class Example:
 
     Attributes:
         id: Unique within a task's split; predictions and caches are keyed by it. A question to a predictor needs none.
-        texts: Classification heads: one text or a pair. Choice heads: (context, question) for multiple
-            choice, (text before the blank, text after it) for cloze. Reading: (question, context).
+        texts: Classes and regression: one text or a pair. Multiple choice: (context, question). Cloze: (text before
+            the blank, text after it). Reading: (question, context).
         label: Index into TaskSpec.labels, or into candidates, or the number that regression is to give; None
-            where the split has no labels.
-        candidates: The choices of a choice head.
-        answers: The reference answers of reading comprehension; empty where the split has none.
+            where the split has no labels, and for kinds whose answers are no index or number.
+        candidates: The choices of an example that brings its own along.
+        answers: The reference answers where they are no index or number: the Answers of reading comprehension, or what
+            another kind compares its answers with; empty where the split has none.
         group: Cloze blanks that share one candidate list have one group; each candidate is used once in it.
     """
 
@@ -159,7 +140,7 @@ class Example:
     texts: tuple[str, ...] = ()
     label: Optional[float] = None
     candidates: tuple[str, ...] = ()
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[Any, ...] = ()
     group: str = ""
 
 
@@ -177,12 +158,12 @@ class Prediction:
 
     Attributes:
         id: The example's id.
-        answer: Label name (classification), a number as text (regression), index of the candidate as text
-            (choice), or answer text (reading).
+        answer: Label name (classes), a number as text (regression), index of the candidate as text (choice, cloze),
+            or answer text (reading); of another kind text or a tuple that JSON can hold, dataclasses included.
         scores: Probabilities over labels or candidates; the number of regression; for reading the score of the
             chosen span, and none where the context is empty.
     """
 
     id: str
-    answer: str
+    answer: Any
     scores: tuple[float, ...] = ()

@@ -20,6 +20,7 @@ from ernie_tiny.engines import load
 from ernie_tiny.engines.export import INPUTS, MODEL_PREFIX, export_network
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
+from ernie_tiny.kinds.ask import head_of
 from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel
 
 PARITY_BATCH = 8
@@ -33,10 +34,11 @@ def export_model(model: MultiTaskModel, spec: TaskSpec, tokenizer: Tokenizer, ma
     """
     export_network(SingleTaskModel(model, spec.name), folder)
     tokenizer.save(folder)
+    head = head_of(spec)
     description: dict[str, Any] = {
         "task": {**dataclasses.asdict(spec), "max_length": max_length},
         "inputs": [{"name": name, "dtype": "int64", "shape": ["rows", "length"]} for name in INPUTS],
-        "output": {"name": "logits", "dtype": "float32", "head": spec.head},
+        "output": {"name": "logits", "dtype": "float32", "form": head.form, "outputs": head.outputs},
     }
     (folder / TASK_FILE).write_text(to_json(description, indent=1), encoding="utf-8")
 

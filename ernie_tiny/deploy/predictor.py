@@ -11,12 +11,11 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from ernie_tiny.batch import Batch
-from ernie_tiny.data.answer import answer
-from ernie_tiny.data.features import featurise
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.engines import load
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.ask import answer, featurise
 
 TASK_FILE = "task.json"
 LOGITS = ("logits",)  # what the network of an exported folder gives
@@ -62,8 +61,7 @@ class Predictor:
         return example
 
     def _network(self, batch: Batch) -> np.ndarray:
-        logits = self._engine(batch)["logits"]
-        return logits if batch.choice_mask is None else logits.reshape(batch.choice_mask.shape)
+        return self._engine(batch)["logits"]
 
 
 def read_spec(folder: Path) -> TaskSpec:

@@ -17,7 +17,7 @@ from ernie_tiny.distill.teacher import Teacher
 from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import FIRST_TOKEN
 from ernie_tiny.files import to_json
-from ernie_tiny.models.heads import MASKED_LOGIT
+from ernie_tiny.models.forms import FORMS, HeadSpec
 from ernie_tiny.models.pooling import pooling_of
 from ernie_tiny.models.signals import SignalRequest, Signals, to_tensor
 
@@ -32,6 +32,7 @@ def write_cache(
     request: SignalRequest,
     precision: str,
     identity: Mapping[str, str],
+    heads: Mapping[str, HeadSpec],
 ) -> None:
     """Writes the requested signals of every input of the batches into an empty folder, padding left out.
 
@@ -39,33 +40,32 @@ def write_cache(
         precision: "float16" or "float32", of what is stored.
         identity: What the signals depend on, by name: fingerprints of the teacher's weights, tokenizer and data.
             CachedTeacher compares it.
+        heads: Of the tasks of the batches, by name; read where the request has logits.
     """
     names = ["logits"] * request.logits + [str(signal) for signal in request.token_signals]
     files = {name: (folder / f"{name}.bin").open("wb") for name in names}
     keys: list[int] = []
     sizes: list[tuple[int, int]] = []  # logits and tokens of an input
-    dimensions = 0
     try:
         for batch in batches:
             signals = teacher(batch)
             lengths = _lengths(batch)
+            answers = _answers(signals, batch, heads) if request.logits else [np.zeros(0)] * len(lengths)
             for number, key in enumerate(_keys(batch)):
                 own = lengths[number]
-                logits = _real_logits(signals, number, own, batch) if request.logits else np.zeros(0)
                 if request.logits:
-                    dimensions = signals.logits.ndim
-                    files["logits"].write(logits.astype(precision).tobytes())
+                    files["logits"].write(answers[number].astype(precision).tobytes())
                 for signal in request.token_signals:
                     values = signal.of(signals)
                     rows = [values[row, :length].numpy() for row, length in own]
                     files[str(signal)].write(np.concatenate(rows).astype(precision).tobytes())
                 keys.append(key)
-                sizes.append((logits.size, sum(length for _, length in own)))
+                sizes.append((answers[number].size, sum(length for _, length in own)))
     finally:
         for file in files.values():
             file.close()
     np.savez(folder / INDEX_FILE, keys=np.array(keys, np.uint64), ends=np.cumsum(np.array(sizes, np.int64), axis=0))
-    record = {"identity": dict(identity), "precision": precision, "signals": sorted(names), "dimensions": dimensions}
+    record = {"identity": dict(identity), "precision": precision, "signals": sorted(names)}
     (folder / RECORD_FILE).write_text(to_json(record, indent=1), encoding="utf-8")
 
 
@@ -77,14 +77,20 @@ class CachedTeacher:
 
     Args:
         folders: Parts of one cache, one for each process that wrote it.
+        heads: Of the tasks of the batches to come, by name; read where the request has logits.
     Raises:
         InputError: a part was made from something else than `identity` says, or lacks a signal of the request.
     """
 
     def __init__(
-        self, folders: Sequence[Path], request: SignalRequest, precision: str, identity: Mapping[str, str]
+        self,
+        folders: Sequence[Path],
+        request: SignalRequest,
+        precision: str,
+        identity: Mapping[str, str],
+        heads: Mapping[str, HeadSpec],
     ) -> None:
-        self.request = request
+        self.request, self._heads = request, heads
         self.seconds = 0.0
         self._parts = [_Part(folder, request, precision, identity) for folder in folders]
         keys = np.concatenate([part.keys for part in self._parts])
@@ -99,7 +105,9 @@ class CachedTeacher:
         signals = Signals(to_tensor(batch.attention_mask))
         lengths = _lengths(batch)
         if self.request.logits:
-            signals.logits = to_tensor(_padded_logits([part.logits(number) for part, number in found], lengths, batch))
+            head = self._heads[batch.task]
+            answers = [part.logits(number) for part, number in found]
+            signals.logits = to_tensor(FORMS[head.form].pad(answers, batch, head.outputs))
         for signal in self.request.token_signals:
             tokens = [part.tokens(str(signal), number) for part, number in found]
             signal.put(signals, to_tensor(_padded_tokens(tokens, lengths, batch.input_ids.shape)))
@@ -125,7 +133,6 @@ class _Part:
         _check_record(folder, record, precision, identity)
         with np.load(folder / INDEX_FILE) as index:
             self.keys, self._ends = index["keys"], index["ends"]
-        self._dimensions = record["dimensions"]
         names = ["logits"] * request.logits + [str(signal) for signal in request.token_signals]
         missing = [name for name in names if name not in record["signals"]]
         if missing:
@@ -136,9 +143,8 @@ class _Part:
         self._values = {name: _mapped(folder / f"{name}.bin", precision) for name in names}
 
     def logits(self, number: int) -> np.ndarray:
-        """[labels], [candidates] or [2, length]."""
-        values = self._values["logits"][self._slice(number, 0)]
-        return values.reshape(2, -1) if self._dimensions == 3 else values
+        """All of an input's logits without padding, one after the other."""
+        return self._values["logits"][self._slice(number, 0)]
 
     def tokens(self, name: str, number: int) -> np.ndarray:
         """[tokens, width], the sequences of an input one after the other."""
@@ -195,22 +201,10 @@ def _keys(batch: Batch) -> Iterator[int]:
         yield int.from_bytes(digest.digest(), "little")
 
 
-def _real_logits(signals: Signals, number: int, own: list[tuple[int, int]], batch: Batch) -> np.ndarray:
-    values = signals.logits[number].numpy()
-    if values.ndim == 2:
-        return values[:, : own[0][1]]
-    return values if batch.choice_mask is None else values[: len(own)]
-
-
-def _padded_logits(found: list[np.ndarray], lengths: list[list[tuple[int, int]]], batch: Batch) -> np.ndarray:
-    if found[0].ndim == 2:
-        shape: tuple[int, ...] = (len(found), 2, batch.input_ids.shape[1])
-    else:
-        shape = (len(found), batch.num_choices if batch.choice_mask is not None else len(found[0]))
-    padded = np.full(shape, MASKED_LOGIT, np.float32)
-    for number, values in enumerate(found):
-        padded[number, ..., : values.shape[-1]] = values
-    return padded
+def _answers(signals: Signals, batch: Batch, heads: Mapping[str, HeadSpec]) -> list[np.ndarray]:
+    """Of each input its logits without padding."""
+    head = heads[batch.task]
+    return FORMS[head.form].cut(signals.logits.numpy(), batch, head.outputs)
 
 
 def _padded_tokens(found: list[np.ndarray], lengths: list[list[tuple[int, int]]], shape: tuple[int, ...]) -> np.ndarray:

@@ -10,33 +10,24 @@ from paddle import Tensor
 from paddle.autograd import PyLayer
 
 from ernie_tiny.errors import InputError
-from ernie_tiny.models.heads import MASKED_LOGIT
+from ernie_tiny.models.forms import MASKED_LOGIT
 
 MASKED_SCORE = -1.0e9  # losses are computed in float32, whatever the precision of the models
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy with class labels, in nats.
+    """Mean cross-entropy with the right options, in nats.
+
+    Of spans it is the mean over an answer's first and last position (BERT, arXiv 1810.04805, 4.2), of masked tokens
+    that over tokens.
 
     Args:
-        logits: [examples, classes]. A class that an example lacks stands at -10,000 and takes no part.
-        labels: int64 [examples].
+        logits: [decisions, options]. An option that a decision lacks stands at -10,000 and takes no part.
+        labels: int64 [decisions].
     Returns:
-        A scalar, the mean over examples. Also the loss of masked tokens, with one "example" a token.
+        A scalar, the mean over decisions.
     """
     return F.cross_entropy(logits.astype("float32"), labels)
-
-
-def span_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean of the cross-entropies of an answer's first and last position, in nats (BERT, arXiv 1810.04805, 4.2).
-
-    Args:
-        logits: [windows, 2, length], start and end; padding stands at -10,000.
-        labels: int64 [windows, 2], token positions; (0, 0) for a window without the answer.
-    Returns:
-        A scalar, the mean over windows and over start and end.
-    """
-    return cross_entropy(logits.reshape([-1, logits.shape[-1]]), labels.reshape([-1]))
 
 
 def soft_label_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
@@ -46,12 +37,11 @@ def soft_label_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: f
     the gradient when T changes.
 
     Args:
-        student_logits, teacher_logits: [examples, classes], or [windows, 2, length] with one distribution over the
-            positions for the start and one for the end. A class that an example lacks stands at -10,000 in both
+        student_logits, teacher_logits: [decisions, options]. An option that a decision lacks stands at -10,000 in both
             models and takes no part, whatever T. No gradient flows to the teacher.
         temperature: T, above 0.
     Returns:
-        A scalar, the mean over distributions, in nats times T².
+        A scalar, the mean over decisions, in nats times T².
     """
     with paddle.amp.auto_cast(enable=False):
         student, teacher = (_soften(logits, temperature) for logits in (student_logits, teacher_logits))
@@ -62,10 +52,10 @@ def logit_mse(student_logits: Tensor, teacher_logits: Tensor, real: Optional[Ten
     """Mean squared difference of logits (Ba and Caruana, arXiv 1312.6184), the distance taken for MKD (1911.03588).
 
     Args:
-        student_logits, teacher_logits: [examples, classes] or [windows, 2, length]. No gradient flows to the teacher.
-        real: 1 for a real class or position, 0 for padding, of the logits' shape; None where all are real.
+        student_logits, teacher_logits: [decisions, options]. No gradient flows to the teacher.
+        real: 1 for an option that a decision has, 0 for padding, of the logits' shape; None where all are real.
     Returns:
-        A scalar, the mean over examples of the mean over an example's real classes.
+        A scalar, the mean over decisions of the mean over a decision's real options.
     """
     with paddle.amp.auto_cast(enable=False):
         squares = _squared_difference(student_logits, teacher_logits)

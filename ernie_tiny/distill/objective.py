@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 from operator import or_
+from types import MappingProxyType
 from typing import Optional
 
 import paddle
@@ -12,7 +13,7 @@ from paddle import Tensor, nn
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import ObjectiveConfig
-from ernie_tiny.distill.terms import NOTHING, TERMS, Side
+from ernie_tiny.distill.terms import NOTHING, TERMS, Kinds, Side
 from ernie_tiny.models.signals import SignalRequest, Signals
 
 
@@ -22,14 +23,24 @@ class Objective(nn.Layer):
     Its parameters are the projections from the student's width to the teacher's; they are trained, saved and
     resumed with the student, and are no part of it.
 
+    Args:
+        kinds: Of the tasks that the terms will read answers of, by task.
     Attributes:
         student_request, teacher_request: What the terms read, all together.
     """
 
-    def __init__(self, config: ObjectiveConfig, student: Side, teacher: Optional[Side] = None) -> None:
+    def __init__(
+        self,
+        config: ObjectiveConfig,
+        student: Side,
+        teacher: Optional[Side] = None,
+        kinds: Kinds = MappingProxyType({}),
+    ) -> None:
         super().__init__()
         self.config = config
-        self.terms = nn.LayerDict({name: TERMS[name](term, student, teacher) for name, term in config.terms().items()})
+        self.terms = nn.LayerDict(
+            {name: TERMS[name](term, student, teacher, kinds) for name, term in config.terms().items()}
+        )
         self.student_request: SignalRequest = reduce(or_, (term.student for term in self.terms.values()), NOTHING)
         self.teacher_request: SignalRequest = reduce(or_, (term.teacher for term in self.terms.values()), NOTHING)
 

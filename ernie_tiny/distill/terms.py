@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -20,13 +21,14 @@ from ernie_tiny.distill.losses import (
     relation_kl,
     sample_relation_kl,
     soft_label_kl,
-    span_cross_entropy,
 )
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.kind import Decisions, Kind
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest, Signals, to_tensor
 
 PROJECTIONS = {"qq": "queries", "kk": "keys", "vv": "values"}
+Kinds = Mapping[str, Kind]  # task to the kind that makes decisions of its head's logits
 NOTHING = SignalRequest()
 LOGITS = SignalRequest(logits=True)
 
@@ -63,46 +65,65 @@ class TermLoss(nn.Layer):
 
 
 class AnswerLoss(TermLoss):
-    """A term that reads a head's answers: a mean over examples, or over masked tokens."""
+    """A term that reads the answers of a task's head: a mean over the decisions that its kind makes of them."""
 
-    def __init__(self, teacher: SignalRequest = NOTHING) -> None:
+    def __init__(self, kinds: Kinds, teacher: SignalRequest = NOTHING) -> None:
         super().__init__(LOGITS, teacher)
+        self._kinds = kinds
 
     def count(self, batch: Batch) -> int:
-        return len(batch.example_ids) if batch.masked_positions is None else len(batch.masked_positions)
+        return self._kinds[batch.task].count(batch)
+
+    def table(self, signals: Signals, batch: Batch) -> Decisions:
+        return self._kinds[batch.task].decisions(signals.logits, batch)
 
 
-class Supervised(AnswerLoss):
-    """Gold labels, or the original tokens at masked positions."""
+class Hard(AnswerLoss):
+    """Gold labels."""
 
-    def __init__(self, term: Any, student: Side, teacher: Optional[Side]) -> None:
-        super().__init__()
+    def __init__(self, term: Any, student: Side, teacher: Optional[Side], kinds: Kinds) -> None:
+        super().__init__(kinds)
 
     def forward(self, student: Signals, teacher: Signals, batch: Batch) -> Tensor:
-        return supervised_loss(student, batch)
+        return supervised_loss(self.table(student, batch), batch.task)
+
+
+class MaskedTokens(TermLoss):
+    """The original tokens at masked positions, each a decision over the vocabulary."""
+
+    def __init__(self, term: Any, student: Side, teacher: Optional[Side], kinds: Kinds) -> None:
+        super().__init__(LOGITS)
+
+    def count(self, batch: Batch) -> int:
+        return 0 if batch.masked_positions is None else len(batch.masked_positions)
+
+    def forward(self, student: Signals, teacher: Signals, batch: Batch) -> Tensor:
+        return supervised_loss(Decisions(student.logits, batch.labels), batch.task)
 
 
 class Soft(AnswerLoss):
     """The teacher's answers, softened; of regression its number, which has no distribution to soften."""
 
-    def __init__(self, term: SoftTerm, student: Side, teacher: Side) -> None:
-        super().__init__(LOGITS)
+    def __init__(self, term: SoftTerm, student: Side, teacher: Side, kinds: Kinds) -> None:
+        super().__init__(kinds, LOGITS)
         self.temperature = term.temperature
 
     def forward(self, student: Signals, teacher: Signals, batch: Batch) -> Tensor:
-        if student.logits.shape[-1] == 1:
-            return logit_mse(student.logits, teacher.logits)
-        return soft_label_kl(student.logits, teacher.logits, self.temperature)
+        own, other = self.table(student, batch), self.table(teacher, batch)
+        if own.numeric:
+            return logit_mse(own.logits, other.logits)
+        return soft_label_kl(own.logits, other.logits, self.temperature)
 
 
 class LogitMse(AnswerLoss):
     """The teacher's logits."""
 
-    def __init__(self, term: Any, student: Side, teacher: Side) -> None:
-        super().__init__(LOGITS)
+    def __init__(self, term: Any, student: Side, teacher: Side, kinds: Kinds) -> None:
+        super().__init__(kinds, LOGITS)
 
     def forward(self, student: Signals, teacher: Signals, batch: Batch) -> Tensor:
-        return logit_mse(student.logits, teacher.logits, _real_logits(student, batch))
+        own, other = self.table(student, batch), self.table(teacher, batch)
+        return logit_mse(own.logits, other.logits, None if own.real is None else to_tensor(own.real))
 
 
 class Relation(TermLoss):
@@ -110,7 +131,7 @@ class Relation(TermLoss):
 
     loss = staticmethod(relation_kl)
 
-    def __init__(self, term: RelationTerm, student: Side, teacher: Side) -> None:
+    def __init__(self, term: RelationTerm, student: Side, teacher: Side, kinds: Kinds) -> None:
         self.student_layer = _layer("student", term.student_layer, student.num_layers)
         self.teacher_layer = _layer("teacher", term.teacher_layer, teacher.num_layers)
         super().__init__(
@@ -145,7 +166,7 @@ class Attention(TermLoss):
 
     losses = {"mse": attention_mse, "kl": attention_kl}
 
-    def __init__(self, term: AttentionTerm, student: Side, teacher: Side) -> None:
+    def __init__(self, term: AttentionTerm, student: Side, teacher: Side, kinds: Kinds) -> None:
         self.pairs = layer_map(term.layers, student.num_layers, teacher.num_layers)
         super().__init__(
             SignalRequest(projections=frozenset(own for own, _ in self.pairs)),
@@ -177,7 +198,7 @@ class Attention(TermLoss):
 class Hidden(TermLoss):
     """Outputs of mapped layers, the student's projected to the teacher's width; their mean."""
 
-    def __init__(self, term: HiddenTerm, student: Side, teacher: Side) -> None:
+    def __init__(self, term: HiddenTerm, student: Side, teacher: Side, kinds: Kinds) -> None:
         self.pairs = layer_map(term.layers, student.num_layers, teacher.num_layers)
         super().__init__(
             SignalRequest(hidden=frozenset(own for own, _ in self.pairs)),
@@ -202,7 +223,7 @@ class Hidden(TermLoss):
 class Embedding(TermLoss):
     """Output of the embeddings, the student's projected to the teacher's width."""
 
-    def __init__(self, term: Any, student: Side, teacher: Side) -> None:
+    def __init__(self, term: Any, student: Side, teacher: Side, kinds: Kinds) -> None:
         super().__init__(SignalRequest(embeddings=True), SignalRequest(embeddings=True))
         self.projection = _projection(student, teacher)
 
@@ -211,8 +232,8 @@ class Embedding(TermLoss):
 
 
 TERMS: dict[str, Any] = {
-    "hard": Supervised,
-    "mlm": Supervised,
+    "hard": Hard,
+    "mlm": MaskedTokens,
     "soft": Soft,
     "logit_mse": LogitMse,
     "relation": Relation,
@@ -223,27 +244,16 @@ TERMS: dict[str, Any] = {
 }
 
 
-def supervised_loss(signals: Signals, batch: Batch) -> Tensor:
-    """Mean cross-entropy of a batch's logits with its labels, or mean squared error of regression.
+def supervised_loss(table: Decisions, source: str) -> Tensor:
+    """Mean cross-entropy of decisions with their labels, or mean squared error where they are numeric.
 
     Raises:
-        ValueError: the batch has no labels.
+        ValueError: the table has no labels; `source` names what it is of.
     """
-    if batch.labels is None or signals.logits is None:
-        raise ValueError(f"a batch of {batch.task or 'general text'} has no labels")
-    labels = to_tensor(batch.labels)
-    if batch.labels.dtype.kind == "f":
-        return logit_mse(signals.logits, labels.unsqueeze(-1))
-    loss = span_cross_entropy if signals.logits.ndim == 3 else cross_entropy
-    return loss(signals.logits, labels)
-
-
-def _real_logits(signals: Signals, batch: Batch) -> Optional[Tensor]:
-    """1 for a logit of a real candidate or position, of the logits' shape; None where all are real."""
-    assert signals.logits is not None
-    if signals.logits.ndim == 3:
-        return signals.attention_mask.unsqueeze(1).expand_as(signals.logits)
-    return None if batch.choice_mask is None else to_tensor(batch.choice_mask)
+    if table.labels is None:
+        raise ValueError(f"a batch of {source or 'general text'} has no labels")
+    labels = to_tensor(table.labels)
+    return logit_mse(table.logits, labels.unsqueeze(-1)) if table.numeric else cross_entropy(table.logits, labels)
 
 
 def _projection(student: Side, teacher: Side) -> nn.Linear:

@@ -1,20 +1,17 @@
-"""Scores of predictions, in percent."""
+"""Scores of predictions, in percent, as their task's kind takes them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from types import MappingProxyType
-from typing import Callable
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.reading import question_scores
-
-ScoresOf = Callable[[np.ndarray], dict[str, float]]  # indices of examples, one as often as it counts, to their scores
+from ernie_tiny.kinds.kind import ScoresOf
+from ernie_tiny.kinds.registry import kind_named
 
 
 def score(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
@@ -29,68 +26,20 @@ def score(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Pre
 
 def scorer(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> ScoresOf:
     """Gives the scores, as `score` has them, of any choice among the examples; errors are those of `score`."""
-    if spec.head == "span":
-        answers = _by_id(f"{spec.name}: the predictions", predictions, [example.id for example in examples])
-        references = {example.id: [answer.text for answer in example.answers] for example in examples}
-        by_metric = question_scores(answers, references, spec.scorer)
-        each = {name: np.array(values) for name, values in by_metric.items()}
-        return lambda chosen: {name: 100 * float(values[chosen].mean()) for name, values in each.items()}
-    truths, found = labels_and_answers(spec, examples, predictions)
-    names = ("pearson", "spearman") if spec.head == "regression" else dict.fromkeys(("accuracy", spec.metric))
-    return lambda chosen: {name: 100 * METRICS[name](truths[chosen], found[chosen]) for name in names}
+    return kind_named(spec.kind).scorer(spec, examples, answers_to(spec, examples, predictions))
 
 
-def labels_and_answers(
-    spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]
-) -> tuple[np.ndarray, np.ndarray]:
-    """[examples] right and [examples] given: indices of labels or candidates, or numbers; errors as of `score`."""
-    answers = _by_id(f"{spec.name}: the predictions", predictions, [example.id for example in examples])
-    return _truths(spec, examples), np.array([_number(spec, answers[example.id]) for example in examples])
-
-
-def accuracy(truths: np.ndarray, found: np.ndarray) -> float:
-    """Part of the classes that were found, 0 to 1."""
-    return float((truths == found).mean())
-
-
-def f1(truths: np.ndarray, found: np.ndarray) -> float:
-    """Harmonic mean of precision and recall of class 1 against class 0, 0 to 1; 0 where it is never found."""
-    hits = np.sum((truths == 1) & (found == 1))
-    return float(2 * hits / max(np.sum(truths == 1) + np.sum(found == 1), 1))
-
-
-def matthews(truths: np.ndarray, found: np.ndarray) -> float:
-    """Matthews correlation of two or more classes, -1 to 1 (Gorodkin 2004, R_K); 0 where one side is constant."""
-    size = int(max(truths.max(), found.max())) + 1
-    truth_counts, found_counts = np.bincount(truths, minlength=size), np.bincount(found, minlength=size)
-    count = len(truths)
-    covariance = np.sum(truths == found) * count - truth_counts @ found_counts
-    variances = [count**2 - float(counts @ counts) for counts in (truth_counts, found_counts)]
-    return float(covariance / np.sqrt(variances[0] * variances[1])) if all(variances) else 0.0
-
-
-def pearson(truths: np.ndarray, found: np.ndarray) -> float:
-    """Linear correlation, -1 to 1; 0 where one side is constant."""
-    return float(stats.pearsonr(truths, found)[0]) if np.ptp(truths) and np.ptp(found) else 0.0
-
-
-def spearman(truths: np.ndarray, found: np.ndarray) -> float:
-    """Correlation of ranks, equal values sharing theirs, -1 to 1; 0 where one side is constant."""
-    return float(stats.spearmanr(truths, found)[0]) if np.ptp(truths) and np.ptp(found) else 0.0
-
-
-METRICS = MappingProxyType(
-    {"accuracy": accuracy, "f1": f1, "matthews": matthews, "pearson": pearson, "spearman": spearman}
-)
+def details(
+    spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction], scores_of: ScoresOf
+) -> dict[str, Any]:
+    """What there is to show beside the scores, by name (Kind.details); errors are those of `score`."""
+    return kind_named(spec.kind).details(spec, examples, answers_to(spec, examples, predictions), scores_of)
 
 
 def majority_baseline(spec: TaskSpec, examples: Sequence[Example]) -> float:
     """The task's metric, in percent, of always giving the most frequent label or index of a choice; 0 for regression
     and reading."""
-    if spec.head in ("span", "regression"):
-        return 0.0
-    truths = _truths(spec, examples)
-    return 100 * METRICS[spec.metric](truths, np.full_like(truths, np.bincount(truths).argmax()))
+    return kind_named(spec.kind).majority(spec, examples)
 
 
 def agreement(spec: TaskSpec, first: Sequence[Prediction], second: Sequence[Prediction]) -> float:
@@ -101,28 +50,16 @@ def agreement(spec: TaskSpec, first: Sequence[Prediction], second: Sequence[Pred
     """
     names = [prediction.id for prediction in first]
     answers = _by_id("agreement: the second model's predictions", second, names)
-    if spec.head == "regression":
-        numbers = [[_number(spec, prediction.answer), _number(spec, answers[prediction.id])] for prediction in first]
-        return 100 * pearson(*np.transpose(numbers))
-    return 100 * sum(answers[prediction.id] == prediction.answer for prediction in first) / len(first)
+    own = [prediction.answer for prediction in first]
+    return kind_named(spec.kind).agreement(own, [answers[name] for name in names])
 
 
-def _truths(spec: TaskSpec, examples: Sequence[Example]) -> np.ndarray:
-    """The right answers: indices of labels or candidates, or numbers."""
-    for example in examples:
-        if example.label is None:
-            raise InputError(f"{spec.name}: example {example.id!r} has no label. Score a split that has labels.")
-    return np.array([example.label for example in examples])
+def answers_to(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Example id to answer, of every example; an InputError where not every one is answered exactly once."""
+    return _by_id(f"{spec.name}: the predictions", predictions, [example.id for example in examples])
 
 
-def _number(spec: TaskSpec, answer: str) -> float:
-    """A prediction's answer in the form that an example has its label."""
-    if spec.head == "classification":
-        return spec.labels.index(answer)
-    return float(answer) if spec.head == "regression" else int(answer)
-
-
-def _by_id(what: str, predictions: Sequence[Prediction], names: Sequence[str]) -> dict[str, str]:
+def _by_id(what: str, predictions: Sequence[Prediction], names: Sequence[str]) -> dict[str, Any]:
     """Id to answer, for exactly these ids."""
     found, due = Counter(prediction.id for prediction in predictions), Counter(names)
     if not due:

@@ -9,8 +9,8 @@ import paddle
 
 from ernie_tiny import processes
 from ernie_tiny.batch import Batch, Feature
-from ernie_tiny.data.answer import answer
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
+from ernie_tiny.kinds.ask import answer
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
 
@@ -23,7 +23,7 @@ def predict(
     pad_id: int,
     batch_tokens: int = 8192,
 ) -> list[Prediction]:
-    """The model's predictions in the order of the examples; see ernie_tiny.data.answer for the arguments.
+    """The model's predictions in the order of the examples; see ernie_tiny.kinds.ask for the arguments.
 
     All processes share the work and have all predictions, equal to those of one process.
     """

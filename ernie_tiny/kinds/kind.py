@@ -18,6 +18,7 @@ from ernie_tiny.batch import Batch, Feature
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.kind_facts import KindFacts
+from ernie_tiny.kinds.submission import Submission
 
 Rows = Iterator[tuple[str, Optional[Example]]]  # where a row stands and its example, None for one to drop
 # Of each example, by id, its features with their logits, without padding: [outputs], [candidates] or [outputs, length].
@@ -43,22 +44,6 @@ class Decisions:
 
 
 @dataclass(frozen=True)
-class Submission:
-    """How a leaderboard's file has the answers.
-
-    Attributes:
-        one_object: One JSON object of all answers by their ids, and not a line for each example.
-        value: Of a prediction the JSON value. Raises an InputError for an answer that is none of the task's.
-        fault: Of an example and a JSON value in somebody's file what is wrong with it and what only other writers do
-            differently, each None or the end of a sentence.
-    """
-
-    one_object: bool
-    value: Callable[[TaskSpec, Prediction], Any]
-    fault: Callable[[TaskSpec, Example, Any], tuple[Optional[str], Optional[str]]]
-
-
-@dataclass(frozen=True)
 class Kind:
     """A kind of task.
 
@@ -66,13 +51,15 @@ class Kind:
         facts: Its plain values.
         read: Examples of the files of a split; a split named test... may lack labels. Faults are InputErrors
             "path:line: reason".
+        label_names: What an example is labelled, in words: names of labels, a number; nothing where answers are others.
         inputs: Unlabelled examples of a file of JSON lines, as a deployed model is asked them.
         features: The features of some examples, in order; a long one may have several, next to each other. The last
             argument is the most tokens of a sequence, [CLS] and [SEP] included.
         outputs: How many numbers the head gives for a row, a candidate or a position, by its form.
         decisions: The table of decisions of a batch of the kind, of the student's or the teacher's logits as the head
             gives them: Tensor [features, outputs], [features, candidates] or [features, outputs, length].
-        count: How many decisions the table of a batch has: what a loss is the mean of. Processes weigh by it.
+        count: How many things the mean over a batch's table counts: its decisions or, where each has as many, its
+            features. Processes, and the batches of one step, weigh their losses by it.
         decode: The answers, in the order of the examples.
         scorer: Gives the scores in percent, by metric, of any choice among the examples. The mapping is example id to
             answer, complete. Raises an InputError where an example has no label.
@@ -88,6 +75,7 @@ class Kind:
 
     facts: KindFacts
     read: Callable[[TaskSpec, Sequence[Path], str], Rows]
+    label_names: Callable[[TaskSpec, Example], tuple[str, ...]]
     inputs: Callable[[TaskSpec, Path], Rows]
     features: Callable[[TaskSpec, Sequence[Example], Tokenizer, int], Iterator[Feature]]
     outputs: Callable[[TaskSpec], int]

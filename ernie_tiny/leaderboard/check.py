@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import lzma
-import math
 import re
 import zipfile
 import zlib
@@ -18,7 +17,9 @@ from typing import Any, NamedTuple, Optional
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.leaderboard.clue import is_one_object, read_questions
+from ernie_tiny.kinds.registry import kind_named
+from ernie_tiny.kinds.submission import shown
+from ernie_tiny.leaderboard.clue import read_questions
 from ernie_tiny.leaderboard.glue import STSB_RANGE, SUBMITTED
 
 SPLIT_OF_FILE: Mapping[str, tuple[TaskSpec, str]] = MappingProxyType(
@@ -32,7 +33,6 @@ FORM = '{"id": ..., "label": ...}'
 HEADER = ["index", "prediction"]
 MAX_BYTES = 64 << 20  # of CLUE's files the largest has less than 1 MB; QQP's table has 390,965 short rows
 SHOWN = 10  # faults of a file
-MAX_LABELS = 20  # that a message lists
 # What Python raises for a damaged zip; the names in one may be no UTF-8.
 UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
@@ -153,7 +153,7 @@ def _check_content(check: FileCheck, spec: TaskSpec, split: str, content: bytes,
     except InputError as error:
         check.faults.append(f"cannot be compared with the test file: {error}")
         return
-    if is_one_object(spec):
+    if kind_named(spec.kind).submission.one_object:
         try:
             entries = _keys(content)
         except InputError as fault:
@@ -198,17 +198,17 @@ def _rows(check: FileCheck, lines: Sequence[bytes]) -> Iterator[Entry]:
             continue
         if number == 1 and cells != HEADER:
             check.faults.append(
-                f"line 1: holds {_shown(cells)}, and must hold {_shown(HEADER)}, with a tab between them."
+                f"line 1: holds {shown(cells)}, and must hold {shown(HEADER)}, with a tab between them."
             )
         elif number > 1 and (len(cells) != len(HEADER) or not cells[0].isdecimal()):
-            check.faults.append(f"line {number}: holds {_shown(cells)}, and no whole number, a tab and a prediction.")
+            check.faults.append(f"line {number}: holds {shown(cells)}, and no whole number, a tab and a prediction.")
         elif number > 1:
             yield Entry(f"line {number}", cells[0], cells[1])
 
 
 def _fields(place: str, record: Any) -> dict[str, Any]:
     if not isinstance(record, tuple):
-        raise InputError(f"{place}: holds {_shown(record)}, and no object {FORM}.")
+        raise InputError(f"{place}: holds {shown(record)}, and no object {FORM}.")
     fields = dict(record)
     for name in FIELDS:
         if name not in fields:
@@ -220,14 +220,14 @@ def _fields(place: str, record: Any) -> dict[str, Any]:
         raise InputError(f"{place}: has a field twice. A line is {FORM}.")
     name = fields["id"]
     if type(name) is not int and not (isinstance(name, str) and name.isdecimal()):
-        raise InputError(f"{place}: the id is {_shown(name)}, and must be a whole number.")
+        raise InputError(f"{place}: the id is {shown(name)}, and must be a whole number.")
     return fields
 
 
 def _keys(content: bytes) -> list[Entry]:
     pairs = _parsed(content)
     if not isinstance(pairs, tuple):
-        raise InputError(f"line 1: holds {_shown(pairs)}.")
+        raise InputError(f"line 1: holds {shown(pairs)}.")
     return [Entry(f"key {name!r}", name, answer) for name, answer in pairs]
 
 
@@ -272,14 +272,18 @@ def _check_entries(check: FileCheck, spec: TaskSpec, examples: Sequence[Example]
         if entry.id not in known:
             check.faults.append(f"{entry.place}: the id {entry.id} is one too many: it is not in the test file.")
             continue
-        fault = _answer_fault(check, spec, known[entry.id], entry.answer)
+        fault, warning = kind_named(spec.kind).submission.fault(spec, known[entry.id], entry.answer)
+        if warning is not None:
+            check.warn(warning)
+        if fault is None and spec.name in SUBMITTED and not spec.labels:
+            _check_range(check, float(entry.answer))
         if fault is not None:
             check.faults.append(f"{entry.place}: {fault}")
     absent = [name for name in known if name not in places]
     if absent:
         names = ", ".join(absent[:SHOWN]) + (", ..." if len(absent) > SHOWN else "")
         check.faults.append(f"has no answer to {len(absent):,} of {len(known):,} ids of the test file: {names}.")
-    if not is_one_object(spec):
+    if not kind_named(spec.kind).submission.one_object:
         _check_order(check, places, known)
 
 
@@ -291,42 +295,6 @@ def _check_order(check: FileCheck, places: Mapping[str, str], known: Mapping[str
             return
 
 
-def _answer_fault(check: FileCheck, spec: TaskSpec, example: Example, answer: Any) -> Optional[str]:
-    """What is wrong with the answer to one example."""
-    if spec.name in SUBMITTED and not spec.labels:
-        return _score_fault(check, answer)
-    if spec.head == "choice":
-        return _index_fault(check, spec, example, answer)
-    if not isinstance(answer, str):
-        return f"the answer is {_shown(answer)}, and must be text, in quotes."
-    if spec.head == "classification" and answer not in spec.labels:
-        labels = spec.labels if len(spec.labels) <= MAX_LABELS else (*spec.labels[:3], "...", spec.labels[-1])
-        return f"{spec.name} has no label {_shown(answer)}. {offer(answer, labels)}"
-    return None
-
-
-def _index_fault(check: FileCheck, spec: TaskSpec, example: Example, answer: Any) -> Optional[str]:
-    count = len(example.candidates)
-    if spec.kind == "multiple_choice" and isinstance(answer, str) and answer in map(str, range(count)):
-        check.warn('labels are text, as in {"label": "0"}. Some writers of such files do so; most write numbers.')
-    elif type(answer) is not int or not 0 <= answer < count:
-        return f"the answer is {_shown(answer)}, and must be a whole number from 0 to {count - 1}."
-    return None
-
-
-def _score_fault(check: FileCheck, answer: str) -> Optional[str]:
-    try:
-        score = float(answer)
-    except ValueError:
-        score = math.nan
-    if not math.isfinite(score):
-        return f"the answer is {_shown(answer)}, and must be a number."
+def _check_range(check: FileCheck, score: float) -> None:
     if not STSB_RANGE[0] <= score <= STSB_RANGE[1]:
         check.warn("has scores outside of 0 to 5, within which people gave theirs.")
-    return None
-
-
-def _shown(value: Any) -> str:
-    text = "an object" if isinstance(value, tuple) else json.dumps(value, ensure_ascii=False)
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -16,13 +16,14 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Callable, Union
+from typing import Callable
 
 from ernie_tiny.data.clue import CLUE
-from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.files import to_json
+from ernie_tiny.kinds.read import read_split
+from ernie_tiny.kinds.registry import kind_named
 
 BOARDS = ("test", "test1.0")  # the test splits of CLUE 1.1 and of CLUE 1.0
 
@@ -30,11 +31,6 @@ BOARDS = ("test", "test1.0")  # the test splits of CLUE 1.1 and of CLUE 1.0
 def split_of(spec: TaskSpec, board: str) -> str:
     """The test split of the task that a board scores; both score the same one of most tasks."""
     return board if board in spec.submission else next(iter(spec.submission))
-
-
-def is_one_object(spec: TaskSpec) -> bool:
-    """Whether the task's file is one JSON object, and not a line for each example."""
-    return spec.kind in ("reading", "cloze")
 
 
 def read_questions(spec: TaskSpec, root: Path, split: str) -> tuple[Example, ...]:
@@ -89,8 +85,9 @@ def write_zip(contents: Mapping[str, str], target: Path) -> None:
 
 
 def _content(spec: TaskSpec, split: str, predictions: Sequence[Prediction]) -> str:
-    answers = {prediction.id: _answer(spec, prediction) for prediction in predictions}
-    if is_one_object(spec):
+    submission = kind_named(spec.kind).submission
+    answers = {prediction.id: submission.value(spec, prediction) for prediction in predictions}
+    if submission.one_object:
         return to_json(answers, indent=1) + "\n"
     records = ({"id": _number(spec, name), "label": answer} for name, answer in answers.items())
     return "".join(to_json(record) + "\n" for record in records)
@@ -103,14 +100,3 @@ def _number(spec: TaskSpec, name: str) -> int:
             "files CLUE's? tools/download_clue.py fetches them."
         )
     return int(name)
-
-
-def _answer(spec: TaskSpec, prediction: Prediction) -> Union[str, int]:
-    if spec.head == "choice":
-        return int(prediction.answer)
-    if spec.head == "classification" and prediction.answer not in spec.labels:
-        raise InputError(
-            f"{spec.name}: example {prediction.id} is answered {prediction.answer!r}. "
-            f"{offer(prediction.answer, spec.labels)}"
-        )
-    return prediction.answer

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import Prediction, TaskSpec
-from ernie_tiny.errors import InputError, offer
+from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
+from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.leaderboard.clue import files_of, write_zip
 
 STSB_RANGE = (0.0, 5.0)  # of the scores that people gave
@@ -38,7 +39,7 @@ def write_squad_predictions(predictions: Sequence[Prediction], path: Path) -> No
 
 
 def _table(spec: TaskSpec, split: str, predictions: Sequence[Prediction]) -> str:
-    answers = {prediction.id: prediction.answer for prediction in predictions}
+    answers = {prediction.id: prediction for prediction in predictions}
     rows = ["index\tprediction\n"]
     for index in map(str, range(len(predictions))):
         if index not in answers:
@@ -46,14 +47,16 @@ def _table(spec: TaskSpec, split: str, predictions: Sequence[Prediction]) -> str
                 f"{spec.name}, {split}: of {len(predictions)} predictions none has the index {index}. "
                 "Predict the whole split, each row once."
             )
-        rows.append(f"{index}\t{_shown(spec, split, index, answers[index])}\n")
+        rows.append(f"{index}\t{_shown(spec, split, answers[index])}\n")
     return "".join(rows)
 
 
-def _shown(spec: TaskSpec, split: str, index: str, answer: str) -> str:
-    if spec.head == "regression":
+def _shown(spec: TaskSpec, split: str, prediction: Prediction) -> str:
+    try:
+        value = kind_named(spec.kind).submission.value(spec, prediction)
+    except InputError as error:
+        raise InputError(f"{split}: {error}") from error
+    if isinstance(value, float):
         low, high = STSB_RANGE
-        return f"{min(max(float(answer), low), high):.6f}"
-    if answer not in spec.labels:
-        raise InputError(f"{spec.name}, {split}: row {index} is answered {answer!r}. {offer(answer, spec.labels)}")
-    return answer
+        return f"{min(max(value, low), high):.6f}"
+    return str(value)

@@ -47,8 +47,6 @@ class BiLstmModel(PretrainedModel):
 
     config_class = BiLstmConfig
     base_model_prefix = "bilstm"
-    # For spans every token would have to be compared with the question.
-    answerable = ("classification", "regression", "choice")
 
     def __init__(self, config: BiLstmConfig) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""The three forms of heads: which shape their logits have, and how much of it is padding. Paddle is not needed.
+"""Heads as values, and their three forms: which shape logits have, and how much is padding. Paddle is not needed.
 
 A form knows no kind of task. Of the logits of any form only the last axis is ever padded, and a feature's real entries
 stand at its beginning:
@@ -10,15 +10,17 @@ stand at its beginning:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 
 from ernie_tiny.batch import Batch
-from ernie_tiny.kind_facts import CANDIDATE, POSITION, ROW
+from ernie_tiny.kind_facts import CANDIDATE, OLD_HEADS, POSITION, ROW
 
 MASKED_LOGIT = -1.0e4  # low enough to be 0 after a softmax, in range of float16
 
@@ -82,3 +84,43 @@ FORMS: Mapping[str, HeadForm] = MappingProxyType(
         )
     }
 )
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """A head as a value.
+
+    Attributes:
+        task: The task that it answers.
+        form: ROW, CANDIDATE or POSITION of ernie_tiny.kind_facts.
+        outputs: Numbers that it gives for a row, a candidate (1) or a position.
+        labels: Label names in the order of the logits; empty for a task without labels.
+    """
+
+    task: str
+    form: str
+    outputs: int
+    labels: tuple[str, ...] = ()
+
+    @property
+    def outline(self) -> str:
+        """Outputs and form in words: "3 outputs per row"."""
+        return f"{self.outputs} output{'s' * (self.outputs > 1)} {self.form}"
+
+
+def read_heads(file: Path) -> tuple[list[HeadSpec], bool]:
+    """The heads of a heads.json, and whether there is one for masked tokens beside them.
+
+    Raises:
+        OSError, ValueError, LookupError, TypeError, RecursionError: the file is no such file.
+    """
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return [_head(item) for item in content["heads"]], bool(content["masked_tokens"])
+
+
+def _head(item: Mapping[str, Any]) -> HeadSpec:
+    labels = tuple(item["labels"])
+    if "form" in item:
+        return HeadSpec(item["task"], FORMS[item["form"]].name, int(item["outputs"]), labels)
+    form, outputs = OLD_HEADS[item["kind"]]  # of a file that was written before heads had forms
+    return HeadSpec(item["task"], form, len(labels) if outputs is None else outputs, labels)

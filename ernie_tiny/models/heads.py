@@ -1,4 +1,4 @@
-"""The four heads: classes, choices, answer spans, masked tokens."""
+"""The layers of heads: the three forms of ernie_tiny.models.forms, and the head for masked tokens."""
 
 from __future__ import annotations
 
@@ -7,50 +7,74 @@ from typing import Optional
 import paddle
 from paddle import Tensor, nn
 
+from ernie_tiny.kind_facts import CANDIDATE, POSITION, ROW
 from ernie_tiny.models.families import INITIALIZER_RANGE
+from ernie_tiny.models.forms import MASKED_LOGIT, HeadSpec
 
-MASKED_LOGIT = -1.0e4  # low enough to be 0 after a softmax, in range of float16
 
+class RowHead(nn.Layer):
+    """An output vector a row, from the pooled output."""
 
-class ClassificationHead(nn.Layer):
-    """Logits over classes from the pooled output; with one label the number that regression gives."""
+    form = ROW
 
-    def __init__(self, hidden_size: int, num_labels: int, dropout: float) -> None:
+    def __init__(self, hidden_size: int, outputs: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.dense = _linear(hidden_size, num_labels)
+        self.dense = _linear(hidden_size, outputs)
 
-    def forward(self, pooled: Tensor) -> Tensor:
-        """[rows, hidden_size] to [rows, num_labels]."""
+    def forward(self, sequence: Tensor, pooled: Tensor, attention_mask: Tensor) -> Tensor:
+        """The logits of rows that are on their own, [rows, outputs].
+
+        Args:
+            sequence: [rows, length, hidden_size], the encoder's output at each token.
+            pooled: [rows, hidden_size], that of the whole row.
+            attention_mask: [rows, length], 1 for a token, 0 for padding.
+        """
         return self.dense(self.dropout(pooled))
 
+    def arrange(self, logits: Tensor, choice_mask: Optional[Tensor]) -> Tensor:
+        """Logits of rows to those of features, [features, outputs]: a feature is a row."""
+        return logits
 
-class ChoiceHead(nn.Layer):
-    """Logits over the candidates of an example, one row of input a candidate."""
 
-    def __init__(self, hidden_size: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.dense = _linear(hidden_size, 1)
+class CandidateHead(RowHead):
+    """A logit for each candidate of a feature, one row of input a candidate."""
 
-    def forward(self, pooled: Tensor, choice_mask: Tensor) -> Tensor:
-        """[features x choices, hidden_size] to [features, choices]; choice_mask is 1 for a real candidate."""
-        logits = self.dense(self.dropout(pooled)).reshape(choice_mask.shape)
+    form = CANDIDATE
+
+    def arrange(self, logits: Tensor, choice_mask: Optional[Tensor]) -> Tensor:
+        """[features x choices, 1] to [features, choices]; choice_mask is 1 for a real candidate."""
+        assert choice_mask is not None
+        logits = logits.reshape(choice_mask.shape)
         return paddle.where(choice_mask.astype("bool"), logits, paddle.full_like(logits, MASKED_LOGIT))
 
 
-class SpanHead(nn.Layer):
-    """Logits over the positions of an answer's first and last token."""
+class PositionHead(nn.Layer):
+    """An output vector a position, from the output at each token, which the encoder's last layer has given dropout."""
 
-    def __init__(self, hidden_size: int) -> None:
+    form = POSITION
+
+    def __init__(self, hidden_size: int, outputs: int, dropout: float) -> None:
         super().__init__()
-        self.dense = _linear(hidden_size, 2)
+        self.dense = _linear(hidden_size, outputs)
 
-    def forward(self, sequence: Tensor, attention_mask: Tensor) -> Tensor:
-        """[rows, length, hidden_size] to [rows, 2, length] (start, end); padding cannot be chosen."""
+    def forward(self, sequence: Tensor, pooled: Tensor, attention_mask: Tensor) -> Tensor:
+        """[rows, outputs, length], padding at -10,000 so that it cannot be chosen; arguments are those of RowHead."""
         logits = self.dense(sequence).transpose([0, 2, 1])
         real = attention_mask.astype("bool").unsqueeze(1)
         return paddle.where(real, logits, paddle.full_like(logits, MASKED_LOGIT))
+
+    def arrange(self, logits: Tensor, choice_mask: Optional[Tensor]) -> Tensor:
+        """Logits of rows to those of features: a feature is a row."""
+        return logits
+
+
+HEADS = {head.form: head for head in (RowHead, CandidateHead, PositionHead)}
+
+
+def build_head(spec: HeadSpec, hidden_size: int, dropout: float) -> nn.Layer:
+    """The layer of a head, with random weights."""
+    return HEADS[spec.form](hidden_size, spec.outputs, dropout)
 
 
 class MaskedTokenHead(nn.Layer):

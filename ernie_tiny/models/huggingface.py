@@ -207,5 +207,5 @@ def _own_name(name: str, table: Mapping[str, str]) -> Optional[str]:
 
 def _laid_out(name: str, value: np.ndarray) -> np.ndarray:
     """In float32, and a linear layer's weight turned; an embedding's rows are rows in both."""
-    turned = value.T if value.ndim == 2 and not name.endswith("_embeddings.weight") else value
+    turned = value if name.endswith("_embeddings.weight") else value.T  # a bias is its own
     return np.ascontiguousarray(turned, np.float32)

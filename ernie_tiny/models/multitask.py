@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Optional
 
@@ -19,27 +18,13 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
 from ernie_tiny.models.backbone import load_pretrained
 from ernie_tiny.models.families import set_norm_epsilon
-from ernie_tiny.models.heads import ChoiceHead, ClassificationHead, MaskedTokenHead, SpanHead
+from ernie_tiny.models.forms import HeadSpec, read_heads
+from ernie_tiny.models.heads import MaskedTokenHead, build_head
 from ernie_tiny.models.pooling import encode as encode_and_pool
 from ernie_tiny.models.signals import SignalRequest, Signals, stopping_after, tap, to_tensor
 from ernie_tiny.models.weights import HEADS_FILE
 
 HEAD_WEIGHTS_FILE = "heads.safetensors"
-
-
-@dataclass(frozen=True)
-class HeadSpec:
-    """A head as a value.
-
-    Attributes:
-        task: The task that it answers.
-        kind: "classification", "regression", "choice" or "span".
-        labels: Label names in the order of the logits; empty for the other kinds.
-    """
-
-    task: str
-    kind: str
-    labels: tuple[str, ...] = ()
 
 
 class MultiTaskModel(nn.Layer):
@@ -73,31 +58,18 @@ class MultiTaskModel(nn.Layer):
         """Adds a head with random weights; one of the same labels that is there already is kept.
 
         Raises:
-            InputError: a head of that name with other labels is there, or the encoder cannot answer that kind.
+            InputError: a head of that name with other labels is there.
         """
         present = self.head_specs.get(spec.task)
         if present is not None:
             if present != spec:
                 raise InputError(
-                    f"task {spec.task}: the model's head has the labels {list(present.labels)} ({present.kind}), the "
-                    f"data {list(spec.labels)} ({spec.kind}). Labels and their order must be equal."
+                    f"task {spec.task}: the model's head has the labels {list(present.labels)} ({present.outline}), "
+                    f"the data {list(spec.labels)} ({spec.outline}). Labels and their order must be equal."
                 )
             return
-        if spec.kind not in getattr(self.encoder, "answerable", (spec.kind,)):
-            raise InputError(
-                f"task {spec.task}: a BiLSTM cannot mark answer spans: its tokens are not compared with the question. "
-                "Train a Transformer on it."
-            )
         config = self.encoder.config
-        if spec.kind == "classification":
-            head: nn.Layer = ClassificationHead(config.hidden_size, len(spec.labels), config.hidden_dropout_prob)
-        elif spec.kind == "regression":
-            head = ClassificationHead(config.hidden_size, 1, config.hidden_dropout_prob)
-        elif spec.kind == "choice":
-            head = ChoiceHead(config.hidden_size, config.hidden_dropout_prob)
-        else:
-            head = SpanHead(config.hidden_size)
-        self.heads[spec.task] = head
+        self.heads[spec.task] = build_head(spec, config.hidden_size, config.hidden_dropout_prob)
         self.head_specs[spec.task] = spec
 
     def forward(self, batch: Batch, request: SignalRequest) -> Signals:
@@ -125,32 +97,26 @@ class MultiTaskModel(nn.Layer):
             if self.masked_token_head is None:
                 raise ValueError("the model was built without a head for masked tokens")
             return self.masked_token_head(sequence, to_tensor(batch.masked_positions), self._embedding)
-        kind = self.head_specs[batch.task].kind
-        if kind == "span":
-            return self.heads[batch.task](sequence, attention_mask)
-        if kind == "choice":
-            return self.heads[batch.task](pooled, to_tensor(batch.choice_mask))
-        return self.heads[batch.task](pooled)
+        head = self.heads[batch.task]
+        choice_mask = None if batch.choice_mask is None else to_tensor(batch.choice_mask)
+        return head.arrange(head(sequence, pooled, attention_mask), choice_mask)
 
 
 class SingleTaskModel(nn.Layer):
     """A model with one of its heads, from plain tensors to logits: what is deployed.
 
-    Choice heads give one logit a row here; whoever calls puts the rows of an example side by side.
+    Candidates have one logit a row here; HeadForm.cut puts the rows of a feature side by side.
     """
 
     def __init__(self, model: MultiTaskModel, task: str) -> None:
         super().__init__()
         self.encoder = model.encoder
-        self.head = model.heads[task]
-        self.kind = model.head_specs[task].kind
+        self.answering = model.heads[task]
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """int64 [rows, length] three times to [rows, labels], [rows, 1] or [rows, 2, length]."""
+        """int64 [rows, length] three times to [rows, outputs] or [rows, outputs, length]."""
         sequence, pooled = encode_and_pool(self.encoder, input_ids, token_type_ids, attention_mask)
-        if self.kind == "span":
-            return self.head(sequence, attention_mask)
-        return self.head.dense(self.head.dropout(pooled))
+        return self.answering(sequence, pooled, attention_mask)
 
 
 def save_model(model: MultiTaskModel, folder: Path) -> None:
@@ -185,11 +151,9 @@ def load_model(pretrained: str, **changes: float) -> MultiTaskModel:
         _set_weights(model.masked_token_head, "masked_token_head.", theirs, pretrained)
         return model
     try:
-        content = json.loads(specs_file.read_text(encoding="utf-8"))
-        specs = [HeadSpec(item["task"], item["kind"], tuple(item["labels"])) for item in content["heads"]]
-        model = MultiTaskModel(encoder, specs, content["masked_tokens"])
+        model = MultiTaskModel(encoder, *read_heads(specs_file))
         weights = load_file(specs_file.parent / HEAD_WEIGHTS_FILE)
-    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, SafetensorError) as error:
         raise InputError(f"{pretrained}: {HEADS_FILE} or {HEAD_WEIGHTS_FILE} is damaged: {error}") from error
     _set_weights(model.heads, "heads.", weights, pretrained)
     _set_weights(model.masked_token_head, "masked_token_head.", weights, pretrained)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Optional
+from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.clue import CLUE
@@ -13,6 +13,7 @@ from ernie_tiny.data.fewclue import FEWCLUE
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.files import to_json
+from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.report.document import rendered
 from ernie_tiny.report.results import ModelResult, Results
 from ernie_tiny.report.tables import Table
@@ -25,15 +26,6 @@ LICENCES = MappingProxyType(
         "cmrc2018": "CC BY-SA: share alike",
     }
 )
-# Lines for tools/infer.py, of the kinds whose lines are no records of the task's own file.
-INPUTS: dict[str, dict[str, Any]] = {
-    "cloze": {"content": ["他做事一向#idiom000000#。"], "candidates": ["一丝不苟", "半途而废"]},
-    "multiple_choice": {"context": "小明在看书。", "question": "小明在做什么？", "choice": ["看书", "跑步"]},
-    "reading": {"context": "北京是中国的首都。", "question": "中国的首都是哪里？"},
-}
-ANSWERS = {"span": "a span of the text", "regression": "a number", "choice": "one of the candidates"}
-COREFERENCE = {"span1_text": "小红", "span1_index": 6, "span2_text": "她", "span2_index": 9}
-TEXT = "今年的粮食又是一个丰收年"
 
 
 @dataclass(frozen=True)
@@ -70,22 +62,20 @@ def model_card(export: Export) -> str:
     run, spec, results = export.run, export.spec, export.results
     stages = list(_lineage(run, export.reference, spec.name).values())
     models = [model for model in results.models if spec.name in model.scores] if results is not None else []
-    example: dict[str, Any] = INPUTS.get(spec.kind, dict.fromkeys(spec.texts, TEXT))
-    if spec.kind == "coreference":
-        example = {spec.texts[0]: "小明把书给了小红，她很高兴。", "target": COREFERENCE}
+    kind = kind_named(spec.kind)
     return rendered(
         "card.md",
         export=export,
         run=run,
         spec=spec,
         stages=stages,
-        answers=f"one of {len(spec.labels)} labels" if spec.labels else ANSWERS[spec.head],
+        kind=kind,
         method=_method(export, stages),
         met={split_reference(name)[0] for stage in stages for name in (*stage.trained, *stage.teachers)},
         scores=_scores(models, export),
         scored=export.reference in [model.reference for model in models],
         licences=_licences(run, stages),
-        line=to_json(example),
+        line=to_json(kind.sample_input(spec)),
     )
 
 

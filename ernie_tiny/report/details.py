@@ -7,11 +7,17 @@ from typing import Any
 
 from ernie_tiny.report.tables import Table, terminal_text
 
+# Keys of a record that are the same for every kind of task.
+NOT_OF_A_KIND = ("model", "task", "split", "examples", "scores", "intervals", "agreement")
 MOST_FREQUENT = 10  # confusions that are listed where the matrix does not fit
 
 
 def detail_lines(record: Mapping[str, Any]) -> list[str]:
-    """Scores with their intervals in one line; then agreement, confusion matrix or worst answers, indented."""
+    """Scores with their intervals in one line; then agreement and the details of the task's kind, indented.
+
+    Of these an object of labels and counts is a matrix, and of a list of objects (the worst answers of reading) each is
+    a line.
+    """
     ends = record["intervals"]
     scores = "  ".join(
         f"{name} {score:.2f} [{ends[name][0]:.2f}, {ends[name][1]:.2f}]" for name, score in record["scores"].items()
@@ -20,12 +26,20 @@ def detail_lines(record: Mapping[str, Any]) -> list[str]:
     lines = []
     if "agreement" in record:
         lines.append(f"agreement with {record['agreement']['with']}: {record['agreement']['percent']:.2f} %")
-    if "confusion" in record:
-        lines += confusion_lines(record["confusion"]["labels"], record["confusion"]["counts"])
-    for answer in record.get("worst", ()):
-        answers = " | ".join(dict.fromkeys(answer["references"]))
-        lines.append(f"F1 {answer['f1']:6.2f}  {answer['id']}  {answer['prediction']!r} for {answers}")
+    for name, value in record.items():
+        if name in NOT_OF_A_KIND:
+            continue
+        if isinstance(value, Mapping):
+            lines += confusion_lines(value["labels"], value["counts"])
+        else:
+            lines += ["  ".join(f"{key} {_shown(item)}" for key, item in entry.items()) for entry in value]
     return [f"{where}: {scores}", *(f"    {line}" for line in lines)]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return " | ".join(dict.fromkeys(map(_shown, value)))
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def confusion_lines(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> list[str]:

@@ -13,10 +13,10 @@ from typing import Callable, Optional
 from ernie_tiny.config.schema import CORPUS_LENGTH, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import Shape
 from ernie_tiny.data.corpus import check_general_text, corpus_files
-from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.read import read_split
 from ernie_tiny.models.weights import no_weights, read_weights, weights_file
 from ernie_tiny.runs.installation import FAULT, OK, WARNING, Finding
 from ernie_tiny.runs.machine import check_machine

@@ -9,9 +9,10 @@ from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.corpus import check_general_text, corpus_files
-from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
+from ernie_tiny.kind_facts import facts_of
+from ernie_tiny.kinds.read import read_split
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
 from ernie_tiny.training.flops import input_length, planned_shape, stage_flops
@@ -68,7 +69,7 @@ def _model_line(run: RunConfig, name: str) -> str:
 def _task_line(spec: TaskSpec, count: Optional[tuple[int, int]]) -> str:
     found = "no data below data.root" if count is None else f"{count[0]:,} train, {count[1]:,} dev"
     labels = f", {len(spec.labels)} labels" if spec.labels else ""
-    return f"  {spec.name:<12} {spec.kind}{labels}, {spec.max_length} tokens: {found}"
+    return f"  {spec.name:<12} {facts_of(spec.kind).name}{labels}, {spec.max_length} tokens: {found}"
 
 
 def _corpus_line(run: RunConfig, name: str) -> str:

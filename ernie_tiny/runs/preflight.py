@@ -5,7 +5,6 @@ Paddle is not needed: tools/doctor.py looks at the same.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,8 @@ from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import FACTS
+from ernie_tiny.kinds.registry import kind_named
+from ernie_tiny.models.forms import read_heads
 from ernie_tiny.models.weights import HEADS_FILE
 from ernie_tiny.training.tasks import report_tasks, run_tasks
 
@@ -65,16 +66,15 @@ def read_data(run: RunConfig, examples: Examples) -> Iterator[str]:
 
 def _label_warning(spec: TaskSpec, split: str, examples: Sequence[Example], limit: Optional[int]) -> Optional[str]:
     """What is to be said of a set that lacks labels of its task or is of one label, if anything."""
-    present = {example.label for example in examples}
-    missing = [name for number, name in enumerate(spec.labels) if number not in present]
-    if spec.head == "regression":
-        alike = f"{examples[0].label:g}" if len(present) == 1 else None
-    else:
-        alike = spec.labels[int(examples[0].label or 0)] if len(present) == 1 and missing else None
-    if not missing and alike is None:
+    label_names = kind_named(spec.kind).label_names
+    different = {label_names(spec, example) for example in examples}
+    present = {name for names in different for name in names}
+    missing = [name for name in spec.labels if name not in present]
+    alike = ", ".join(*different) if len(different) == 1 and (missing or not spec.labels) else ""
+    if not missing and not alike:
         return None
     asked = f", drawn by examples = {limit:,}," if limit is not None and limit <= len(examples) else ""
-    if alike is not None:
+    if alike:
         rest = f"are all labelled {alike!r}: they teach and judge nothing."
     else:
         named = ", ".join(missing[:FEW]) + (f" and {len(missing) - FEW} more" if len(missing) > FEW else "")
@@ -167,9 +167,8 @@ def _labels_of_heads(file: Path) -> dict[str, tuple[str, ...]]:
     if not file.is_file():
         return {}
     try:
-        heads = json.loads(file.read_text(encoding="utf-8"))["heads"]
-        return {head["task"]: tuple(head["labels"]) for head in heads}
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        return {head.task: head.labels for head in read_heads(file)[0]}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(f"{file}: is damaged ({error}). Copy the model's folder again.") from error
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from ernie_tiny import processes
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
-from ernie_tiny.evaluation.metrics import agreement, labels_and_answers, scorer
-from ernie_tiny.evaluation.statistics import confidence_intervals, confusion_matrix, worst_answers
+from ernie_tiny.evaluation.metrics import agreement, details, scorer
+from ernie_tiny.evaluation.statistics import confidence_intervals
 from ernie_tiny.files import to_json
 from ernie_tiny.runs.conclude import evaluate, trained_model, trained_tasks, write_predictions
 from ernie_tiny.training.checkpoint import write_text
@@ -80,14 +80,9 @@ def _records(
 
 def _details(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, Any]:
     scores_of = scorer(spec, examples, predictions)
-    details: dict[str, Any] = {
+    return {
         "examples": len(examples),
         "scores": scores_of(np.arange(len(examples))),
         "intervals": confidence_intervals(scores_of, len(examples)),
+        **details(spec, examples, predictions, scores_of),
     }
-    if spec.head == "classification":
-        counts = confusion_matrix(*labels_and_answers(spec, examples, predictions), len(spec.labels))
-        details["confusion"] = {"labels": list(spec.labels), "counts": counts.tolist()}
-    if spec.head == "span":
-        details["worst"] = worst_answers(scores_of, examples, predictions)
-    return details

@@ -15,6 +15,7 @@ from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.deploy.predictor import TASK_FILE, Predictor, read_spec
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.leaderboard.clue import BOARDS, read_questions, split_of, write_submission
 from ernie_tiny.leaderboard.glue import SUBMITTED, write_glue_submission
 from ernie_tiny.runs.conclude import answer_examples, trained_model, trained_tasks
@@ -128,7 +129,10 @@ def _find_solvers(
                     f"--models: {official.name} is answered by {solvers[official.name].name} and by "
                     f"{solver.name}. Give one of them."
                 )
-            if set(solver.spec.labels) != set(official.labels) or solver.spec.head != official.head:
+            if (
+                set(solver.spec.labels) != set(official.labels)
+                or facts_of(solver.spec.kind).form != facts_of(official.kind).form
+            ):
                 raise InputError(
                     f"{solver.name}: answers {official.name} with the labels {list(solver.spec.labels)}, "
                     f"and the leaderboard has {list(official.labels)}. Leave it out, or name its task "

@@ -22,6 +22,8 @@ from ernie_tiny.distill.terms import Side, side_of
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.metrics import score
 from ernie_tiny.evaluation.predict import predict
+from ernie_tiny.kinds.ask import add_head
+from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.backbone import (
     append_layers,
     count_embedding_parameters,
@@ -49,7 +51,7 @@ from ernie_tiny.training.loop import LoopSettings, StageLoop
 from ernie_tiny.training.network import StageNetwork
 from ernie_tiny.training.size_guard import Size, size_warnings
 from ernie_tiny.training.streams import BatchStream, corpus_stream, task_stream
-from ernie_tiny.training.teachers import CACHE_FOLDER, ByTask, connect_teacher, head_of, load_teachers
+from ernie_tiny.training.teachers import CACHE_FOLDER, ByTask, connect_teacher, load_teachers
 from ernie_tiny.training.workspace import Workspace
 
 PROJECTIONS_FILE = "projections.safetensors"  # beside the model, for a stage that goes on from it
@@ -211,6 +213,7 @@ def _build_network(
 ) -> StageNetwork:
     models: dict[str, MultiTaskModel] = {}
     objectives: dict[str, Objective] = {}
+    kinds = {answered: kind_named(workspace.task(answered).kind) for answered in tasks}
     for name, reference in stage.trained.items():
         model = models[name] = workspace.model(reference, task, stage.seed)
         paddle.seed(seed)  # what is added below must not depend on what was drawn before
@@ -219,10 +222,10 @@ def _build_network(
             append_layers(model.encoder, stage.auxiliary_layers)
         if stage.objective.reads_answers:
             for answered in tasks:
-                model.add_head(head_of(workspace.task(answered)))
+                add_head(model, workspace.task(answered))
         if stage.objective.mlm is not None and model.masked_token_head is None:
             model.add_masked_token_head()
-        objectives[name] = Objective(stage.objective, side_of(model), teacher)
+        objectives[name] = Objective(stage.objective, side_of(model), teacher, kinds)
         if split_reference(reference)[1] is not None:
             _take_over_projections(objectives[name], workspace.model_folder(reference, task) / PROJECTIONS_FILE)
     return StageNetwork(models, objectives)

@@ -9,15 +9,7 @@ from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
-
-TEXTS_OF_KIND = {
-    "classification": (1,), "pair": (2,), "keywords": (2,), "coreference": (1,), "regression": (1, 2),
-}  # fmt: skip
-
-SPOILED_BY_REPLACED_TOKENS = {
-    "reading": "its spans, whose offsets point into the text",
-    "coreference": "the marks in the text that show which two spans are meant",
-}
+from ernie_tiny.kind_facts import facts_of
 
 
 def custom_tasks(run: RunConfig) -> dict[str, TaskSpec]:
@@ -31,11 +23,11 @@ def custom_tasks(run: RunConfig) -> dict[str, TaskSpec]:
         for name, task in run.data.tasks.items()
     }
     for name, spec in specs.items():
-        counts = TEXTS_OF_KIND.get(spec.kind, (len(spec.texts),))
-        if len(spec.texts) not in counts:
+        facts = facts_of(spec.kind)
+        if facts.texts and len(spec.texts) not in facts.texts:
             raise InputError(
-                f"data.tasks.{name}.texts = {list(spec.texts)}: the kind {spec.kind} has "
-                f"{' or '.join(map(str, counts))}. Name the fields of a record that hold them."
+                f"data.tasks.{name}.texts = {list(spec.texts)}: the kind {facts.name} has "
+                f"{' or '.join(map(str, facts.texts))}. Name the fields of a record that hold them."
             )
         twice = sorted({label for label in spec.labels if spec.labels.count(label) > 1})
         if twice:
@@ -53,20 +45,22 @@ def run_tasks(run: RunConfig) -> dict[str, TaskSpec]:
     custom = custom_tasks(run)
     specs = {task: find_task(task, custom) for stage in run.stages for task in stage.data.tasks}
     for stage in run.stages:
-        spans = [task for task in stage.data.tasks if specs[task].head == "span"]
-        unable = [name for name in stage.trained if getattr(shape_of(run.models[name]), "recurrent", False)]
-        if spans and unable:
-            raise InputError(
-                f"stages.{stage.name}.data.tasks: {spans[0]} asks for spans, and {unable[0]} is a BiLSTM: its tokens "
-                "are not compared with the question. Leave the task out or train a Transformer."
-            )
+        recurrent = [name for name in stage.trained if getattr(shape_of(run.models[name]), "recurrent", False)]
+        for task in stage.data.tasks if recurrent else ():
+            reason = facts_of(specs[task].kind).not_recurrent
+            if reason:
+                raise InputError(
+                    f"stages.{stage.name}.data.tasks: {recurrent[0]} is recurrent and cannot answer {task}: {reason}. "
+                    "Leave the task out or train a Transformer."
+                )
         for task in stage.task_settings:  # the stage may run a part of the tasks that it has settings for
             find_task(task, custom)
         for task in stage.data.tasks if stage.data.augment is not None else ():
-            if specs[task].kind in SPOILED_BY_REPLACED_TOKENS:
+            spoiled = facts_of(specs[task].kind).not_augmented
+            if spoiled:
                 raise InputError(
                     f"stages.{stage.name}.data.augment: {task} cannot be augmented: replaced tokens would spoil "
-                    f"{SPOILED_BY_REPLACED_TOKENS[specs[task].kind]}. Leave the task out, or the augmentation."
+                    f"{spoiled}. Leave the task out, or the augmentation."
                 )
     return specs
 

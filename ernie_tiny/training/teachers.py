@@ -12,12 +12,13 @@ import paddle
 from ernie_tiny import processes
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import StageConfig, split_reference
-from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.distill.cache import CachedTeacher, fingerprint_of, write_cache
 from ernie_tiny.distill.teacher import EnsembleTeacher, PerTaskTeacher, Teacher
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.files import alone_at
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.kinds.ask import head_of
+from ernie_tiny.models.forms import HeadSpec
+from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
 from ernie_tiny.training.callbacks import progress_bar
 from ernie_tiny.training.checkpoint import require_whole, whole_folder, write_text
@@ -70,8 +71,7 @@ def connect_teacher(
     """
     if not models:
         return None
-    first = _first_batch(stream)
-    reference, by_task = next(iter(models.items()))
+    first, (reference, by_task) = _first_batch(stream), next(iter(models.items()))
     key = first.task if first.task in by_task else ""
     model = by_task[key]
     chosen = teacher_engine(workspace.run.runtime, title, folder, model, request, first)
@@ -93,10 +93,11 @@ def connect_teacher(
         "tokenizer": workspace.tokenizer.fingerprint,
         "engine": str(chosen),
     }
-    cache = Path(stage.cache.folder) / title if stage.cache.folder is not None else folder / CACHE_FOLDER
+    heads = {task: head_of(workspace.task(task)) for task in stage.data.tasks}
+    shared = stage.cache.folder is not None
+    cache = Path(stage.cache.folder or "") / title if shared else folder / CACHE_FOLDER
     complete = cache / "parts.txt"
     # Of runs that share a cache one writes it, with all of its processes; the others find it whole.
-    shared = stage.cache.folder is not None
     with alone_at(cache) if shared and processes.is_main() else nullcontext():
         processes.wait_for_all()
         if not complete.is_file():
@@ -105,13 +106,13 @@ def connect_teacher(
                 iterable=stream.all_inputs(batches), desc="teacher", unit="batch", disable=not processes.is_main()
             )
             with whole_folder(cache / f"part-{processes.rank()}") as part:
-                write_cache(part, source(), inputs, request, stage.cache.precision, identity)
+                write_cache(part, source(), inputs, request, stage.cache.precision, identity, heads)
             processes.wait_for_all()
             processes.from_main(lambda: write_text(complete, str(processes.world_size())))
     parts = [cache / f"part-{number}" for number in range(int(complete.read_text(encoding="utf-8")))]
     for part in parts:
         require_whole(part, f"Remove {cache} to compute the teacher's signals anew.")
-    return CachedTeacher(parts, request, stage.cache.precision, identity)
+    return CachedTeacher(parts, request, stage.cache.precision, identity, heads)
 
 
 def _first_batch(stream: BatchStream) -> Batch:
@@ -130,11 +131,6 @@ def _is_per_task(workspace: Workspace, reference: str) -> bool:
     return split_reference(reference)[1] is not None and workspace.stage_of(reference).per_task
 
 
-def head_of(spec: TaskSpec) -> HeadSpec:
-    """The head that answers a task."""
-    return HeadSpec(spec.name, spec.head, spec.labels)
-
-
 def check_head(model: MultiTaskModel, wanted: HeadSpec, owner: str) -> None:
     """Raises an InputError unless the model has a head for the task, with the data's labels in the data's order."""
     present = model.head_specs.get(wanted.task)
@@ -145,6 +141,6 @@ def check_head(model: MultiTaskModel, wanted: HeadSpec, owner: str) -> None:
         )
     if present != wanted:
         raise InputError(
-            f"{owner} answers {wanted.task} with the labels {list(present.labels)} ({present.kind}), the data has "
-            f"{list(wanted.labels)} ({wanted.kind}). Labels and their order must be equal."
+            f"{owner} answers {wanted.task} with the labels {list(present.labels)} ({present.outline}), the data has "
+            f"{list(wanted.labels)} ({wanted.outline}). Labels and their order must be equal."
         )

@@ -17,11 +17,11 @@ from ernie_tiny.config.schema import DROPOUTS, RunConfig, StageConfig, split_ref
 from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.corpus import build_corpus, corpus_files, is_built_from, paragraphs_of
-from ernie_tiny.data.features import featurise
-from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, build_vocabulary, load_tokenizer
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.ask import featurise
+from ernie_tiny.kinds.read import read_split
 from ernie_tiny.models.backbone import build_encoder, copy_layers, copy_word_embeddings
 from ernie_tiny.models.hub import hub_folder, is_hub_name
 from ernie_tiny.models.multitask import MultiTaskModel, load_model

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ernie_tiny.batch import Feature
+from ernie_tiny.batch import NO_LABEL, Feature
 from ernie_tiny.data.batching import collate, plan_batches, smallest_batch
 from ernie_tiny.errors import InputError
 
@@ -141,3 +141,10 @@ def test_a_rest_shares_with_the_batch_before():
 def test_sizes_that_cannot_be(size, message):
     with pytest.raises(InputError, match=message):
         plan_batches(np.array([3, 120, 5]), 0, 0, *size)
+
+
+def test_labels_of_unequal_numbers_are_filled_up() -> None:
+    tags = [feature("a", [CLS, 5, 8], label=(NO_LABEL, 2, 1)), feature("b", [CLS, 8], label=(NO_LABEL, 0))]
+    batch = collate(tags, "toy", PAD)
+    assert batch.labels is not None and batch.labels.dtype == "int64"
+    assert batch.labels.tolist() == [[NO_LABEL, 2, 1], [NO_LABEL, 0, NO_LABEL]]

@@ -10,9 +10,10 @@ import pytest
 from ernie_tiny.data.clue import CLUE, find_task
 from ernie_tiny.data.fewclue import FEWCLUE
 from ernie_tiny.data.glue import GLUE
-from ernie_tiny.data.reader import read_split
-from ernie_tiny.data.task import HEAD_OF_KIND, TaskSpec
+from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
+from ernie_tiny.kind_facts import facts_of
+from ernie_tiny.kinds.read import read_split
 
 real_data = pytest.mark.skipif(
     "ERNIE_TINY_DATA" not in os.environ, reason="ERNIE_TINY_DATA does not name a folder with CLUE's data"
@@ -36,8 +37,8 @@ def test_the_ten_tasks_and_their_kinds() -> None:
 
 @pytest.mark.parametrize("task", [*CLUE.values(), *FEWCLUE.values(), *GLUE.values()], ids=lambda task: task.name)
 def test_a_task_is_consistent(task: TaskSpec) -> None:
-    head = HEAD_OF_KIND[task.kind]
-    assert bool(task.labels) == (head == "classification") and bool(task.texts) == (head not in ("choice", "span"))
+    facts = facts_of(task.kind)
+    assert bool(task.labels) == facts.labelled and len(task.texts) in (facts.texts or (0,))
     assert len(set(task.labels)) == len(task.labels)
     assert set(task.submission) <= set(task.files)
 

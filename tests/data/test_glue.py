@@ -11,10 +11,10 @@ from scipy import stats
 from sklearn import metrics as sklearn
 
 from ernie_tiny.data.glue import GLUE
-from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import Answer, Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.metrics import score
+from ernie_tiny.kinds.read import read_split
 
 PARSES = ("binary_parse1", "binary_parse2", "parse1", "parse2")
 MNLI_HEADER = (

@@ -13,11 +13,11 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE, Unigram, WordPiece
 
-from ernie_tiny.data.features import featurise
 from ernie_tiny.data.task import Answer, Example, TaskSpec
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, JsonTokenizer, count_tokens, load_tokenizer
 from ernie_tiny.data.used_tokens import used_tokens
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.ask import featurise
 
 XLMR = ("<s>", "<pad>", "</s>", "<unk>")
 ROLES = ("CLS", "SEP", "MASK")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from ernie_tiny.data.clue import CLUE
-from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.sample import COUNTS, write_sample
 from ernie_tiny.data.sample_words import IDIOMS
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.read import read_split
 
 
 @pytest.fixture(scope="module")

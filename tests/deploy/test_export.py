@@ -10,7 +10,6 @@ import paddle
 import pytest
 
 from ernie_tiny.data.clue import find_task
-from ernie_tiny.data.features import featurise
 from ernie_tiny.data.task import Example
 from ernie_tiny.data.tokenizer import (
     ROBERTA_SPECIAL_TOKENS,
@@ -24,8 +23,9 @@ from ernie_tiny.deploy.export import check_parity, export_model
 from ernie_tiny.deploy.predictor import Predictor
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.predict import predict
+from ernie_tiny.kinds.ask import featurise, head_of
 from ernie_tiny.models.backbone import build_encoder
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.models.multitask import MultiTaskModel
 
 TEXT = "今天北京的天气很好我们去公园看花"
 TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *TEXT])
@@ -48,7 +48,7 @@ EXAMPLES = {
 def build(task: str) -> MultiTaskModel:
     spec = find_task(task)
     paddle.seed(3)
-    model = MultiTaskModel(build_encoder("ernie", SHAPE), [HeadSpec(task, spec.head, spec.labels)])
+    model = MultiTaskModel(build_encoder("ernie", SHAPE), [head_of(spec)])
     for parameter in model.parameters():  # biases too, and large enough that a lost weight shows
         parameter.set_value(parameter + 0.1 * paddle.randn(parameter.shape))
     model.eval()
@@ -69,7 +69,8 @@ def test_an_export_is_complete_and_equals_the_trained_model(task: str, tmp_path:
     content = json.loads((tmp_path / "task.json").read_text(encoding="utf-8"))
     assert content["task"]["labels"] == list(spec.labels)
     assert content["task"]["max_length"] == 24
-    assert content["output"]["head"] == spec.head
+    head = head_of(spec)
+    assert (content["output"]["form"], content["output"]["outputs"]) == (head.form, head.outputs)
     assert [item["name"] for item in content["inputs"]] == ["input_ids", "token_type_ids", "attention_mask"]
     differences = check_parity(tmp_path, model, features_of(task), TOKENIZER.pad_id, 1e-4)
     assert sorted(differences) == ["inference", "static"]
@@ -79,7 +80,7 @@ def test_an_export_is_complete_and_equals_the_trained_model(task: str, tmp_path:
 def test_a_regression_of_roberta_with_one_token_type_is_exported(tmp_path: Path) -> None:
     spec, tokenizer = find_task("stsb"), ByteLevelTokenizer([*ROBERTA_SPECIAL_TOKENS, *"abcdefgh"], [])
     shape = {**SHAPE, "vocab_size": tokenizer.vocab_size, "type_vocab_size": 1, "pad_token_id": tokenizer.pad_id}
-    model = MultiTaskModel(build_encoder("roberta", shape), [HeadSpec("stsb", spec.head)])
+    model = MultiTaskModel(build_encoder("roberta", shape), [head_of(spec)])
     model.eval()
     export_model(model, spec, tokenizer, 24, tmp_path)
     examples = [Example(str(length), ("abcdefgh"[:length], "ab"), 2.5) for length in range(1, 8)]

@@ -11,15 +11,15 @@ import paddle
 import pytest
 
 from ernie_tiny.data.clue import find_task
-from ernie_tiny.data.features import featurise
 from ernie_tiny.data.task import Example
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from ernie_tiny.deploy.export import export_model
 from ernie_tiny.deploy.predictor import Predictor
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.predict import predict
+from ernie_tiny.kinds.ask import featurise, head_of
 from ernie_tiny.models.backbone import build_encoder
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.models.multitask import MultiTaskModel
 
 TEXT = "今天北京的天气很好我们去公园看花"
 TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *TEXT])
@@ -45,7 +45,7 @@ EXAMPLES = {
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple:
     spec = find_task(request.param)
     paddle.seed(3)
-    model = MultiTaskModel(build_encoder("ernie", SHAPE), [HeadSpec(spec.name, spec.head, spec.labels)])
+    model = MultiTaskModel(build_encoder("ernie", SHAPE), [head_of(spec)])
     for parameter in model.parameters():
         parameter.set_value(parameter + 0.3 * paddle.randn(parameter.shape))
     folder = tmp_path_factory.mktemp(spec.name)

@@ -10,8 +10,9 @@ from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from ernie_tiny.deploy.export import export_model
 from ernie_tiny.deploy.speed import measure, megabytes
+from ernie_tiny.kinds.ask import head_of
 from ernie_tiny.models.backbone import build_encoder
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.models.multitask import MultiTaskModel
 
 TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *"今天北京的天气很好"])
 
@@ -29,7 +30,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             "max_position_embeddings": 32,
             "type_vocab_size": 2,
         }
-        model = MultiTaskModel(build_encoder("ernie", shape), [HeadSpec(spec.name, spec.head, spec.labels)])
+        model = MultiTaskModel(build_encoder("ernie", shape), [head_of(spec)])
         made.append(tmp_path_factory.mktemp("export"))
         export_model(model, spec, TOKENIZER, 24, made[-1])
     return made

@@ -10,8 +10,10 @@ from ernie_tiny.data.batching import collate
 from ernie_tiny.distill.cache import CachedTeacher, fingerprint_of, write_cache
 from ernie_tiny.distill.teacher import LiveTeacher
 from ernie_tiny.errors import InputError
+from ernie_tiny.kind_facts import CANDIDATE, POSITION, ROW
 from ernie_tiny.models.backbone import build_encoder
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.models.forms import HeadSpec
+from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
 
 SHAPE = {
@@ -25,10 +27,11 @@ SHAPE = {
     "task_type_vocab_size": 0,
 }
 HEADS = [
-    HeadSpec("topic", "classification", ("a", "b", "c")),
-    HeadSpec("pick", "choice"),
-    HeadSpec("read", "span"),
+    HeadSpec("topic", ROW, 3, ("a", "b", "c")),
+    HeadSpec("pick", CANDIDATE, 1),
+    HeadSpec("read", POSITION, 2),
 ]
+BY_TASK = {head.task: head for head in HEADS}
 EVERYTHING = SignalRequest(True, True, frozenset([0, 1]), frozenset([1]))
 IDENTITY = {"teacher": "one", "tokenizer": "two"}
 
@@ -60,8 +63,8 @@ def batches_of(task: str, *groups: tuple[int, ...]) -> list[Batch]:
 @pytest.mark.parametrize("task", ["topic", "pick", "read"])
 def test_signals_are_those_of_the_live_teacher_in_other_company(model, task, tmp_path):
     live = LiveTeacher(model, EVERYTHING)
-    write_cache(tmp_path, live, batches_of(task, (0, 1, 2), (3, 4, 5)), EVERYTHING, "float32", IDENTITY)
-    teacher = CachedTeacher([tmp_path], EVERYTHING, "float32", IDENTITY)
+    write_cache(tmp_path, live, batches_of(task, (0, 1, 2), (3, 4, 5)), EVERYTHING, "float32", IDENTITY, BY_TASK)
+    teacher = CachedTeacher([tmp_path], EVERYTHING, "float32", IDENTITY, BY_TASK)
     for batch in batches_of(task, (5, 0), (2,), (4, 1, 3)):
         found, expected = teacher(batch), live(batch)
         assert found.logits.shape == expected.logits.shape
@@ -78,13 +81,22 @@ def test_signals_are_those_of_the_live_teacher_in_other_company(model, task, tmp
             assert not own.numpy()[~real].any()
 
 
+def test_tasks_of_all_forms_share_a_cache(model, tmp_path):
+    request = SignalRequest(logits=True)
+    live, batches = LiveTeacher(model, request), [batches_of(head.task, (0, 1, 2))[0] for head in HEADS]
+    write_cache(tmp_path, live, batches, request, "float32", IDENTITY, BY_TASK)
+    teacher = CachedTeacher([tmp_path], request, "float32", IDENTITY, BY_TASK)
+    for batch in batches:
+        np.testing.assert_allclose(teacher(batch).logits.numpy(), live(batch).logits.numpy(), atol=1e-5)
+
+
 def test_parts_of_several_processes_are_one_cache(model, tmp_path):
     live = LiveTeacher(model, EVERYTHING)
     parts = [tmp_path / "part-0", tmp_path / "part-1"]
     for part, groups in zip(parts, (((0, 3),), ((1, 2), (4, 5)))):
         part.mkdir()
-        write_cache(part, live, batches_of("topic", *groups), EVERYTHING, "float32", IDENTITY)
-    teacher = CachedTeacher(parts, EVERYTHING, "float32", IDENTITY)
+        write_cache(part, live, batches_of("topic", *groups), EVERYTHING, "float32", IDENTITY, BY_TASK)
+    teacher = CachedTeacher(parts, EVERYTHING, "float32", IDENTITY, BY_TASK)
     (batch,) = batches_of("topic", (4, 3, 2, 0))
     np.testing.assert_allclose(teacher(batch).logits.numpy(), live(batch).logits.numpy(), atol=1e-5)
 
@@ -93,16 +105,18 @@ def test_float16_is_near(model, tmp_path):
     request = SignalRequest(logits=True, hidden=frozenset([1]))
     live = LiveTeacher(model, request)
     (batch,) = batches_of("topic", (0, 1, 2))
-    write_cache(tmp_path, live, [batch], request, "float16", IDENTITY)
-    found = CachedTeacher([tmp_path], request, "float16", IDENTITY)(batch)
+    write_cache(tmp_path, live, [batch], request, "float16", IDENTITY, BY_TASK)
+    found = CachedTeacher([tmp_path], request, "float16", IDENTITY, BY_TASK)(batch)
     np.testing.assert_allclose(found.logits.numpy(), live(batch).logits.numpy(), atol=1e-3)
     assert (tmp_path / "logits.bin").stat().st_size == 3 * 3 * 2
 
 
 def test_an_input_that_was_not_cached_is_named(model, tmp_path):
     request = SignalRequest(logits=True)
-    write_cache(tmp_path, LiveTeacher(model, request), batches_of("topic", (0, 1)), request, "float32", IDENTITY)
-    teacher = CachedTeacher([tmp_path], request, "float32", IDENTITY)
+    write_cache(
+        tmp_path, LiveTeacher(model, request), batches_of("topic", (0, 1)), request, "float32", IDENTITY, BY_TASK
+    )
+    teacher = CachedTeacher([tmp_path], request, "float32", IDENTITY, BY_TASK)
     with pytest.raises(InputError, match="nothing for example 2: the data or its tokens changed"):
         teacher(*batches_of("topic", (1, 2)))
     with pytest.raises(InputError, match="nothing for example 0"):
@@ -119,16 +133,20 @@ def test_an_input_that_was_not_cached_is_named(model, tmp_path):
 )
 def test_what_changed_is_said(model, tmp_path, precision, identity, said):
     request = SignalRequest(logits=True)
-    write_cache(tmp_path, LiveTeacher(model, request), batches_of("topic", (0, 1)), request, "float32", IDENTITY)
+    write_cache(
+        tmp_path, LiveTeacher(model, request), batches_of("topic", (0, 1)), request, "float32", IDENTITY, BY_TASK
+    )
     with pytest.raises(InputError, match=said):
-        CachedTeacher([tmp_path], request, precision, identity)
+        CachedTeacher([tmp_path], request, precision, identity, BY_TASK)
 
 
 def test_a_signal_that_was_not_cached_is_named(model, tmp_path):
     request = SignalRequest(logits=True)
-    write_cache(tmp_path, LiveTeacher(model, request), batches_of("topic", (0, 1)), request, "float32", IDENTITY)
+    write_cache(
+        tmp_path, LiveTeacher(model, request), batches_of("topic", (0, 1)), request, "float32", IDENTITY, BY_TASK
+    )
     with pytest.raises(InputError, match="without hidden-1"):
-        CachedTeacher([tmp_path], SignalRequest(logits=True, hidden=frozenset([1])), "float32", IDENTITY)
+        CachedTeacher([tmp_path], SignalRequest(logits=True, hidden=frozenset([1])), "float32", IDENTITY, BY_TASK)
 
 
 def test_the_fingerprint_is_of_the_weights(model):

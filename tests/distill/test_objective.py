@@ -8,13 +8,15 @@ import pytest
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import HardTerm, MlmTerm, ObjectiveConfig, RelationTerm
-from ernie_tiny.distill.losses import cross_entropy, relation_kl, span_cross_entropy
+from ernie_tiny.distill.losses import cross_entropy, relation_kl
 from ernie_tiny.distill.objective import Objective
 from ernie_tiny.distill.terms import Side, supervised_loss
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.classification import CLASSIFICATION
 from ernie_tiny.models.signals import SignalRequest, Signals
 
 LENGTH = 5
+KINDS = {"toy": CLASSIFICATION}
 
 
 def side(layers: int, width: int = 12) -> Side:
@@ -51,7 +53,7 @@ def relation(student: Signals, teacher: Signals, names: tuple[str, ...], layers:
 def test_one_term_alone_keeps_its_weight():
     student = student_of()
     hard = float(cross_entropy(student.logits, paddle.to_tensor([1, 0])))
-    total, terms = Objective(ObjectiveConfig(hard=HardTerm(0.25)), side(2))(student, None, batch_of())
+    total, terms = Objective(ObjectiveConfig(hard=HardTerm(0.25)), side(2), kinds=KINDS)(student, None, batch_of())
     assert list(terms) == ["hard"] and float(terms["hard"]) == pytest.approx(hard)
     assert float(total) == pytest.approx(0.25 * hard)
 
@@ -59,7 +61,7 @@ def test_one_term_alone_keeps_its_weight():
 def test_the_total_is_the_weighted_sum_and_the_terms_are_raw():
     config = ObjectiveConfig(hard=HardTerm(2.0), relation=RelationTerm(0.5, relation_heads=6))
     student, teacher = student_of(3), signals_of(24, (5,), 2)
-    total, terms = Objective(config, side(4), side(6, 24))(student, teacher, batch_of())
+    total, terms = Objective(config, side(4), side(6, 24), KINDS)(student, teacher, batch_of())
     hard = float(cross_entropy(student.logits, paddle.to_tensor([1, 0])))
     relations = relation(student, teacher, ("queries", "keys", "values"), (3, 5), 6)
     assert {name: float(value) for name, value in terms.items()} == pytest.approx({"hard": hard, "relation": relations})
@@ -151,7 +153,7 @@ def test_gradients_are_weighted_too():
     ],
 )
 def test_a_weight_follows_its_schedule(term, progress, expected):
-    objective = Objective(ObjectiveConfig(hard=term), side(2))
+    objective = Objective(ObjectiveConfig(hard=term), side(2), kinds=KINDS)
     assert objective.weights(progress) == pytest.approx({"hard": expected})
     total, terms = objective(student_of(), None, batch_of(), progress)
     assert float(total) == pytest.approx(expected * float(terms["hard"]))
@@ -164,14 +166,7 @@ def test_an_objective_without_projections_trains_nothing_of_its_own():
 # ---- supervised losses
 
 
-def test_spans_are_told_from_classes_by_their_shape():
-    logits = paddle.to_tensor(np.random.default_rng(0).normal(size=(2, 2, LENGTH)).astype(np.float32))
-    labels = [[1, 2], [0, 0]]
-    found = supervised_loss(Signals(paddle.ones([2, LENGTH]), logits), batch_of(labels))
-    assert float(found) == pytest.approx(float(span_cross_entropy(logits, paddle.to_tensor(labels))))
-
-
 @pytest.mark.parametrize(("task", "named"), [("toy", "toy"), ("", "general text")])
 def test_labels_are_needed(task, named):
     with pytest.raises(ValueError, match=f"a batch of {named} has no labels"):
-        supervised_loss(student_of(), batch_of(None, task))
+        supervised_loss(CLASSIFICATION.decisions(student_of().logits, batch_of(None, task)), task)

@@ -8,8 +8,10 @@ import pytest
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.distill.teacher import LiveTeacher
+from ernie_tiny.kind_facts import ROW
 from ernie_tiny.models.backbone import build_encoder
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.models.forms import HeadSpec
+from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
 
 SHAPE = {
@@ -29,7 +31,7 @@ REQUEST = SignalRequest(projections=frozenset([1]))
 
 @pytest.fixture
 def model() -> MultiTaskModel:
-    network = MultiTaskModel(build_encoder("ernie", SHAPE), [HeadSpec("toy", "classification", ("a", "b"))])
+    network = MultiTaskModel(build_encoder("ernie", SHAPE), [HeadSpec("toy", ROW, 2, ("a", "b"))])
     network.train()
     return network
 

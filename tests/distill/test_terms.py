@@ -13,6 +13,9 @@ from ernie_tiny.config import schema
 from ernie_tiny.config.schema import ObjectiveConfig
 from ernie_tiny.distill.objective import Objective
 from ernie_tiny.distill.terms import TERMS, Side
+from ernie_tiny.kinds.choice import MULTIPLE_CHOICE
+from ernie_tiny.kinds.classification import CLASSIFICATION, REGRESSION
+from ernie_tiny.kinds.kind import Kind
 from ernie_tiny.models.signals import SignalRequest, Signals
 
 STUDENT, TEACHER = Side(2, num_heads=2, width=4), Side(4, num_heads=2, width=6)
@@ -47,9 +50,9 @@ def signals_of(side: Side, seed: int, padding: int = 0, rows: slice = slice(None
     return signals
 
 
-def objective_of(name: str, term: object) -> Objective:
+def objective_of(name: str, term: object, kind: Kind = CLASSIFICATION) -> Objective:
     paddle.seed(3)
-    return Objective(dataclasses.replace(ObjectiveConfig(), **{name: term}), STUDENT, TEACHER)
+    return Objective(dataclasses.replace(ObjectiveConfig(), **{name: term}), STUDENT, TEACHER, {"toy": kind})
 
 
 def value(objective: Objective, padding: int = 0, rows: slice = slice(None)) -> float:
@@ -145,7 +148,7 @@ def test_rows_that_stand_in_for_missing_candidates_do_not_count():
 
 
 def test_logits_of_missing_candidates_and_padding_do_not_count():
-    objective = objective_of("logit_mse", schema.LogitTerm())
+    objective = objective_of("logit_mse", schema.LogitTerm(), MULTIPLE_CHOICE)
     masked = -1.0e4
     student = paddle.to_tensor([[1.0, 2.0, 3.0], [1.0, 2.0, masked]])
     teacher = paddle.to_tensor([[2.0, 2.0, 1.0], [3.0, 2.0, masked]])
@@ -170,7 +173,7 @@ def test_of_regression_every_answer_term_is_a_squared_error(name, term):
     student.stop_gradient = False
     batch = Batch("toy", ("a", "b"), mask, mask, mask, labels=np.array([1.5, 4.0], np.float32))
     signals = Signals(paddle.to_tensor(mask), student), Signals(paddle.to_tensor(mask), teacher)
-    loss = objective_of(name, term)(*signals, batch)[0]
+    loss = objective_of(name, term, REGRESSION)(*signals, batch)[0]
     assert float(loss) == pytest.approx((0.5**2 + 2.0**2) / 2)
     loss.backward()
     assert student.grad.numpy().ravel().tolist() == pytest.approx([-0.5, -2.0])

@@ -14,14 +14,13 @@ import pytest
 from ernie_tiny.config import RunConfig, load_config
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.corpus import build_corpus
-from ernie_tiny.data.features import featurise
-from ernie_tiny.data.inputs import read_inputs
-from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.data.sampling import TaskStream
 from ernie_tiny.data.task import Example, Split, TaskSpec
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.ask import featurise
+from ernie_tiny.kinds.read import read_inputs, read_split
 from ernie_tiny.runs.pipeline import run_pipeline
 from ernie_tiny.runs.plan import check_data
 from ernie_tiny.runs.preflight import check_run

@@ -21,8 +21,9 @@ from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from ernie_tiny.deploy.export import export_model
 from ernie_tiny.deploy.predictor import Predictor
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.ask import head_of
 from ernie_tiny.models.backbone import build_encoder
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.report.results import to_record
 from ernie_tiny.runs.record import read_results
 from ernie_tiny.training.checkpoint import require_whole, whole_folder, write_record
@@ -92,7 +93,7 @@ def test_a_large_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says) 
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec, tokenizer = find_task("afqmc"), Tokenizer([*SPECIAL_TOKENS, *"今天"])
     shape = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "vocab_size": 7}
-    model = MultiTaskModel(build_encoder("ernie", shape), [HeadSpec(spec.name, spec.head, spec.labels)])
+    model = MultiTaskModel(build_encoder("ernie", shape), [head_of(spec)])
     folder = tmp_path_factory.mktemp("exported")
     export_model(model, spec, tokenizer, 16, folder)
     return folder

@@ -22,8 +22,10 @@ from tokenizers.processors import TemplateProcessing
 from ernie_tiny.config import load_config
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
 from ernie_tiny.errors import InputError
+from ernie_tiny.kind_facts import ROW
 from ernie_tiny.models.backbone import build_encoder, copy_layers, load_encoder
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel, save_model
+from ernie_tiny.models.forms import HeadSpec
+from ernie_tiny.models.multitask import MultiTaskModel, save_model
 from ernie_tiny.models.weights import read_weights
 from ernie_tiny.runs.preflight import check_heads, check_vocabularies
 from ernie_tiny.training.workspace import Workspace
@@ -360,7 +362,7 @@ def test_models_of_sentencepiece(row: str, content: bytes, tmp_path: Path, says)
 
 
 def test_heads(folder: Path, says) -> None:
-    model = MultiTaskModel(build_encoder("ernie", SHAPE), [HeadSpec("mine", "classification", ("b", "a"))])
+    model = MultiTaskModel(build_encoder("ernie", SHAPE), [HeadSpec("mine", ROW, 2, ("b", "a"))])
     save_model(model, folder)
     run = run_with(folder, TOKENS)
     with pytest.raises(InputError) as caught:

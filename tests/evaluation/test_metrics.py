@@ -12,7 +12,8 @@ from sklearn import metrics as sklearn
 
 from ernie_tiny.data.task import Answer, Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.metrics import METRICS, agreement, majority_baseline, score
+from ernie_tiny.evaluation.metrics import agreement, majority_baseline, score
+from ernie_tiny.kinds.metrics import METRICS
 
 CLASSES = TaskSpec("toy", "classification", files={}, labels=("no", "yes"))
 CHOICE = TaskSpec("toy", "multiple_choice", files={})

@@ -9,13 +9,12 @@ import pytest
 from sklearn import metrics as sklearn
 
 from ernie_tiny.data.task import Answer, Example, Prediction, TaskSpec
-from ernie_tiny.evaluation.metrics import score, scorer
+from ernie_tiny.evaluation.metrics import details, score, scorer
 from ernie_tiny.evaluation.statistics import (
     confidence_intervals,
-    confusion_matrix,
     mean_and_deviation,
-    worst_answers,
 )
+from ernie_tiny.kinds.classification import confusion_matrix
 
 BINARY = TaskSpec("toy", "classification", files={}, labels=("no", "yes"))
 READING = TaskSpec("toy", "reading", files={})
@@ -85,7 +84,7 @@ def test_worst_answers_come_first_and_are_ten() -> None:
     asked = reading(*["北京"] * 12)
     texts = [*["北京"] * 5, *["北"] * 6, "上海"]
     answers = [Prediction(f"q{number}", text) for number, text in enumerate(texts)]
-    worst = worst_answers(scorer(READING, asked, answers), asked, answers)
+    worst = details(READING, asked, answers, scorer(READING, asked, answers))["worst"]
     assert worst[0] == {"id": "q11", "f1": 0.0, "question": "谁？", "prediction": "上海", "references": ["北京"]}
     assert [item["id"] for item in worst[1:7]] == [f"q{number}" for number in range(5, 11)]
     assert worst[1]["f1"] == pytest.approx(200 / 3) and len(worst) == 10

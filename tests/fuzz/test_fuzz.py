@@ -27,12 +27,12 @@ from safetensors.numpy import save
 
 from ernie_tiny.config import RunConfig, load_config, to_yaml
 from ernie_tiny.data.download import unpack
-from ernie_tiny.data.features import featurise
-from ernie_tiny.data.inputs import read_inputs
-from ernie_tiny.data.reader import read_split
-from ernie_tiny.data.task import HEAD_OF_KIND, Example, TaskSpec
+from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
 from ernie_tiny.errors import InputError
+from ernie_tiny.kind_facts import FACTS
+from ernie_tiny.kinds.ask import featurise
+from ernie_tiny.kinds.read import read_inputs, read_split
 from ernie_tiny.models.weights import read_weights
 from ernie_tiny.runs.preflight import check_lengths
 from ernie_tiny.training.tasks import run_tasks
@@ -209,7 +209,7 @@ def spec_of(kind: str, file_format: str = "jsonl") -> TaskSpec:
         kind=kind,
         files={"train": ("a", "b") if kind == "cloze" else ("a",), "test": ("a",)},
         texts=texts if kind in FLAT else (),
-        labels=("0", "1") if HEAD_OF_KIND[kind] == "classification" else (),
+        labels=("0", "1") if FACTS[kind].labelled else (),
         file_format=file_format,
         max_length=24,
     )
@@ -243,7 +243,7 @@ def check_examples(spec: TaskSpec, examples: Sequence[Example]) -> None:
 
 
 @fuzz
-@given(data=st.data(), kind=st.sampled_from(sorted(HEAD_OF_KIND)), split=st.sampled_from(["train", "test"]))
+@given(data=st.data(), kind=st.sampled_from(sorted(FACTS)), split=st.sampled_from(["train", "test"]))
 def test_data_bytes(folder: Path, data: st.DataObject, kind: str, split: str) -> None:
     file_format = data.draw(st.sampled_from(["jsonl", "tsv", "csv"])) if kind in ("classification", "pair") else "jsonl"
     content = file_of(kind, original_of(kind))
@@ -255,7 +255,7 @@ def test_data_bytes(folder: Path, data: st.DataObject, kind: str, split: str) ->
 
 
 @fuzz
-@given(data=st.data(), kind=st.sampled_from(sorted(HEAD_OF_KIND)), split=st.sampled_from(["train", "test"]))
+@given(data=st.data(), kind=st.sampled_from(sorted(FACTS)), split=st.sampled_from(["train", "test"]))
 def test_data_values(folder: Path, data: st.DataObject, kind: str, split: str) -> None:
     (folder / "a").write_bytes(json.dumps(changed(data.draw, original_of(kind))).encode())
     (folder / "b").write_bytes(json.dumps(changed(data.draw, {"#idiom000001#": 1})).encode())
@@ -263,7 +263,7 @@ def test_data_values(folder: Path, data: st.DataObject, kind: str, split: str) -
 
 
 @fuzz
-@given(data=st.data(), kind=st.sampled_from(sorted(HEAD_OF_KIND)))
+@given(data=st.data(), kind=st.sampled_from(sorted(FACTS)))
 def test_questions_to_a_deployed_model(folder: Path, data: st.DataObject, kind: str) -> None:
     asked = {"context": "今天天气", "question": "好?", "choice": ["好", "不好"]}
     record = asked if kind in ("multiple_choice", "reading") else original_of(kind)

@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 from ernie_tiny.config import load_config, to_yaml
 from ernie_tiny.config.ranges import check_numbers
 from ernie_tiny.config.schema import RunConfig
-from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.read import read_split
 from ernie_tiny.runs.plan import plan
 from ernie_tiny.runtime import run_tool
 from tests.fuzz.test_fuzz import EXAMPLES, NAMES, ROOT, SCALARS, VALUES, fuzz

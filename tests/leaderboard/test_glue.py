@@ -72,7 +72,12 @@ def test_rows_are_in_the_order_of_their_indices(tmp_path: Path) -> None:
         ("tnews", "test", predictions("0"), "'tnews' is no task of GLUE's site"),
         ("squad", "dev", predictions("x"), "'squad' is no task of GLUE's site"),
         ("mnli", "test_matched", predictions("neutral"), "mnli has no test split 'test_matched'. Did you mean"),
-        ("rte", "test", predictions("entailed"), "rte, test: row 0 is answered 'entailed'. Did you mean 'entailment'"),
+        (
+            "rte",
+            "test",
+            predictions("entailed"),
+            "test: rte: example 0 is answered 'entailed'. Did you mean 'entailment'",
+        ),
         ("rte", "test", predictions(*LABELS["RTE.tsv"])[1:], "of 1 predictions none has the index 0"),
         ("rte", "test", predictions("entailment") * 2, "of 2 predictions none has the index 1"),
     ],

@@ -10,15 +10,19 @@ import paddle
 import pytest
 
 from ernie_tiny.batch import Batch
+from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
+from ernie_tiny.kind_facts import CANDIDATE, ROW
+from ernie_tiny.kinds.ask import add_head, head_of
 from ernie_tiny.models.backbone import build_encoder, copy_word_embeddings, count_embedding_parameters, load_encoder
 from ernie_tiny.models.bilstm import BiLstmModel, SegmentPooling
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel, load_model, save_model
+from ernie_tiny.models.forms import HeadSpec
+from ernie_tiny.models.multitask import MultiTaskModel, load_model, save_model
 from ernie_tiny.models.signals import SignalRequest
 
 VOCABULARY = 30
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 8, "embedding_size": 6, "vocab_size": VOCABULARY, "type_vocab_size": 2}
-HEADS = (HeadSpec("topic", "classification", ("故事", "文化", "娱乐")), HeadSpec("idiom", "choice"))
+HEADS = (HeadSpec("topic", ROW, 3, ("故事", "文化", "娱乐")), HeadSpec("idiom", CANDIDATE, 1))
 LENGTHS, FIRST = (7, 4, 1), (3, 4, 1)  # tokens of each row, and how many of them belong to its first text
 LOGITS = SignalRequest(logits=True)
 
@@ -203,8 +207,8 @@ def test_heads_for_labels_and_choices_answer():
 
 
 def test_spans_are_refused():
-    with pytest.raises(InputError, match="task reading: a BiLSTM cannot mark answer spans"):
-        MultiTaskModel(encoder(), [HeadSpec("reading", "span")])
+    with pytest.raises(InputError, match="task read: a BiLSTM cannot answer it: its tokens are not compared with"):
+        add_head(MultiTaskModel(encoder()), TaskSpec("read", "reading", files={}))
 
 
 def test_it_learns_where_a_word_stands():
@@ -212,7 +216,7 @@ def test_it_learns_where_a_word_stands():
     paddle.seed(0)
     model = MultiTaskModel(
         build_encoder("bilstm", {**SHAPE, "num_hidden_layers": 1, "hidden_dropout_prob": 0.0}),
-        [HeadSpec("order", "classification", ("no", "yes"))],
+        [HeadSpec("order", ROW, 2, ("no", "yes"))],
     )
     random = np.random.default_rng(1)
     ids = random.integers(7, VOCABULARY, (32, 8))
@@ -313,10 +317,10 @@ def test_embeddings_are_counted_with_their_norm():
 @pytest.mark.parametrize("task", ["tnews", "ocnli", "c3"])
 def test_an_export_equals_the_trained_model_at_several_lengths(task: str, tmp_path: Path):
     from ernie_tiny.data.clue import find_task
-    from ernie_tiny.data.features import featurise
     from ernie_tiny.data.task import Example
     from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
     from ernie_tiny.deploy.export import check_parity, export_model
+    from ernie_tiny.kinds.ask import featurise
 
     text = "今天北京的天气很好我们去公园看花"
     tokenizer, spec = Tokenizer([*SPECIAL_TOKENS, *text]), find_task(task)
@@ -325,7 +329,7 @@ def test_an_export_equals_the_trained_model_at_several_lengths(task: str, tmp_pa
         "ocnli": tuple(Example(str(n), (text[n:], "天气很好"), 0) for n in range(10)),
         "c3": tuple(Example(str(n), (text[n:], "天气"), 0, ("很好", "花", "看")[: 2 + n % 2]) for n in range(10)),
     }[task]
-    model = MultiTaskModel(encoder(vocab_size=len(tokenizer.tokens)), [HeadSpec(task, spec.head, spec.labels)])
+    model = MultiTaskModel(encoder(vocab_size=len(tokenizer.tokens)), [head_of(spec)])
     model.eval()
     export_model(model, spec, tokenizer, 24, tmp_path)
     features = featurise(spec, examples, tokenizer, 24)

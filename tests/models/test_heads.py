@@ -7,7 +7,8 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 
-from ernie_tiny.models.heads import MASKED_LOGIT, ChoiceHead, ClassificationHead, MaskedTokenHead, SpanHead
+from ernie_tiny.models.forms import MASKED_LOGIT
+from ernie_tiny.models.heads import CandidateHead, MaskedTokenHead, PositionHead, RowHead
 
 HIDDEN = 8
 
@@ -17,27 +18,32 @@ def seed() -> None:
     paddle.seed(5)
 
 
+def answers_of(head, pooled, choice_mask=None):
+    """Logits of features from pooled outputs of rows."""
+    return head.arrange(head(None, pooled, None), None if choice_mask is None else paddle.to_tensor(choice_mask))
+
+
 def test_classes_are_a_linear_map_of_the_pooled_output():
-    head = ClassificationHead(HIDDEN, 3, dropout=0.5)
+    head = RowHead(HIDDEN, 3, dropout=0.5)
     head.eval()
     pooled = paddle.randn([4, HIDDEN])
     expected = pooled.numpy() @ head.dense.weight.numpy() + head.dense.bias.numpy()
-    np.testing.assert_allclose(head(pooled).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(answers_of(head, pooled).numpy(), expected, atol=1e-6)
     head.train()
-    assert not np.allclose(head(pooled).numpy(), expected, atol=1e-6)  # dropout
+    assert not np.allclose(answers_of(head, pooled).numpy(), expected, atol=1e-6)  # dropout
 
 
 def test_initial_weights_are_small_and_biases_zero():
-    weights = ClassificationHead(400, 50, dropout=0.0).dense
+    weights = RowHead(400, 50, dropout=0.0).dense
     assert abs(float(weights.weight.std()) - 0.02) < 1e-3
     assert not weights.bias.numpy().any()
 
 
 def test_choices_of_an_example_stand_in_a_row_and_padded_ones_cannot_win():
-    head = ChoiceHead(HIDDEN, dropout=0.0)
+    head = CandidateHead(HIDDEN, 1, dropout=0.0)
     pooled = paddle.randn([6, HIDDEN])
     mask = np.array([[1, 1, 1], [1, 1, 0]])
-    logits = head(pooled, paddle.to_tensor(mask)).numpy()
+    logits = answers_of(head, pooled, mask).numpy()
     scores = (pooled.numpy() @ head.dense.weight.numpy() + head.dense.bias.numpy()).reshape(2, 3)
     np.testing.assert_allclose(logits, np.where(mask, scores, MASKED_LOGIT), atol=1e-6)
     probabilities = F.softmax(paddle.to_tensor(logits)).numpy()
@@ -45,18 +51,18 @@ def test_choices_of_an_example_stand_in_a_row_and_padded_ones_cannot_win():
 
 
 def test_a_padded_choice_gets_no_gradient():
-    head = ChoiceHead(HIDDEN, dropout=0.0)
+    head = CandidateHead(HIDDEN, 1, dropout=0.0)
     pooled = paddle.randn([4, HIDDEN])
     pooled.stop_gradient = False
-    F.cross_entropy(head(pooled, paddle.to_tensor([[1, 1], [1, 0]])), paddle.to_tensor([0, 0])).backward()
+    F.cross_entropy(answers_of(head, pooled, [[1, 1], [1, 0]]), paddle.to_tensor([0, 0])).backward()
     assert np.abs(pooled.grad.numpy()).sum(axis=1).astype(bool).tolist() == [True, True, False, False]
 
 
 def test_spans_are_start_and_end_over_real_positions():
-    head = SpanHead(HIDDEN)
+    head = PositionHead(HIDDEN, 2, dropout=0.0)
     sequence = paddle.randn([2, 5, HIDDEN])
     mask = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
-    logits = head(sequence, paddle.to_tensor(mask)).numpy()
+    logits = head(sequence, None, paddle.to_tensor(mask)).numpy()
     scores = sequence.numpy() @ head.dense.weight.numpy() + head.dense.bias.numpy()
     assert logits.shape == (2, 2, 5)
     np.testing.assert_allclose(logits[0], scores[0].T, atol=1e-6)

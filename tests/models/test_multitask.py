@@ -13,9 +13,10 @@ from paddlenlp.transformers import AutoModel
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.errors import InputError
+from ernie_tiny.kind_facts import CANDIDATE, POSITION, ROW
 from ernie_tiny.models.backbone import append_layers, build_encoder, drop_layers
-from ernie_tiny.models.heads import MASKED_LOGIT
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel, SingleTaskModel, load_model, save_model
+from ernie_tiny.models.forms import MASKED_LOGIT, HeadSpec
+from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel, load_model, save_model
 from ernie_tiny.models.signals import SignalRequest
 
 VOCABULARY, LENGTH = 40, 6
@@ -30,9 +31,9 @@ SHAPE = {
     "task_type_vocab_size": 0,
 }
 HEADS = (
-    HeadSpec("topic", "classification", ("故事", "文化", "娱乐")),
-    HeadSpec("idiom", "choice"),
-    HeadSpec("reading", "span"),
+    HeadSpec("topic", ROW, 3, ("故事", "文化", "娱乐")),
+    HeadSpec("idiom", CANDIDATE, 1),
+    HeadSpec("reading", POSITION, 2),
 )
 LOGITS = SignalRequest(logits=True)
 
@@ -73,7 +74,7 @@ def test_each_task_is_answered_by_its_head(model):
 
 
 def test_regression_gives_one_number(model):
-    model.add_head(HeadSpec("similarity", "regression"))
+    model.add_head(HeadSpec("similarity", ROW, 1))
     assert model(batch_of("similarity"), LOGITS).logits.shape == [4, 1]
 
 
@@ -117,9 +118,9 @@ def test_a_head_that_is_there_is_kept_and_another_refused(model):
     model.add_head(HEADS[0])
     assert model.heads["topic"] is head and len(model.heads) == 3
     for other in (
-        HeadSpec("topic", "classification", ("故事", "娱乐", "文化")),
-        HeadSpec("topic", "classification", ("故事", "文化")),
-        HeadSpec("topic", "choice"),
+        HeadSpec("topic", ROW, 3, ("故事", "娱乐", "文化")),
+        HeadSpec("topic", ROW, 2, ("故事", "文化")),
+        HeadSpec("topic", CANDIDATE, 1),
     ):
         with pytest.raises(InputError, match="task topic: .*'故事', '文化', '娱乐'"):
             model.add_head(other)
@@ -128,7 +129,7 @@ def test_a_head_that_is_there_is_kept_and_another_refused(model):
 
 def test_a_new_head_does_not_touch_the_others(model):
     before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
-    model.add_head(HeadSpec("new", "classification", ("a", "b")))
+    model.add_head(HeadSpec("new", ROW, 2, ("a", "b")))
     after = model.state_dict()
     assert all(np.array_equal(after[name].numpy(), value) for name, value in before.items())
     assert set(after) - set(before) == {"heads.new.dense.weight", "heads.new.dense.bias"}
@@ -170,9 +171,30 @@ def test_labels_are_readable_in_the_folder(model, tmp_path):
     assert "故事" in text
     assert json.loads(text)["heads"][0] == {
         "task": "topic",
-        "kind": "classification",
+        "form": "per row",
+        "outputs": 3,
         "labels": list(HEADS[0].labels),
     }
+
+
+@pytest.mark.parametrize(
+    ("item", "spec"),
+    [
+        ({"task": "topic", "kind": "classification", "labels": ["a", "b"]}, HeadSpec("topic", ROW, 2, ("a", "b"))),
+        ({"task": "sts", "kind": "regression", "labels": []}, HeadSpec("sts", ROW, 1)),
+        ({"task": "idiom", "kind": "choice", "labels": []}, HeadSpec("idiom", CANDIDATE, 1)),
+        ({"task": "reading", "kind": "span", "labels": []}, HeadSpec("reading", POSITION, 2)),
+    ],
+)
+def test_heads_of_older_folders_are_still_read(tmp_path, item, spec):
+    network = MultiTaskModel(build_encoder("ernie", SHAPE), [spec])
+    save_model(network, tmp_path)
+    content = json.dumps({"heads": [item], "masked_tokens": False})
+    (tmp_path / "heads.json").write_text(content, encoding="utf-8")
+    loaded = load_model(str(tmp_path))
+    assert list(loaded.head_specs.values()) == [spec]
+    weights = network.heads[spec.task].dense.weight.numpy()
+    assert np.array_equal(loaded.heads[spec.task].dense.weight.numpy(), weights)
 
 
 def test_a_model_without_heads_is_read_back(tmp_path):
@@ -204,7 +226,7 @@ def test_the_depth_that_is_saved_is_that_of_the_stack(model, tmp_path):
 
 def test_saving_again_replaces_what_was_there(model, tmp_path: Path):
     save_model(model, tmp_path)
-    model.add_head(HeadSpec("new", "span"))
+    model.add_head(HeadSpec("new", POSITION, 2))
     save_model(model, tmp_path)
     assert list(load_model(str(tmp_path)).head_specs) == ["topic", "idiom", "reading", "new"]
 
@@ -235,7 +257,7 @@ def test_heads_and_weights_that_do_not_fit_are_refused(model, tmp_path):
     (tmp_path / "heads.json").write_text(text.replace("topic", "other"), encoding="utf-8")
     with pytest.raises(InputError, match=r"has nothing for heads\.other\.dense\.weight"):
         load_model(str(tmp_path))
-    (tmp_path / "heads.json").write_text(text.replace('"故事",', ""), encoding="utf-8")
+    (tmp_path / "heads.json").write_text(text.replace('"outputs": 3', '"outputs": 2'), encoding="utf-8")
     with pytest.raises(InputError, match=r"has \[16, 3\] for heads\.topic\.dense\.weight.* needs \[16, 2\]"):
         load_model(str(tmp_path))
 

@@ -10,8 +10,10 @@ import paddle
 import pytest
 
 from ernie_tiny.batch import Batch
+from ernie_tiny.kind_facts import ROW
 from ernie_tiny.models.backbone import build_encoder, count_parameters
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel, load_model, save_model
+from ernie_tiny.models.forms import HeadSpec
+from ernie_tiny.models.multitask import MultiTaskModel, load_model, save_model
 from ernie_tiny.models.pruning import prune_vocabulary
 from ernie_tiny.models.signals import SignalRequest
 
@@ -21,7 +23,7 @@ SHAPES = {
     "bilstm": {"num_hidden_layers": 1, "hidden_size": 8, "embedding_size": 6, "vocab_size": 50, "pad_token_id": 0},
 }  # fmt: skip
 KEPT = [0, 1, 2, 3, 4, 7, 11, 12, 30, 49]
-HEADS = [HeadSpec("topic", "classification", ("a", "b", "c"))]
+HEADS = [HeadSpec("topic", ROW, 3, ("a", "b", "c"))]
 ANSWER = SignalRequest(logits=True)
 
 

@@ -8,8 +8,10 @@ import pytest
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.family_facts import FACTS
+from ernie_tiny.kind_facts import ROW
 from ernie_tiny.models.backbone import build_encoder
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.models.forms import HeadSpec
+from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest, Signals, stopping_after, tap
 
 LAYERS, HIDDEN, VOCABULARY = 3, 16, 40
@@ -32,7 +34,7 @@ def model(request) -> MultiTaskModel:
     encoder = build_encoder(request.param, SHAPE)
     for parameter in encoder.parameters():  # larger weights than 0.02, so that a mistake shows
         parameter.set_value(parameter + 0.2 * paddle.randn(parameter.shape))
-    network = MultiTaskModel(encoder, [HeadSpec("toy", "classification", ("a", "b", "c"))])
+    network = MultiTaskModel(encoder, [HeadSpec("toy", ROW, 3, ("a", "b", "c"))])
     network.eval()
     return network
 

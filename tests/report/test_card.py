@@ -11,7 +11,7 @@ import pytest
 from ernie_tiny.config import load_config
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.glue import GLUE
-from ernie_tiny.data.inputs import read_inputs
+from ernie_tiny.kinds.read import read_inputs
 from ernie_tiny.report.card import Export, model_card
 from ernie_tiny.report.results import Results
 from tests.report.made_results import make

@@ -32,5 +32,5 @@ def test_details_show_score_interval_agreement_and_worst_answers() -> None:
     first, second, third = detail_lines(record)
     assert first.endswith("dev, 2 examples: exact_match 50.00 [0.00, 100.00]  f1 60.00 [20.00, 100.00]")
     assert second == "    agreement with teacher@enhance: 75.00 %"
-    assert third == "    F1  20.00  q1  '北' for 北京"
+    assert third == "    id q1  f1 20.00  question 谁？  prediction 北  references 北京"
     assert max(map(cell_len, (second, third))) <= TERMINAL_WIDTH

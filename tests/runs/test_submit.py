@@ -19,9 +19,10 @@ from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.deploy.export import export_model
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.ask import head_of
 from ernie_tiny.leaderboard.check import check_submission
 from ernie_tiny.leaderboard.clue import read_questions
-from ernie_tiny.models.multitask import HeadSpec, save_model
+from ernie_tiny.models.multitask import save_model
 from ernie_tiny.runs.submit import submit
 from ernie_tiny.training.checkpoint import whole_folder
 from ernie_tiny.training.workspace import Workspace
@@ -68,7 +69,7 @@ def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = Workspace(load_config(folder / CONFIG_FILE, [f"output_dir={folder}"]))
     for task in workspace.run.stage("finetune").data.tasks:
         spec, model = workspace.task(task), workspace.model("student")
-        model.add_head(HeadSpec(task, spec.head, spec.labels))
+        model.add_head(head_of(spec))
         paddle.seed(0)
         for parameter in model.parameters():
             parameter.set_value(parameter + 0.2 * paddle.randn(parameter.shape))
@@ -202,7 +203,7 @@ def glue_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = Workspace(load_config(folder / CONFIG_FILE, [f"output_dir={folder}"]))
     for task in ("mnli", "stsb"):
         spec, model = workspace.task(task), workspace.model("student")
-        model.add_head(HeadSpec(task, spec.head, spec.labels))
+        model.add_head(head_of(spec))
         with whole_folder(workspace.model_folder("student@finetune", task)) as target:
             save_model(model, target)
     return folder

@@ -12,8 +12,11 @@ from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import HardTerm, ObjectiveConfig, OptimConfig, RuntimeConfig
 from ernie_tiny.distill.objective import Objective
 from ernie_tiny.distill.terms import side_of
+from ernie_tiny.kind_facts import ROW
+from ernie_tiny.kinds.classification import CLASSIFICATION
 from ernie_tiny.models.backbone import build_encoder
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.models.forms import HeadSpec
+from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.training.callbacks import StageLog
 from ernie_tiny.training.checkpoint import latest_checkpoint
 from ernie_tiny.training.curves import StageCurves
@@ -86,9 +89,10 @@ def build(
         "hidden_dropout_prob": 0.1,
         "attention_probs_dropout_prob": 0.1,
     }
-    heads = [HeadSpec(name, "classification", ("a", "b", "c")) for name in ("topic", "never drawn")]
+    heads = [HeadSpec(name, ROW, 3, ("a", "b", "c")) for name in ("topic", "never drawn")]
     model = MultiTaskModel(build_encoder("ernie", shape), heads)
-    objective = Objective(ObjectiveConfig(hard=HardTerm(0.5)), side_of(model))
+    kinds = dict.fromkeys(model.head_specs, CLASSIFICATION)
+    objective = Objective(ObjectiveConfig(hard=HardTerm(0.5)), side_of(model), kinds=kinds)
     network = StageNetwork({"student": model}, {"student": objective})
     optim = OptimConfig(learning_rate=1e-2, warmup_ratio=0.3, weight_decay=0.0, accumulate=accumulate)
     options = RuntimeConfig(**{"logging_steps": 2, "save_steps": 3, **runtime})

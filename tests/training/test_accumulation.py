@@ -16,10 +16,13 @@ from ernie_tiny import processes
 from ernie_tiny.batch import Batch
 from ernie_tiny.config import schema
 from ernie_tiny.config.schema import ObjectiveConfig
+from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.distill.objective import Objective
 from ernie_tiny.distill.terms import side_of
+from ernie_tiny.kinds.ask import head_of
+from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.backbone import build_encoder
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.training.events import read_events
 from ernie_tiny.training.loop import Step, draw_step
 from ernie_tiny.training.network import StageNetwork
@@ -41,7 +44,7 @@ TERMS: dict[str, Any] = {
     "mlm": schema.MlmTerm(),
 }
 ANSWERS = ("hard", "soft", "logit_mse")
-KINDS = ("classification", "regression", "choice", "span")
+KINDS = ("classification", "regression", "multiple_choice", "reading")
 
 
 def batch_of(rows: slice, kind: str = "classification", masked: bool = False) -> Batch:
@@ -56,7 +59,7 @@ def batch_of(rows: slice, kind: str = "classification", masked: bool = False) ->
     if masked:  # every second token of an input
         where = np.flatnonzero(mask * (np.arange(lengths.max()) % 2 == 1))
         return dataclasses.replace(batch, task="", labels=ids.ravel()[where], masked_positions=where)
-    if kind == "choice":  # two candidates each; the second of every other input is missing
+    if kind == "multiple_choice":  # two candidates each; the second of every other input is missing
         choices = np.array([[1, number % 2] for number in range(len(LENGTHS))])[rows]
         twice = {name: np.repeat(getattr(batch, name), 2, axis=0) for name in ("token_type_ids", "attention_mask")}
         ids = np.repeat(ids, 2, axis=0)
@@ -66,7 +69,7 @@ def batch_of(rows: slice, kind: str = "classification", masked: bool = False) ->
     labels = {
         "classification": np.array([0, 1, 2, 0, 1, 1]),
         "regression": np.array([7.0, 3.0, 9.0, 4.5, 6.0, 8.0], np.float32),
-        "span": np.array([[1, 2], [3, 5], [0, 0], [2, 6], [1, 1], [0, 4]]),
+        "reading": np.array([[1, 2], [3, 5], [0, 0], [2, 6], [1, 1], [0, 4]]),
     }
     return dataclasses.replace(batch, labels=labels[kind][rows])
 
@@ -95,7 +98,8 @@ def model_of(width: int, kind: str, masked: bool, seed: int) -> MultiTaskModel:
         "attention_probs_dropout_prob": 0.0,
     }
     labels = ("a", "b", "c") if kind == "classification" else ()
-    model = MultiTaskModel(build_encoder("ernie", shape), [HeadSpec("topic", kind, labels)])
+    task = TaskSpec("topic", kind, files={}, labels=labels)
+    model = MultiTaskModel(build_encoder("ernie", shape), [head_of(task)])
     if masked:
         model.add_masked_token_head()
     for weight in model.parameters():
@@ -111,7 +115,8 @@ def made(term: str, kind: str) -> tuple[StageNetwork, Optional[MultiTaskModel]]:
     teacher = None if term in ("hard", "mlm") else model_of(24, kind, masked, 2)
     config = dataclasses.replace(ObjectiveConfig(), **{key: TERMS[term]})
     sides = side_of(student), side_of(teacher) if teacher is not None else None
-    return StageNetwork({"student": student}, {"student": Objective(config, *sides)}), teacher
+    kinds = {"topic": kind_named(kind)}
+    return StageNetwork({"student": student}, {"student": Objective(config, *sides, kinds)}), teacher
 
 
 def gradients(network: StageNetwork, teacher: Optional[MultiTaskModel], *steps: Step) -> tuple[float, dict[str, Any]]:
@@ -145,7 +150,7 @@ def assert_alike(one: tuple[float, dict[str, Any]], other: tuple[float, dict[str
 
 
 CASES = [(term, "classification") for term in TERMS] + [(term, kind) for term in ANSWERS for kind in KINDS[1:]]
-CASES += [("hidden", "choice"), ("attention", "choice"), ("relation", "choice")]
+CASES += [(term, "multiple_choice") for term in ("hidden", "attention", "relation")]
 
 
 @pytest.mark.parametrize("parts", [ROWS_OF_TWO, ROWS_OF_THREE], ids=["two", "three"])

@@ -12,8 +12,8 @@ import yaml
 
 from ernie_tiny.config import load_config
 from ernie_tiny.config.schema import RunConfig
-from ernie_tiny.data.reader import read_split
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.read import read_split
 from ernie_tiny.training.tasks import custom_tasks, run_tasks
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "add-a-task.md"

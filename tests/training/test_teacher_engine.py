@@ -13,8 +13,10 @@ from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import RuntimeConfig
 from ernie_tiny.distill.teacher import EngineTeacher, LiveTeacher
 from ernie_tiny.errors import InputError
+from ernie_tiny.kind_facts import CANDIDATE, POSITION, ROW
 from ernie_tiny.models.backbone import build_encoder
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel
+from ernie_tiny.models.forms import HeadSpec
+from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
 from ernie_tiny.runtime import Processor, processor
 from ernie_tiny.training import teacher_engine as module
@@ -37,10 +39,10 @@ BILSTM = {
     "hidden_dropout_prob": 0.0,
 }
 HEADS = [
-    HeadSpec("classes", "classification", ("a", "b", "c")),
-    HeadSpec("choices", "choice"),
-    HeadSpec("number", "regression"),
-    HeadSpec("spans", "span"),
+    HeadSpec("classes", ROW, 3, ("a", "b", "c")),
+    HeadSpec("choices", CANDIDATE, 1),
+    HeadSpec("number", ROW, 1),
+    HeadSpec("spans", POSITION, 2),
 ]
 PADDLE = TeacherEngine("paddle", "float32", "any")
 ALL = SignalRequest(True, True, frozenset([0, 2]), frozenset([1, 2]))

@@ -11,12 +11,12 @@ import pytest
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.load import load_config
 from ernie_tiny.data.batching import collate
-from ernie_tiny.data.features import featurise
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.ask import featurise, head_of
 from ernie_tiny.models.backbone import build_encoder
-from ernie_tiny.models.multitask import HeadSpec, MultiTaskModel, load_model, save_model
+from ernie_tiny.models.multitask import MultiTaskModel, load_model, save_model
 from ernie_tiny.models.signals import SignalRequest
 from ernie_tiny.training.vocabulary import file_texts, prune_folder, task_texts
 from ernie_tiny.training.workspace import Workspace
@@ -52,7 +52,7 @@ stages:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    save_model(MultiTaskModel(build_encoder("ernie", SHAPE), [HeadSpec("mine", SPEC.head, SPEC.labels)], True), folder)
+    save_model(MultiTaskModel(build_encoder("ernie", SHAPE), [head_of(SPEC)], True), folder)
     Tokenizer(TOKENS).save(folder)
     return folder
 

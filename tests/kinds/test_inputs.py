@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ernie_tiny.data.clue import CLUE
-from ernie_tiny.data.inputs import read_inputs
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.read import read_inputs
 
 
 def lines(tmp_path: Path, *records: Any) -> Path:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from ernie_tiny.batch import Feature
-from ernie_tiny.data.decode import ANSWER_LENGTH, decode
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
+from ernie_tiny.kinds.ask import decode
+from ernie_tiny.kinds.reading import ANSWER_LENGTH
 
 CLASSES = TaskSpec("toy", "pair", files={}, labels=("no", "maybe", "yes"))
 CHOICE = TaskSpec("toy", "multiple_choice", files={})

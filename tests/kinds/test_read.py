@@ -10,9 +10,9 @@ from typing import Any, Optional
 import pytest
 
 from ernie_tiny.data.clue import CLUE
-from ernie_tiny.data.reader import read_split
 from ernie_tiny.data.task import Answer, Example, Split, TaskSpec
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.read import read_split
 
 SPLITS = ("train", "dev", "test")
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ernie_tiny.batch import Batch, Feature
-from ernie_tiny.data import answer as module
-from ernie_tiny.data.answer import answer
 from ernie_tiny.data.task import Example, TaskSpec
+from ernie_tiny.kinds import ask as module
+from ernie_tiny.kinds.ask import answer
 
 FLAT = TaskSpec("flat", "classification", {}, labels=("even", "odd"))
 CHOICE = TaskSpec("choice", "multiple_choice", {})

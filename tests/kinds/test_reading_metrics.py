@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.reading import (
+from ernie_tiny.kinds.reading_metrics import (
     exact_match,
     f1,
     reading_scores,
