@@ -31,7 +31,7 @@ def tokenizer_json(file: Path) -> str:
         InputError: it is damaged, or no Unigram model.
     """
     model = _parsed(file)
-    if model.kind != UNIGRAM:
+    if model.model_type != UNIGRAM:
         raise InputError(
             f"{file}: is a model of BPE, of which the pieces alone do not tell how texts are cut. Save the tokenizer "
             "with transformers, which writes a tokenizer.json beside it."
@@ -56,10 +56,10 @@ def tokenizer_json(file: Path) -> str:
 
 @dataclass(frozen=True)
 class _Model:
-    """What is read of a ModelProto: pieces with scores and types, the kind of model, and the normalisation."""
+    """What is read of a ModelProto: pieces with scores and types, the type of the model, and the normalisation."""
 
     pieces: list[tuple[str, float, int]]
-    kind: int
+    model_type: int
     charsmap: bytes
     dummy_prefix: bool
 
