@@ -20,6 +20,7 @@ ROW, CANDIDATE, POSITION = "per row", "per candidate", "per position"
 OLD_HEADS: Mapping[str, tuple[str, Optional[int]]] = MappingProxyType(
     {"classification": (ROW, None), "regression": (ROW, 1), "choice": (CANDIDATE, 1), "span": (POSITION, 2)}
 )
+SCHEMES = ("bio", "bioes", "bmes")  # of tags; see ernie_tiny.kinds.tags
 SCORERS = ("cmrc2018", "squad")  # of reading: whose definitions of exact match and F1
 ENTRY_POINTS = "ernie_tiny.kinds"  # group in which another package names a kind of its own
 
@@ -32,10 +33,12 @@ class KindFacts:
         name: As a config has it.
         form: Of the head: ROW, CANDIDATE or POSITION.
         metrics: That answers can be scored by; the first is the one of a task that names none.
-        labelled: Whether a task of the kind names its labels, two or more.
+        labelled: Whether a task of the kind names its labels.
+        fewest_labels: How many it names at least.
         texts: How many fields of a record may hold texts, for records that have them (as a task's `texts` names them);
             () for a kind whose files have a form of their own.
         two_label_metrics: Metrics that are those of the second of two labels.
+        held_out: Whether a part of the training files can be held out by the texts of their rows.
         scorers: Whose definition of the metrics a task may choose; () where there is one.
         not_recurrent: Why a recurrent student cannot answer the kind, as the end of a sentence; "" if it can.
         not_augmented: What replaced tokens would spoil, as the end of a sentence; "" if nothing.
@@ -45,8 +48,10 @@ class KindFacts:
     form: str
     metrics: tuple[str, ...]
     labelled: bool = False
+    fewest_labels: int = 2
     texts: tuple[int, ...] = ()
     two_label_metrics: tuple[str, ...] = ()
+    held_out: bool = False
     scorers: tuple[str, ...] = ()
     not_recurrent: str = ""
     not_augmented: str = ""
@@ -54,7 +59,9 @@ class KindFacts:
 
 def _classes(name: str, *texts: int, not_augmented: str = "") -> KindFacts:
     metrics = ("accuracy", "f1", "matthews")
-    return KindFacts(name, ROW, metrics, True, texts, two_label_metrics=("f1",), not_augmented=not_augmented)
+    return KindFacts(
+        name, ROW, metrics, True, texts=texts, two_label_metrics=("f1",), held_out=True, not_augmented=not_augmented
+    )
 
 
 FACTS: Mapping[str, KindFacts] = MappingProxyType(
@@ -65,7 +72,7 @@ FACTS: Mapping[str, KindFacts] = MappingProxyType(
             _classes("pair", 2),
             _classes("keywords", 2),
             _classes("coreference", 1, not_augmented="the marks in the text that show which two spans are meant"),
-            KindFacts("regression", ROW, ("pearson", "spearman"), texts=(1, 2)),
+            KindFacts("regression", ROW, ("pearson", "spearman"), texts=(1, 2), held_out=True),
             KindFacts("multiple_choice", CANDIDATE, ("accuracy",)),
             KindFacts("cloze", CANDIDATE, ("accuracy",)),
             KindFacts(
@@ -75,6 +82,15 @@ FACTS: Mapping[str, KindFacts] = MappingProxyType(
                 scorers=SCORERS,
                 not_recurrent="its tokens are not compared with the question",
                 not_augmented="its spans, whose offsets point into the text",
+            ),
+            KindFacts(
+                "labelling",
+                POSITION,
+                ("f1", "precision", "recall"),
+                labelled=True,
+                fewest_labels=1,
+                held_out=True,
+                not_augmented="its entities, which are tagged token by token",
             ),
         )
     }

@@ -44,6 +44,7 @@ class TaskConfig:
     held_out: Mapping[str, float] = field(default_factory=dict)  # further splits, as parts of the train files
     metric: str = ""  # by default the first that serves the kind
     scorer: str = "cmrc2018"  # of reading; or squad
+    scheme: str = "bio"  # of labelling; or bioes, bmes
     max_length: int = 128
 
 

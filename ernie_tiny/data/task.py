@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.kind_facts import SCORERS, facts_of
+from ernie_tiny.kind_facts import SCHEMES, SCORERS, facts_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class TaskSpec:
         drop_labels: Labels whose rows are left out, and counted.
         drop_broken_rows: Leave out, and count, the rows of a table with more or fewer columns than it has; those
             of a test split are an error even so.
-        file_format: "jsonl", "tsv" or "csv", or "json" for the nested kinds. A table has a header row unless
+        scheme: "bio", "bioes" or "bmes": of the tags of column files, and of those that a model is taught (labelling).
+        file_format: "jsonl", "tsv" or "csv", "conll" for column files, or "json" for the nested kinds. A table has a
+            header row unless
         columns: names, by split, the columns of its files without one.
         held_out: Further splits, made of the train files: split to the part of the rows, as in {dev: 0.1}. A
             row's texts decide, by their hash: rows of equal texts stay together, and the same file is always
@@ -54,6 +56,7 @@ class TaskSpec:
     held_out: Mapping[str, float] = field(default_factory=dict)
     metric: str = ""
     scorer: str = "cmrc2018"
+    scheme: str = "bio"
     max_length: int = 128
     submission: Mapping[str, str] = field(default_factory=dict)
 
@@ -66,7 +69,8 @@ class TaskSpec:
             object.__setattr__(self, "metric", facts.metrics[0])
         self._check("metric", self.metric, facts.metrics)
         self._check("scorer", self.scorer, facts.scorers or SCORERS)
-        if facts.labelled and len(self.labels) < 2:
+        self._check("scheme", self.scheme, SCHEMES)
+        if facts.labelled and len(self.labels) < facts.fewest_labels:
             raise InputError(f"task {self.name}: labels = {list(self.labels)}. Name them in the order of the logits.")
         if self.metric in facts.two_label_metrics and len(self.labels) > 2:
             others = [name for name in facts.metrics if name not in facts.two_label_metrics]
@@ -82,7 +86,7 @@ class TaskSpec:
 
     def _check_held_out(self) -> None:
         where, parts = f"task {self.name}: held_out = {dict(self.held_out)}", self.held_out.values()
-        if self.held_out and not self.texts:
+        if self.held_out and not (self.texts or facts_of(self.kind).held_out):
             raise InputError(f"{where} is for kinds with texts. Give the files of each split.")
         for split in ("train", *self.files):
             if split in self.held_out:
@@ -131,8 +135,8 @@ class Example:
         label: Index into TaskSpec.labels, or into candidates, or the number that regression is to give; None
             where the split has no labels, and for kinds whose answers are no index or number.
         candidates: The choices of an example that brings its own along.
-        answers: The reference answers where they are no index or number: the Answers of reading comprehension, or what
-            another kind compares its answers with; empty where the split has none.
+        answers: The reference answers where they are no index or number: the Answers of reading comprehension, the one
+            tuple of a text's entities, or what another kind compares its answers with; empty where the split has none.
         group: Cloze blanks that share one candidate list have one group; each candidate is used once in it.
     """
 

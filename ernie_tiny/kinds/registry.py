@@ -10,12 +10,16 @@ from ernie_tiny.kinds.choice import MULTIPLE_CHOICE
 from ernie_tiny.kinds.classification import CLASSIFICATION, COREFERENCE, KEYWORDS, PAIR, REGRESSION
 from ernie_tiny.kinds.cloze import CLOZE
 from ernie_tiny.kinds.kind import Kind
+from ernie_tiny.kinds.labelling import LABELLING
 from ernie_tiny.kinds.reading import READING
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.facts.name: kind
-        for kind in (CLASSIFICATION, PAIR, KEYWORDS, COREFERENCE, REGRESSION, MULTIPLE_CHOICE, CLOZE, READING)
+        for kind in (
+            *(CLASSIFICATION, PAIR, KEYWORDS, COREFERENCE, REGRESSION),
+            *(MULTIPLE_CHOICE, CLOZE, READING, LABELLING),
+        )
     }
 )
 

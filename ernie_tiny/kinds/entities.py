@@ -1,0 +1,164 @@
+"""From files to entities: column files with a character and its tag a line, and CLUENER's JSON lines."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ernie_tiny.data.reader import field_of, is_labelled, json_lines, text_lines
+from ernie_tiny.data.task import Example, TaskSpec
+from ernie_tiny.errors import InputError, offer
+from ernie_tiny.kinds.kind import Rows
+from ernie_tiny.kinds.submission import shown
+from ernie_tiny.kinds.tags import OUTSIDE, PREFIXES, spans_of, tag_names
+
+COLUMNS = re.compile(r"(.+?)[ \t]+(\S+)\s*")  # a character, which may be a space itself, and its tag
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A stretch of a text with a type.
+
+    Attributes:
+        text: The characters [start, end) of the text.
+        score: The mean probability of its tokens' tags; 1 of a reference.
+    """
+
+    text: str
+    type: str
+    start: int
+    end: int
+    score: float = 1.0
+
+
+def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
+    """Column files ("conll": a character and its tag a line, a blank line between texts), or CLUENER's JSON lines."""
+    if spec.file_format == "jsonl":
+        return _read_records(spec, paths, is_labelled(split))
+    if spec.file_format == "conll":
+        return _read_columns(spec, paths, is_labelled(split))
+    raise InputError(
+        f"{spec.name}: file_format {spec.file_format!r} does not serve the kind {spec.kind!r}. "
+        f"{offer(spec.file_format, ('conll', 'jsonl'))}"
+    )
+
+
+def _read_records(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> Rows:
+    """{"text": ..., "label": {type: {words: [[first, last], ...]}}} a line, places in characters, the last included."""
+    number = 0
+    for path in paths:
+        for place, record in json_lines(path):
+            text = field_of(record, "text", str, place)
+            if not labelled and "label" not in record:
+                yield place, Example(str(record.get("id", number)), (text,))
+            else:
+                found: list[Entity] = []
+                for name in field_of(record, "label", dict, place):
+                    check_type(spec, name, place)
+                    for words, places in field_of(record["label"], name, dict, place).items():
+                        for first, last in places_of(places, f"{place}: {name}, {words!r}"):
+                            if text[first : last + 1] != words:
+                                raise InputError(
+                                    f"{place}: {name} is {words!r}, but at {first} to {last} stands "
+                                    f"{text[first : last + 1]!r}. Places are characters from 0, the last one included."
+                                )
+                            found.append(Entity(words, name, first, last + 1))
+                yield place, Example(str(record.get("id", number)), (text,), answers=(_apart(found, place),))
+            number += 1
+
+
+def places_of(places: Any, place: str) -> Iterator[tuple[int, int]]:
+    """The pairs (first, last) of a JSON list of places in characters."""
+    for pair in places if isinstance(places, list) else [None]:
+        if not (isinstance(pair, list) and len(pair) == 2 and all(type(each) is int and each >= 0 for each in pair)):
+            raise InputError(f"{place}: {shown(places)} is no list of places such as [[9, 11]].")
+        yield pair[0], pair[1]
+
+
+def _apart(entities: Sequence[Entity], place: str) -> tuple[Entity, ...]:
+    """The entities in the order of the text, which no two may share a part of."""
+    ordered = sorted(entities, key=lambda entity: (entity.start, entity.end))
+    for one, other in zip(ordered, ordered[1:]):
+        if other.start < one.end:
+            raise InputError(
+                f"{place}: {one.text!r} ({one.type}) and {other.text!r} ({other.type}) overlap. A character has one "
+                "tag: leave one of them out."
+            )
+    return tuple(ordered)
+
+
+def _read_columns(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> Rows:
+    number = 0
+    for path in paths:
+        broken, first_broken = 0, 0
+        for line, characters, tags in _texts(spec, path, labelled):
+            ends = np.cumsum([0, *map(len, characters)])
+            text = "".join(characters)
+            if not tags:
+                yield f"{path}:{line}", Example(str(number), (text,))
+                number += 1
+                continue
+            spans, faults = spans_of(tags, spec.scheme)
+            if faults:
+                broken, first_broken = broken + faults, first_broken or line
+            entities = tuple(
+                Entity(text[ends[start] : ends[end]], name, int(ends[start]), int(ends[end]))
+                for name, start, end in spans
+            )
+            yield f"{path}:{line}", Example(str(number), (text,), answers=(entities,))
+            number += 1
+        if broken:
+            logger.warning(
+                "%s: %d sequences of tags do not keep to %s and count as no entity; the first is in the text that "
+                "begins on line %d.",
+                *(path, broken, spec.scheme.upper(), first_broken),
+            )
+
+
+def _texts(spec: TaskSpec, path: Path, labelled: bool) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Of each text of a column file its first line, its characters and their tags; no tags of one without labels."""
+    known = set(tag_names(spec.labels, spec.scheme))
+    characters: list[str] = []
+    tags: list[str] = []
+    line = 0
+    for line, content in enumerate(text_lines(path), start=1):
+        content = content.rstrip("\r\n")
+        if not content.strip(" \t"):
+            if characters:
+                yield line - len(characters), characters, tags
+                characters, tags = [], []
+            continue
+        found = COLUMNS.fullmatch(content)
+        if found is None and (labelled or tags):
+            raise InputError(f"{path}:{line}: {content!r} is no character and its tag with a space or a tab between.")
+        character, tag = (content, None) if found is None else (found[1], found[2])
+        if tag is not None and tag not in known:
+            raise InputError(f"{path}:{line}: {_unknown(spec, tag)}")
+        characters.append(character)
+        tags += [tag] if tag is not None else []
+    if characters:
+        yield line + 1 - len(characters), characters, tags
+
+
+def _unknown(spec: TaskSpec, tag: str) -> str:
+    prefix, dash, name = tag.partition("-")
+    if dash and prefix in PREFIXES[spec.scheme]:
+        return f"{spec.name} has no label {name!r}. {offer(name, spec.labels)}"
+    return (
+        f"the tag {tag!r} is none of {spec.scheme.upper()}: {OUTSIDE}, or one of "
+        f"{', '.join(dict.fromkeys(PREFIXES[spec.scheme]))} with - and a label. Is scheme = {spec.scheme!r} right?"
+    )
+
+
+def check_type(spec: TaskSpec, name: str, place: str) -> None:
+    """Raises an InputError unless the task has entities of this type."""
+    if name not in spec.labels:
+        raise InputError(f"{place}: {spec.name} has no label {name!r}. {offer(name, spec.labels)}")
