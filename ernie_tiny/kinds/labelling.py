@@ -66,7 +66,10 @@ def features(
 
 def _deciding(offsets: np.ndarray) -> np.ndarray:
     """bool [tokens]: whether a token covers a character that none before it covers."""
-    return (offsets[:, 1] > offsets[:, 0]) & np.r_[True, offsets[1:, 0] > offsets[:-1, 0]][: len(offsets)]
+    deciding = offsets[:, 1] > offsets[:, 0]
+    starts = offsets[deciding, 0]
+    deciding[deciding] = np.diff(starts, prepend=-1) > 0
+    return deciding
 
 
 def _tokens_of(entity: Entity, offsets: np.ndarray) -> tuple[str, int, int]:

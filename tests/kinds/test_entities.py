@@ -1,0 +1,117 @@
+"""Entities from column files and from CLUENER's JSON lines, and every message about a broken one."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ernie_tiny.data.task import Split, TaskSpec
+from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.entities import Entity
+from ernie_tiny.kinds.read import read_inputs, read_split
+
+
+def spec(file_format: str, scheme: str = "bmes", **fields: Any) -> TaskSpec:
+    files = {"train": ("train.txt",), "test": ("test.txt",)}
+    return TaskSpec("mine", "labelling", files, labels=("PER", "LOC"), file_format=file_format, scheme=scheme, **fields)
+
+
+def read(folder: Path, task: TaskSpec, text: str, split: str = "train") -> Split:
+    (folder / f"{split}.txt").write_bytes(text.encode("utf-8"))
+    return read_split(task, folder, split)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CR LF"])
+@pytest.mark.parametrize("between", [" ", "\t"], ids=["space", "tab"])
+def test_columns(tmp_path: Path, end: str, between: str) -> None:
+    lines = ["王 S-PER", "在 O", "北 B-LOC", "京 E-LOC", "", "", "好 O", ""]
+    text = "".join(line.replace(" ", between) + end for line in lines)
+    first, second = read(tmp_path, spec("conll"), text).examples
+    assert (first.id, first.texts) == ("0", ("王在北京",))
+    assert first.answers == ((Entity("王", "PER", 0, 1), Entity("北京", "LOC", 2, 4)),)
+    assert (second.texts, second.answers) == (("好",), ((),))
+
+
+def test_a_space_an_emoji_and_a_piece_of_several_characters_are_pieces(tmp_path: Path) -> None:
+    text = "在 O\n  O\n😀 B-LOC\nNew B-LOC\nYork I-LOC\n\u3000 O\n"
+    (example,) = read(tmp_path, spec("conll", "bio"), text).examples
+    assert example.texts == ("在 😀NewYork\u3000",)
+    assert example.answers == ((Entity("😀", "LOC", 2, 3), Entity("NewYork", "LOC", 3, 10)),)
+
+
+def test_broken_sequences_are_counted_and_no_entities(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = "甲 O\n\n乙 B-PER\n丙 O\n\n丁 E-LOC\n戊 S-LOC\n"
+    examples = read(tmp_path, spec("conll"), text).examples
+    assert [example.answers[0] for example in examples] == [(), (), (Entity("戊", "LOC", 1, 2),)]
+    assert (
+        "2 sequences of tags do not keep to BMES and count as no entity; the first is in the text that begins on line 3"
+        in caplog.text
+    )
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_a_test_file_may_lack_tags(tmp_path: Path) -> None:
+    (example,) = read(tmp_path, spec("conll"), "北\n京\n", "test").examples
+    assert (example.texts, example.answers) == (("北京",), ())
+
+
+def test_cluener(tmp_path: Path) -> None:
+    record = {"text": "叶老桂在北京叶老桂", "label": {"PER": {"叶老桂": [[6, 8], [0, 2]]}, "LOC": {"北京": [[4, 5]]}}}
+    rows = [record, {"text": "无", "label": {}}]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    first, second = read(tmp_path, spec("jsonl", "bio"), text).examples
+    assert first.answers == (
+        (Entity("叶老桂", "PER", 0, 3), Entity("北京", "LOC", 4, 6), Entity("叶老桂", "PER", 6, 9)),
+    )
+    assert second.answers == ((),)
+    (tmp_path / "asked.jsonl").write_text('{"text": "甲"}\n{"text": "乙", "id": 7}\n', encoding="utf-8")
+    asked = read_inputs(spec("jsonl", "bio"), tmp_path / "asked.jsonl")
+    assert [(one.id, one.texts, one.answers) for one in asked] == [("0", ("甲",), ()), ("7", ("乙",), ())]
+
+
+def test_a_part_is_held_out_by_its_texts(tmp_path: Path) -> None:
+    task = spec("conll", held_out={"dev": 0.3})
+    text = "".join(f"{chr(0x4E00 + number)} O\n\n" for number in range(200))
+    train = {example.texts for example in read(tmp_path, task, text).examples}
+    dev = {example.texts for example in read_split(task, tmp_path, "dev").examples}
+    assert len(train) + len(dev) == 200 and not train & dev and 30 < len(dev) < 90
+
+
+@pytest.mark.parametrize(
+    ("task", "content", "said"),
+    [
+        (spec("conll"), "甲\n", r"train\.txt:1: '甲' is no character and its tag with a space or a tab between"),
+        (spec("conll"), "甲 O\n乙 B-ORG\n", r"train\.txt:2: mine has no label 'ORG'\. Valid: PER, LOC"),
+        (spec("conll"), "甲 I-PER\n", r"train\.txt:1: the tag 'I-PER' is none of BMES: O, or one of B, M, E, S with -"),
+        (spec("csv"), "", r"mine: file_format 'csv' does not serve the kind 'labelling'\. Valid: conll, jsonl"),
+        (spec("jsonl"), '{"text": "甲乙"}', r"train\.txt:1: no field 'label'"),
+        (spec("jsonl"), '{"text": "甲乙", "label": {"ORG": {}}}', r"train\.txt:1: mine has no label 'ORG'"),
+        (
+            spec("jsonl"),
+            '{"text": "甲乙", "label": {"PER": {"乙": [[0, 0]]}}}',
+            r"train\.txt:1: PER is '乙', but at 0 to 0 stands '甲'\. Places are characters from 0",
+        ),
+        (
+            spec("jsonl"),
+            '{"text": "甲乙", "label": {"PER": {"乙": [1, 1]}}}',
+            r"PER, '乙': \[1, 1\] is no list of places",
+        ),
+        (
+            spec("jsonl"),
+            '{"text": "甲乙", "label": {"PER": {"甲乙": [[0, 1]]}, "LOC": {"乙": [[1, 1]]}}}',
+            r"train\.txt:1: '甲乙' \(PER\) and '乙' \(LOC\) overlap\. A character has one tag",
+        ),
+    ],
+)
+def test_messages(tmp_path: Path, task: TaskSpec, content: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read(tmp_path, task, content)
+
+
+def test_an_unknown_scheme() -> None:
+    with pytest.raises(InputError, match=r"task mine: scheme = 'iob'\. Did you mean 'bio'\?"):
+        spec("conll", "iob")
