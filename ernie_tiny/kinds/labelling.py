@@ -202,8 +202,14 @@ def submitted(spec: TaskSpec, prediction: Prediction) -> dict[str, dict[str, lis
     return {name: dict(words) for name, words in found.items()}
 
 
+def _with_objects(value: Any) -> Any:
+    """A JSON value whose objects are tuples of their pairs, as the checker reads them, with dicts in their place."""
+    return {name: _with_objects(item) for name, item in value} if isinstance(value, tuple) else value
+
+
 def submission_fault(spec: TaskSpec, example: Example, answer: Any) -> tuple[Optional[str], Optional[str]]:
     """The text must hold the words at their places."""
+    answer = _with_objects(answer)
     if not isinstance(answer, dict):
         return f"the answer is {shown(answer)}, and must be an object of types.", None
     try:

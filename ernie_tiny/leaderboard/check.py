@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Optional
 
-from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.clue import CLUE, CLUENER
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kinds.registry import kind_named
@@ -23,11 +23,15 @@ from ernie_tiny.leaderboard.clue import read_questions
 from ernie_tiny.leaderboard.glue import STSB_RANGE, SUBMITTED
 
 SPLIT_OF_FILE: Mapping[str, tuple[TaskSpec, str]] = MappingProxyType(
-    {file: (spec, split) for spec in (*CLUE.values(), *SUBMITTED.values()) for split, file in spec.submission.items()}
+    {
+        file: (spec, split)
+        for spec in (*CLUE.values(), CLUENER, *SUBMITTED.values())
+        for split, file in spec.submission.items()
+    }
 )
 GLUE_FILES = tuple(file for spec in SUBMITTED.values() for file in spec.submission.values())
 GLUE_BESIDE = ("WNLI.tsv", "AX.tsv")  # which GLUE's site wants, and which are no tasks here
-UNCHECKED_FILES = ("cluener_predict.json", *GLUE_BESIDE)  # the sites score them beside these tasks
+
 FIELDS, OPTIONAL_FIELD = ("id", "label"), "label_desc"
 FORM = '{"id": ..., "label": ...}'
 HEADER = ["index", "prediction"]
@@ -116,7 +120,7 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, count: int,
         check.faults.append(f"stands {count} times in the zip.")
     if name != member.filename:
         check.faults.append("stands in a folder. The site reads the top of a zip alone: zip -j makes no folders.")
-    if name in UNCHECKED_FILES:
+    if name in GLUE_BESIDE:  # which the site scores beside its tasks
         check.warn("is of a task that is not known here, and was not looked at.")
     elif name in SPLIT_OF_FILE:
         content = _content(archive, member, check)

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Callable
 
-from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.clue import SUBMITTED
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.files import to_json
@@ -50,7 +50,7 @@ def write_submission(predictions: Mapping[str, Mapping[str, Sequence[Prediction]
     Raises:
         InputError: A name is no task or test split of CLUE; an id or an answer is none of the task's.
     """
-    write_zip(files_of(predictions, CLUE, "CLUE's leaderboard", _content), target)
+    write_zip(files_of(predictions, SUBMITTED, "CLUE's leaderboard", _content), target)
 
 
 def files_of(

@@ -11,7 +11,7 @@ from typing import Callable, Optional
 
 from ernie_tiny import processes
 from ernie_tiny.config.load import CONFIG_FILE, load_config
-from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.clue import SUBMITTED as CLUE_SUBMITTED
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.deploy.predictor import TASK_FILE, Predictor, read_spec
 from ernie_tiny.errors import InputError, offer
@@ -35,7 +35,10 @@ class Leaderboard:
     write: Callable[[Mapping[str, Mapping[str, Sequence[Prediction]]], Path], None]
 
 
-LEADERBOARDS = {"clue": Leaderboard(CLUE, write_submission), "glue": Leaderboard(SUBMITTED, write_glue_submission)}
+LEADERBOARDS = {
+    "clue": Leaderboard(CLUE_SUBMITTED, write_submission),
+    "glue": Leaderboard(SUBMITTED, write_glue_submission),
+}
 
 
 @dataclass(frozen=True)

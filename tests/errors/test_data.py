@@ -177,6 +177,40 @@ def test_a_data_root_of_something_else(tmp_path: Path, says) -> None:
     says("D30", caught.value)
 
 
+# ---- entities
+
+COLUMNS = TaskSpec(
+    "mine", "labelling", {"train": ("train.txt",)}, labels=("PER", "LOC"), file_format="conll", scheme="bmes"
+)
+CLUENER = dataclasses.replace(COLUMNS, files={"train": ("train.jsonl",)}, file_format="jsonl")
+
+
+def entities(text: str, **label: dict[str, Any]) -> bytes:
+    return lines({"text": text, "label": label})
+
+
+@pytest.mark.parametrize(
+    ("row", "task", "content"),
+    [
+        ("D120", COLUMNS, "甲\n".encode()),
+        ("D121", COLUMNS, "甲 I-PER\n".encode()),
+        ("D122", COLUMNS, "甲 O\n乙 B-ORG\n".encode()),
+        ("D124", CLUENER, entities("甲乙", PER={"乙": [[0, 0]]})),
+        ("D125", CLUENER, entities("甲乙", PER={"乙": [1, 1]})),
+        ("D126", CLUENER, entities("甲乙", PER={"甲乙": [[0, 1]]}, LOC={"乙": [[1, 1]]})),
+    ],
+)
+def test_entities(row: str, task: TaskSpec, content: bytes, tmp_path: Path, says) -> None:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, task, content)
+    says(row, caught.value)
+
+
+def test_tags_that_do_not_keep_to_their_scheme(tmp_path: Path, says, caplog: pytest.LogCaptureFixture) -> None:
+    read(tmp_path, COLUMNS, "甲 B-PER\n乙 O\n".encode())
+    says("D123", caplog.text)
+
+
 # ---- general text
 
 

@@ -17,6 +17,7 @@ from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.entities import Entity
 from ernie_tiny.leaderboard.check import SHOWN, FileCheck, check_submission, missing_files
 from ernie_tiny.leaderboard.clue import BOARDS, read_questions, split_of, write_submission
 
@@ -332,8 +333,25 @@ def test_rows_counted_from_0_are_a_warning_where_the_test_file_has_other_ids(goo
 
 
 def test_a_file_of_a_task_that_is_not_known_here_is_passed_over(root: Path, tmp_path: Path) -> None:
-    check = checked(root, tmp_path / "ner.zip", {"cluener_predict.json": b"{}"})["cluener_predict.json"]
+    check = checked(root, tmp_path / "beside.zip", {"AX.tsv": b"{}"})["AX.tsv"]
     assert check.faults == [] and "was not looked at" in check.warnings[0]
+
+
+def test_entities_are_written_and_checked_where_they_stand(tmp_path: Path) -> None:
+    (tmp_path / "clue/cluener_public").mkdir(parents=True)
+    lines = [{"id": 0, "text": "彭小军认为"}, {"id": 1, "text": "无"}]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    (tmp_path / "clue/cluener_public/test.json").write_text(text, encoding="utf-8")
+    answers = [Prediction("0", (Entity("彭小军", "name", 0, 3, 0.9),)), Prediction("1", ())]
+    write_submission({"cluener": {"test": answers}}, tmp_path / "submit.zip")
+    with zipfile.ZipFile(tmp_path / "submit.zip") as archive:
+        written = archive.read("cluener_predict.json").decode()
+    assert written == '{"id": 0, "label": {"name": {"彭小军": [[0, 2]]}}}\n{"id": 1, "label": {}}\n'
+    (check,) = check_submission(tmp_path / "submit.zip", tmp_path)
+    assert check.faults == []
+    moved = written.replace("[[0, 2]]", "[[1, 3]]")
+    check = checked(tmp_path, tmp_path / "moved.zip", {"cluener_predict.json": moved.encode()})["cluener_predict.json"]
+    assert "does not stand at 1 to 3" in check.faults[0]
 
 
 # The tool, and the real test files.
