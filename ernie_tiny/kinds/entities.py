@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ernie_tiny.data.reader import field_of, is_labelled, json_lines, text_lines
-from ernie_tiny.data.task import Example, TaskSpec
+from ernie_tiny.data.records import field_of, id_of, json_lines, text_lines
+from ernie_tiny.data.task import Example, TaskSpec, is_labelled
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kinds.kind import Rows
 from ernie_tiny.kinds.submission import shown
@@ -58,7 +58,7 @@ def _read_records(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> Rows
         for place, record in json_lines(path):
             text = field_of(record, "text", str, place)
             if not labelled and "label" not in record:
-                yield place, Example(str(record.get("id", number)), (text,))
+                yield place, Example(id_of(record, "id", number, place), (text,))
             else:
                 found: list[Entity] = []
                 for name in field_of(record, "label", dict, place):
@@ -71,7 +71,7 @@ def _read_records(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> Rows
                                     f"{text[first : last + 1]!r}. Places are characters from 0, the last one included."
                                 )
                             found.append(Entity(words, name, first, last + 1))
-                yield place, Example(str(record.get("id", number)), (text,), answers=(_apart(found, place),))
+                yield place, Example(id_of(record, "id", number, place), (text,), answers=(_apart(found, place),))
             number += 1
 
 

@@ -15,7 +15,7 @@ from typing import Any, Optional
 import numpy as np
 
 from ernie_tiny.batch import NO_LABEL, Batch, Feature
-from ernie_tiny.data.reader import field_of, json_lines
+from ernie_tiny.data.records import field_of, id_of, json_lines
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 def inputs(spec: TaskSpec, path: Path) -> Rows:
     """{"text": ...} a line."""
     for number, (place, record) in enumerate(json_lines(path)):
-        yield place, Example(str(record.get("id", number)), (field_of(record, "text", str, place),))
+        yield place, Example(id_of(record, "id", number, place), (field_of(record, "text", str, place),))
 
 
 def features(
@@ -227,6 +227,7 @@ def submission_fault(spec: TaskSpec, example: Example, answer: Any) -> tuple[Opt
 LABELLING = Kind(
     facts=FACTS["labelling"],
     read=read,
+    label_names=lambda spec, example: tuple(entity.type for reference in example.answers for entity in reference),
     inputs=inputs,
     features=features,
     outputs=lambda spec: len(tag_names(spec.labels, spec.scheme)),

@@ -62,12 +62,12 @@ SEARCH = "search -c run/config.yaml --grid seed=1,2"
 @pytest.mark.parametrize(
     ("row", "command"),
     [
-        ("F90", "infer --model run --input gone.jsonl"),
-        ("F91", "infer --model run --input empty"),
-        ("F92", f"{EXPORT} --output file"),
-        ("F93", f"{EXPORT} --output {LONG}"),
-        ("F94", "export --run run --task mine --model studnt@s"),
-        ("F96", f"{PREDICT} --output empty"),
+        ("F14", "infer --model run --input gone.jsonl"),
+        ("F15", "infer --model run --input empty"),
+        ("F16", f"{EXPORT} --output file"),
+        ("F17", f"{EXPORT} --output {LONG}"),
+        ("F18", "export --run run --task mine --model studnt@s"),
+        ("F20", f"{PREDICT} --output empty"),
     ],
 )
 def test_rows(row: str, command: str, folder: Path, capsys: pytest.CaptureFixture[str], says) -> None:
@@ -107,5 +107,5 @@ def test_every_reference(command: str, folder: Path, capsys: pytest.CaptureFixtu
 
 def test_what_may_not_be_used(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch, says) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may everything
-    says("F95", error_of(f"{EXPORT} --output empty/out", folder, capsys))
-    says("F97", error_of("infer --model run --input file", folder, capsys))
+    says("F19", error_of(f"{EXPORT} --output empty/out", folder, capsys))
+    says("F21", error_of("infer --model run --input file", folder, capsys))

@@ -117,7 +117,7 @@ def test_exports(row: str, name: str, kept: int, exported: Path, says) -> None:
 def test_questions_that_are_none(exported: Path, says) -> None:
     predictor = Predictor(exported)
     predictor.spec = dataclasses.replace(predictor.spec, name="mine", texts=("a", "b"))
-    for row, questions in (("D703", [("x",)]), ("D704", [{"a": "x"}]), ("D705", "今天")):
+    for row, questions in (("D46", [("x",)]), ("D47", [{"a": "x"}]), ("D48", "今天")):
         with pytest.raises(InputError) as caught:
             predictor.predict(questions)
         says(row, caught.value)
@@ -151,7 +151,7 @@ def test_f85_results_of_another_form(tmp_path: Path, says) -> None:
     write_record(tmp_path / "results.json", record)
     with pytest.raises(InputError) as caught:
         read_results(tmp_path)
-    says("F85", caught.value)
+    says("F13", caught.value)
 
 
 # ---- what would run a stranger's code

@@ -61,4 +61,4 @@ def test_a_part_that_does_not_learn(path: Path, says, monkeypatch: pytest.Monkey
 def test_what_is_no_number_is_not_written(says) -> None:
     with pytest.raises(InputError) as caught:
         to_json({"id": "1", "answer": "a", "scores": (math.nan,)})
-    says("N60", caught.value)
+    says("N4", caught.value)

@@ -118,7 +118,7 @@ def said(error: Exception, capsys: pytest.CaptureFixture) -> str:
 def test_what_the_machine_lacks(capsys: pytest.CaptureFixture, says) -> None:
     says("S7", said(OSError(errno.EACCES, "Permission denied", "/srv/run/config.yaml"), capsys))
     says("S8", said(OSError(errno.ENOSPC, "No space left on device", "/srv/run/x"), capsys))
-    says("S90", said(NotADirectoryError(errno.ENOTDIR, "Not a directory", "/srv/file/run"), capsys))
+    says("S20", said(NotADirectoryError(errno.ENOTDIR, "Not a directory", "/srv/file/run"), capsys))
     with pytest.raises(MemoryError) as caught:
         paddle.empty([2**50])
     says("S9", said(caught.value, capsys))

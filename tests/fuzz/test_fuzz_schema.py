@@ -10,7 +10,6 @@ import dataclasses
 import io
 import json
 import math
-import runpy
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -23,6 +22,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ernie_tiny.cli.command import run_command
 from ernie_tiny.config import load_config, to_yaml
 from ernie_tiny.config.ranges import check_numbers
 from ernie_tiny.config.schema import RunConfig
@@ -30,8 +30,7 @@ from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.kinds.read import read_split
 from ernie_tiny.runs.plan import plan
-from ernie_tiny.runtime import run_tool
-from tests.fuzz.test_fuzz import EXAMPLES, NAMES, ROOT, SCALARS, VALUES, fuzz
+from tests.fuzz.test_fuzz import EXAMPLES, NAMES, SCALARS, VALUES, fuzz
 
 often = settings(fuzz, max_examples=int(EXAMPLES or 500))
 
@@ -183,9 +182,6 @@ OVERRIDES = st.builds(
     st.sampled_from(["=", "=", "=", ""]),
     SCALARS.map(json.dumps) | NAMES | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
 )
-CHECK = runpy.run_path(str(ROOT / "tools" / "train.py"))["main"]
-
-
 @often
 @given(words=st.lists(WORDS, max_size=3), overrides=st.lists(OVERRIDES, max_size=2))
 def test_command_lines(home: Path, words: list[str], overrides: list[str]) -> None:
@@ -195,7 +191,7 @@ def test_command_lines(home: Path, words: list[str], overrides: list[str]) -> No
     said = io.StringIO()
     with patch.object(sys, "argv", command), redirect_stdout(io.StringIO()), redirect_stderr(said):
         try:
-            run_tool(CHECK)
+            run_command("train")
         except SystemExit as end:
             assert end.code in (0, 2), said.getvalue()
     assert "Traceback" not in said.getvalue()
