@@ -182,6 +182,8 @@ OVERRIDES = st.builds(
     st.sampled_from(["=", "=", "=", ""]),
     SCALARS.map(json.dumps) | NAMES | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
 )
+
+
 @often
 @given(words=st.lists(WORDS, max_size=3), overrides=st.lists(OVERRIDES, max_size=2))
 def test_command_lines(home: Path, words: list[str], overrides: list[str]) -> None:
