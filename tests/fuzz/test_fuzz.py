@@ -225,8 +225,11 @@ def file_of(kind: str, value: Any) -> bytes:
     return (f"{text}\n{text}\n" if kind in FLAT or kind == "cloze" else text).encode()
 
 
+ENTITIES = {"id": 1, "text": "今天天气很好", "label": {"0": {"天气": [[2, 3]]}, "1": {"好": [[5, 5]]}}}
+
+
 def original_of(kind: str) -> Any:
-    return {**FLAT, "multiple_choice": CHOICE, "reading": READING, "cloze": CLOZE}[kind]
+    return {**FLAT, "multiple_choice": CHOICE, "reading": READING, "cloze": CLOZE, "labelling": ENTITIES}[kind]
 
 
 def check_data(spec: TaskSpec, folder: Path, split: str) -> None:
