@@ -48,6 +48,7 @@ EXTRAS = {
     "test": [
         "scikit-learn>=1.3",
         "pytest>=8.0",
+        "seqeval>=1.2",
         "hypothesis>=6.100",
         "sentencepiece>=0.2",
         "ruff>=0.11",
