@@ -17,6 +17,7 @@ from ernie_tiny.report.page import report_page
 from ernie_tiny.report.results import Results, to_record
 from ernie_tiny.report.summary import text_table
 from ernie_tiny.runs.conclude import conclude
+from ernie_tiny.runs.inputs import guard_inputs
 from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.model_points import write_models
@@ -116,6 +117,7 @@ def _begin(run: RunConfig, folder: Path) -> bool:
         with alone_at(Path(run.data.root)):
             write_sample(Path(run.data.root))
     check_data(run)
+    guard_inputs(run, folder)
     return True
 
 

@@ -69,7 +69,7 @@ def errors_named(place: Path) -> Iterator[None]:
 
 def seal(folder: Path) -> None:
     """Syncs all files of a folder and writes their checksums beside them."""
-    checksums = {str(file.relative_to(folder)): _checksum(file, sync=True) for file in _files(folder)}
+    checksums = {str(file.relative_to(folder)): file_checksum(file, sync=True) for file in _files(folder)}
     write_text(folder / MANIFEST, to_json(checksums, indent=1))
 
 
@@ -85,7 +85,7 @@ def damage(folder: Path) -> Optional[str]:
     for name, checksum in checksums.items():
         if not (folder / name).is_file():
             return f"{name} is missing"
-        if _checksum(folder / name) != checksum:
+        if file_checksum(folder / name) != checksum:
             return f"{name} has another checksum than when it was written"
     return None
 
@@ -187,7 +187,8 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _checksum(file: Path, sync: bool = False) -> str:
+def file_checksum(file: Path, sync: bool = False) -> str:
+    """SHA-256 of a file's content, in hexadecimal; with `sync` the content is on the disk when it returns."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):

@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # Rows whose tests stand where the code's own tests do.
 ELSEWHERE: Mapping[str, str] = {
+    "D59": "tests/runs/test_inputs.py::test_a_changed_file_is_refused_by_name",
     "C43": "tests/kinds/test_registry.py::test_a_package_that_cannot_be_imported_is_named",
     "C44": "tests/training/test_workspace.py::test_a_bilstm_is_not_trained_on_spans",
     "S18": "tests/training/test_teacher_engine.py::test_a_stage_begun_elsewhere_in_bfloat16_stops_with_the_way_out",

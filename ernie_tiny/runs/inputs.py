@@ -1,0 +1,83 @@
+"""The files of others that a run reads while it trains: one that changes under it is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Optional
+
+from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
+from ernie_tiny.data.corpus import corpus_files
+from ernie_tiny.errors import InputError
+from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE, file_checksum, read_record, write_record
+from ernie_tiny.training.tasks import report_tasks, run_tasks
+
+INPUTS_FILE = "inputs.json"
+
+
+def guard_inputs(run: RunConfig, folder: Path) -> None:
+    """Compares the files that are still to be read with what they were when the run first read them.
+
+    Size and time first; the content is hashed where they differ. A file is known by its key in the config and its
+    name, so that a data root may be moved. Files of finished stages alone may change: nothing of them is read again.
+
+    Raises:
+        InputError: the content of some has changed; nothing is trained.
+    """
+    file = folder / INPUTS_FILE
+    anew = f"Remove it to go on with the files as they are: {folder} then takes them for those that it began with."
+    known = read_record(file, anew)["files"] if file.is_file() else {}
+    now = {key: _state(path, known.get(key)) for key, path in _inputs(run, folder)}
+    changed = [key for key, state in now.items() if key in known and state["sha256"] != known[key]["sha256"]]
+    if changed:
+        raise InputError(
+            f"{folder}: files that its stages read have changed since it began: {', '.join(changed)}. Put them back, "
+            "or give -o output_dir=ANOTHER. To go on with what they are now, part of the training having seen what "
+            f"they were, remove {file}."
+        )
+    if {**known, **now} != known:
+        write_record(file, {"files": {**known, **now}})
+
+
+def _state(path: Path, known: Optional[dict[str, Any]]) -> dict[str, Any]:
+    status = path.stat()
+    state = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    if known is not None and state.items() <= known.items():
+        return known
+    return {**state, "sha256": file_checksum(path)}
+
+
+def _inputs(run: RunConfig, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Key and place of every file of a task, a corpus or a pretrained model that is still to be read."""
+    stages = [stage for stage in run.stages if stage.taken_from is None and not _is_finished(stage, folder)]
+    root, specs = Path(run.data.root), run_tasks(run)
+    read = dict.fromkeys((task, split) for stage in stages for task in stage.data.tasks for split in ("train", "dev"))
+    read.update(dict.fromkeys((task, "dev") for task in report_tasks(run) if task in specs))
+    for task, split in read:
+        for name in specs[task].files_of(split):
+            yield f"{name} ({task}, {split})", root / name
+    for corpus in dict.fromkeys(stage.data.corpus for stage in stages if stage.data.corpus is not None):
+        key = f"data.corpora.{corpus}.files"
+        for path in corpus_files(root, run.data.corpora[corpus].files, key):
+            yield f"{path.relative_to(root)} ({key})", path
+    for name in dict.fromkeys(name for stage in stages for name in _models(stage)):
+        pretrained = run.models[name].pretrained
+        if pretrained is not None and Path(pretrained).is_dir():
+            for path in sorted(path for path in Path(pretrained).iterdir() if path.is_file()):
+                yield f"{path.name} (models.{name}.pretrained)", path
+
+
+def _is_finished(stage: StageConfig, folder: Path) -> bool:
+    place = folder / "stages" / stage.name
+    parts = [place / task for task in stage.data.tasks] if stage.per_task else [place]
+    return all((part / STAGE_RESULT_FILE).is_file() for part in parts)
+
+
+def _models(stage: StageConfig) -> Iterator[str]:
+    """The models that a stage loads as they are configured, not as a stage before it left them."""
+    references = [*stage.trained.values(), *stage.teachers]
+    if stage.data.augment is not None:
+        references.append(stage.data.augment.model)
+    for name, earlier in map(split_reference, references):
+        if earlier is None:
+            yield name
