@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     check_input("--input", args.input)
     prepare("cpu", args.threads)
-    from ernie_tiny.deploy.predictor import Predictor
     from ernie_tiny.kinds.read import read_inputs
+    from ernie_tiny.serving.predictor import Predictor
 
     predictor = Predictor(args.model, args.threads)
     examples = read_inputs(predictor.spec, args.input)

@@ -14,19 +14,18 @@ import numpy as np
 from ernie_tiny import processes
 from ernie_tiny.config.schema import split_reference
 from ernie_tiny.data.task import Example, Prediction
-from ernie_tiny.deploy.export import check_parity, export_model
-from ernie_tiny.deploy.speed import measure, megabytes
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.evaluation.metrics import agreement, majority_baseline, scorer
 from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.evaluation.statistics import confidence_intervals
-from ernie_tiny.files import to_json
+from ernie_tiny.files import to_json, whole_folder, write_text
 from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters, usable_positions
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.report.card import CARD_FILE, Export, model_card
 from ernie_tiny.report.results import ModelResult, Results, Speed, compare, from_record, to_record, to_stages
-from ernie_tiny.training.checkpoint import whole_folder, write_text
+from ernie_tiny.serving.export import check_parity, export_model
+from ernie_tiny.serving.speed import measure, megabytes
 from ernie_tiny.training.tasks import report_tasks
 from ernie_tiny.training.workspace import Workspace
 

@@ -9,7 +9,8 @@ from typing import Any, Optional
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.corpus import corpus_files
 from ernie_tiny.errors import InputError
-from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE, file_checksum, read_record, write_record
+from ernie_tiny.files import file_checksum, read_record, write_record
+from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
 from ernie_tiny.training.tasks import report_tasks, run_tasks
 
 INPUTS_FILE = "inputs.json"

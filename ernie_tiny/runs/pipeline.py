@@ -12,7 +12,7 @@ from ernie_tiny import processes
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.files import alone_at
+from ernie_tiny.files import alone_at, write_record, write_text
 from ernie_tiny.report.page import report_page
 from ernie_tiny.report.results import Results, to_record
 from ernie_tiny.report.summary import text_table
@@ -25,7 +25,7 @@ from ernie_tiny.runs.plan import check_data
 from ernie_tiny.runs.preflight import check_run
 from ernie_tiny.runs.record import RESULTS_FILE, read_results, record_run
 from ernie_tiny.runs.run_folders import REPORT_FILE, finished_run
-from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE, write_record, write_text
+from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
 from ernie_tiny.training.interruption import Interruption
 from ernie_tiny.training.stage import cache_stage, run_stage
 from ernie_tiny.training.workspace import Workspace

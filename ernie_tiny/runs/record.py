@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from ernie_tiny.config.load import CONFIG_FILE, load_config, to_yaml
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError
-from ernie_tiny.files import to_json
+from ernie_tiny.files import read_record, to_json, write_text
 from ernie_tiny.report.results import Results, from_record
 from ernie_tiny.runtime import git_revision, versions
-from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE, read_record, write_text
+from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
 
 ENVIRONMENT_FILE, RESULTS_FILE = "environment.json", "results.json"
 logger = logging.getLogger(__name__)

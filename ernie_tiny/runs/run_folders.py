@@ -10,11 +10,11 @@ import yaml
 
 from ernie_tiny.config.load import CONFIG_FILE
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import write_text
 from ernie_tiny.report.page import report_page
 from ernie_tiny.report.results import Results
 from ernie_tiny.report.runs import Run, results_so_far, state_so_far
 from ernie_tiny.runs.record import RESULTS_FILE, read_results
-from ernie_tiny.training.checkpoint import write_text
 from ernie_tiny.training.events import read_events
 
 REPORT_FILE, MARKDOWN_FILE = "report.html", "report.md"

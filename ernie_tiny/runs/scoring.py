@@ -13,9 +13,8 @@ from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.evaluation.metrics import agreement, details, scorer
 from ernie_tiny.evaluation.statistics import confidence_intervals
-from ernie_tiny.files import to_json
+from ernie_tiny.files import to_json, write_text
 from ernie_tiny.runs.conclude import evaluate, trained_model, trained_tasks, write_predictions
-from ernie_tiny.training.checkpoint import write_text
 from ernie_tiny.training.workspace import Workspace
 
 EVALUATION_FILE = "evaluation.json"

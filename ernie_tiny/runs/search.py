@@ -16,14 +16,13 @@ from ernie_tiny.config.load import CONFIG_FILE, load_config, to_yaml
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.files import to_json
+from ernie_tiny.files import to_json, write_text
 from ernie_tiny.report.grid import AS_CONFIGURED, Trial, grid_page, grid_text, summarise_grid
 from ernie_tiny.runs.children import Children
 from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.plan import check_data
 from ernie_tiny.runs.record import changes_since, read_results
 from ernie_tiny.runtime import count_cores
-from ernie_tiny.training.checkpoint import write_text
 from ernie_tiny.training.tasks import report_tasks, run_tasks
 
 SEED = "seed"  # the key whose values repeat every cell

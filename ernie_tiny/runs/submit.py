@@ -13,12 +13,12 @@ from ernie_tiny import processes
 from ernie_tiny.config.load import CONFIG_FILE, load_config
 from ernie_tiny.data.clue import SUBMITTED as CLUE_SUBMITTED
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
-from ernie_tiny.deploy.predictor import TASK_FILE, Predictor, read_spec
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.leaderboard.clue import BOARDS, read_questions, split_of, write_submission
 from ernie_tiny.leaderboard.glue import SUBMITTED, write_glue_submission
 from ernie_tiny.runs.conclude import answer_examples, trained_model, trained_tasks
+from ernie_tiny.serving.predictor import TASK_FILE, Predictor, read_spec
 from ernie_tiny.training.workspace import Workspace
 
 

@@ -20,10 +20,10 @@ from ernie_tiny.data.batching import collate, plan_batches
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.distill.cache import fingerprint_of
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import damage, whole_folder
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest, to_tensor
 from ernie_tiny.training.callbacks import progress_bar
-from ernie_tiny.training.checkpoint import damage, whole_folder
 from ernie_tiny.training.workspace import Workspace
 
 AUGMENTED_FOLDER, IDS_FILE = "augmented", "input_ids.npy"

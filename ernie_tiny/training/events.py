@@ -10,8 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ernie_tiny.files import finite_or_none, to_json
-from ernie_tiny.training.checkpoint import errors_named
+from ernie_tiny.files import errors_named, finite_or_none, to_json
 
 EVENTS_FILE = "events.jsonl"
 

@@ -27,9 +27,9 @@ from ernie_tiny import processes
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import OptimConfig, RuntimeConfig
 from ernie_tiny.distill.teacher import Teacher
-from ernie_tiny.files import to_json
+from ernie_tiny.files import to_json, whole_folder
 from ernie_tiny.training.callbacks import StageLog
-from ernie_tiny.training.checkpoint import checkpoint_folder, prune_checkpoints, step_of, whole_folder
+from ernie_tiny.training.checkpoint import checkpoint_folder, prune_checkpoints, step_of
 from ernie_tiny.training.interval import Interval
 from ernie_tiny.training.network import StageNetwork
 from ernie_tiny.training.optimizer import make_optimizer

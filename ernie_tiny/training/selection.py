@@ -7,15 +7,8 @@ from pathlib import Path
 from typing import Optional
 
 from ernie_tiny import processes
-from ernie_tiny.files import to_json
-from ernie_tiny.training.checkpoint import (
-    BEST,
-    checkpoint_folder,
-    checkpoints,
-    prune_checkpoints,
-    require_whole,
-    whole_folder,
-)
+from ernie_tiny.files import require_whole, to_json, whole_folder
+from ernie_tiny.training.checkpoint import BEST, checkpoint_folder, checkpoints, prune_checkpoints
 from ernie_tiny.training.network import StageNetwork
 from ernie_tiny.training.states import load_weights, save_weights
 

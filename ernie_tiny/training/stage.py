@@ -22,6 +22,7 @@ from ernie_tiny.distill.terms import Side, side_of
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.metrics import score
 from ernie_tiny.evaluation.predict import predict
+from ernie_tiny.files import read_record, whole_folder, write_record
 from ernie_tiny.kinds.ask import add_head
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.backbone import (
@@ -33,16 +34,7 @@ from ernie_tiny.models.backbone import (
 )
 from ernie_tiny.models.multitask import MultiTaskModel, save_model
 from ernie_tiny.training.callbacks import StageLog
-from ernie_tiny.training.checkpoint import (
-    BEST,
-    CHECKPOINT,
-    STAGE_RESULT_FILE,
-    latest_checkpoint,
-    prune_checkpoints,
-    read_record,
-    whole_folder,
-    write_record,
-)
+from ernie_tiny.training.checkpoint import BEST, CHECKPOINT, STAGE_RESULT_FILE, latest_checkpoint, prune_checkpoints
 from ernie_tiny.training.curves import StageCurves
 from ernie_tiny.training.flops import stage_flops
 from ernie_tiny.training.held_out import masked_token_quality

@@ -21,12 +21,12 @@ from ernie_tiny.distill.teacher import EngineTeacher, LiveTeacher, Teacher
 from ernie_tiny.engines import load
 from ernie_tiny.engines.export import export_network
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import read_record, write_record
 from ernie_tiny.models.heads import MASKED_LOGIT
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signal_network import SignalNetwork
 from ernie_tiny.models.signals import SignalRequest, Signals
 from ernie_tiny.runtime import processor
-from ernie_tiny.training.checkpoint import read_record, write_record
 
 CHOICE_FILE = "teacher_engine.json"
 BOUNDS = {"float32": 1.0e-4, "bfloat16": 0.05}  # largest difference from dygraph, over a signal's largest value

@@ -15,13 +15,12 @@ from ernie_tiny.config.schema import StageConfig, split_reference
 from ernie_tiny.distill.cache import CachedTeacher, fingerprint_of, write_cache
 from ernie_tiny.distill.teacher import EnsembleTeacher, PerTaskTeacher, Teacher
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.files import alone_at
+from ernie_tiny.files import alone_at, require_whole, whole_folder, write_text
 from ernie_tiny.kinds.ask import head_of
 from ernie_tiny.models.forms import HeadSpec
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
 from ernie_tiny.training.callbacks import progress_bar
-from ernie_tiny.training.checkpoint import require_whole, whole_folder, write_text
 from ernie_tiny.training.streams import BatchStream
 from ernie_tiny.training.teacher_engine import check_agreement, frozen_teacher, teacher_engine
 from ernie_tiny.training.workspace import Workspace

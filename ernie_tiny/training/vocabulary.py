@@ -11,11 +11,11 @@ from ernie_tiny.data.corpus import paragraphs_of
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.data.used_tokens import used_tokens
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import whole_folder
 from ernie_tiny.kinds.read import read_split
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters
 from ernie_tiny.models.multitask import load_model, save_model
 from ernie_tiny.models.pruning import prune_vocabulary
-from ernie_tiny.training.checkpoint import whole_folder
 from ernie_tiny.training.tasks import run_tasks
 
 

@@ -20,12 +20,12 @@ from ernie_tiny.data.corpus import build_corpus, corpus_files, is_built_from, pa
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, build_vocabulary, load_tokenizer
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import MANIFEST, errors_named, require_whole, seal, whole_folder
 from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.kinds.read import read_split
 from ernie_tiny.models.backbone import build_encoder, copy_layers, copy_word_embeddings
 from ernie_tiny.models.hub import hub_folder, is_hub_name
 from ernie_tiny.models.multitask import MultiTaskModel, load_model
-from ernie_tiny.training.checkpoint import MANIFEST, errors_named, require_whole, seal, whole_folder
 from ernie_tiny.training.events import EventLog
 from ernie_tiny.training.tasks import custom_tasks
 

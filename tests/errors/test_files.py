@@ -18,15 +18,15 @@ from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.corpus import CorpusStream
 from ernie_tiny.data.download import unpack
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
-from ernie_tiny.deploy.export import export_model
-from ernie_tiny.deploy.predictor import Predictor
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import require_whole, whole_folder, write_record
 from ernie_tiny.kinds.ask import head_of
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.report.results import to_record
 from ernie_tiny.runs.record import read_results
-from ernie_tiny.training.checkpoint import require_whole, whole_folder, write_record
+from ernie_tiny.serving.export import export_model
+from ernie_tiny.serving.predictor import Predictor
 from tests.report.made_results import make
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,7 +17,7 @@ ELSEWHERE: Mapping[str, str] = {
     "S19": "tests/training/test_teacher_engine.py::test_an_engine_of_other_weights_is_refused",
     "S17": "tests/distributed/test_processes.py::test_a_killed_process_ends_the_others",
     "F11": "tests/training/test_checkpoint.py::test_damaged_checkpoints_are_passed_over_and_named",
-    "N3": "tests/deploy/test_export.py::test_the_gate_refuses_an_export_of_other_weights",
+    "N3": "tests/serving/test_export.py::test_the_gate_refuses_an_export_of_other_weights",
 }
 
 

@@ -17,8 +17,6 @@ from ernie_tiny.batch import NO_LABEL
 from ernie_tiny.data.batching import collate
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
-from ernie_tiny.deploy.export import check_parity, export_model
-from ernie_tiny.deploy.predictor import Predictor
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.kinds import labelling
@@ -27,6 +25,8 @@ from ernie_tiny.kinds.entities import Entity
 from ernie_tiny.kinds.tags import tag_names, tags_of
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import MultiTaskModel
+from ernie_tiny.serving.export import check_parity, export_model
+from ernie_tiny.serving.predictor import Predictor
 
 TEXT = "甲乙丙丁戊己庚辛壬癸"
 TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *TEXT, "ab", "##cd", "a"])

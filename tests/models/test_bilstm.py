@@ -319,8 +319,8 @@ def test_an_export_equals_the_trained_model_at_several_lengths(task: str, tmp_pa
     from ernie_tiny.data.clue import find_task
     from ernie_tiny.data.task import Example
     from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
-    from ernie_tiny.deploy.export import check_parity, export_model
     from ernie_tiny.kinds.ask import featurise
+    from ernie_tiny.serving.export import check_parity, export_model
 
     text = "今天北京的天气很好我们去公园看花"
     tokenizer, spec = Tokenizer([*SPECIAL_TOKENS, *text]), find_task(task)

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import write_record
 from ernie_tiny.report.results import to_record
 from ernie_tiny.runs.run_folders import read_run, write_report
-from ernie_tiny.training.checkpoint import write_record
 from ernie_tiny.training.events import EventLog
 from tests.report.made_results import make, stage
 

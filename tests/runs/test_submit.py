@@ -17,14 +17,14 @@ from ernie_tiny.config.load import CONFIG_FILE, load_config
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.sample import write_sample
-from ernie_tiny.deploy.export import export_model
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import whole_folder
 from ernie_tiny.kinds.ask import head_of
 from ernie_tiny.leaderboard.check import check_submission
 from ernie_tiny.leaderboard.clue import read_questions
 from ernie_tiny.models.multitask import save_model
 from ernie_tiny.runs.submit import submit
-from ernie_tiny.training.checkpoint import whole_folder
+from ernie_tiny.serving.export import export_model
 from ernie_tiny.training.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,15 +20,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from ernie_tiny.errors import InputError
-from ernie_tiny.runtime import remedy_of
-from ernie_tiny.training.checkpoint import (
+from ernie_tiny.files import (
     CHECKSUM,
     MANIFEST,
-    checkpoint_folder,
     damage,
     errors_named,
-    latest_checkpoint,
-    prune_checkpoints,
     read_record,
     require_whole,
     seal,
@@ -36,6 +32,8 @@ from ernie_tiny.training.checkpoint import (
     write_record,
     write_text,
 )
+from ernie_tiny.runtime import remedy_of
+from ernie_tiny.training.checkpoint import checkpoint_folder, latest_checkpoint, prune_checkpoints
 
 FILES = {"weights.bin": bytes(range(256)) * 3, "state.json": b'{"step": 7}', "nested/more.bin": b"\x00" * 40}
 

@@ -11,8 +11,9 @@ import pytest
 
 from ernie_tiny.config.load import load_config
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import whole_folder
 from ernie_tiny.models.multitask import save_model
-from ernie_tiny.training.checkpoint import latest_checkpoint, whole_folder
+from ernie_tiny.training.checkpoint import latest_checkpoint
 from ernie_tiny.training.workspace import Workspace
 from tests.training.small_stage import Stream, run
 

@@ -13,7 +13,8 @@ import pytest
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.errors import InputError
-from ernie_tiny.training.checkpoint import BEST, checkpoints, damage, latest_checkpoint
+from ernie_tiny.files import damage
+from ernie_tiny.training.checkpoint import BEST, checkpoints, latest_checkpoint
 from ernie_tiny.training.events import read_events
 from ernie_tiny.training.interval import Interval
 from ernie_tiny.training.loop import StageLoop

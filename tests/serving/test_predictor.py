@@ -13,13 +13,13 @@ import pytest
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import Example
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
-from ernie_tiny.deploy.export import export_model
-from ernie_tiny.deploy.predictor import Predictor
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.kinds.ask import featurise, head_of
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import MultiTaskModel
+from ernie_tiny.serving.export import export_model
+from ernie_tiny.serving.predictor import Predictor
 
 TEXT = "今天北京的天气很好我们去公园看花"
 TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *TEXT])

@@ -10,8 +10,8 @@ import numpy as np
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.data.tokenizer import load_tokenizer
-from ernie_tiny.deploy.predictor import LOGITS
 from ernie_tiny.engines import Engine, load
+from ernie_tiny.serving.predictor import LOGITS
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import pytest
 
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
-from ernie_tiny.deploy.export import export_model
-from ernie_tiny.deploy.speed import measure, megabytes
 from ernie_tiny.kinds.ask import head_of
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import MultiTaskModel
+from ernie_tiny.serving.export import export_model
+from ernie_tiny.serving.speed import measure, megabytes
 
 TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *"今天北京的天气很好"])
 

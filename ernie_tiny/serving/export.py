@@ -15,13 +15,13 @@ from ernie_tiny.batch import Feature
 from ernie_tiny.data.batching import collate
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
-from ernie_tiny.deploy.predictor import LOGITS, TASK_FILE
 from ernie_tiny.engines import load
 from ernie_tiny.engines.export import INPUTS, MODEL_PREFIX, export_network
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
 from ernie_tiny.kinds.ask import head_of
 from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel
+from ernie_tiny.serving.predictor import LOGITS, TASK_FILE
 
 PARITY_BATCH = 8
 
