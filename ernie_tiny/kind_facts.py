@@ -42,6 +42,7 @@ class KindFacts:
         scorers: Whose definition of the metrics a task may choose; () where there is one.
         not_recurrent: Why a recurrent student cannot answer the kind, as the end of a sentence; "" if it can.
         not_augmented: What replaced tokens would spoil, as the end of a sentence; "" if nothing.
+        transformers_head: Which class of transformers has its head, as in BertFor...; "" if none has.
     """
 
     name: str
@@ -55,12 +56,21 @@ class KindFacts:
     scorers: tuple[str, ...] = ()
     not_recurrent: str = ""
     not_augmented: str = ""
+    transformers_head: str = ""
 
 
 def _classes(name: str, *texts: int, not_augmented: str = "") -> KindFacts:
     metrics = ("accuracy", "f1", "matthews")
     return KindFacts(
-        name, ROW, metrics, True, texts=texts, two_label_metrics=("f1",), held_out=True, not_augmented=not_augmented
+        name,
+        ROW,
+        metrics,
+        True,
+        texts=texts,
+        two_label_metrics=("f1",),
+        held_out=True,
+        not_augmented=not_augmented,
+        transformers_head="SequenceClassification",
     )
 
 
@@ -72,9 +82,16 @@ FACTS: Mapping[str, KindFacts] = MappingProxyType(
             _classes("pair", 2),
             _classes("keywords", 2),
             _classes("coreference", 1, not_augmented="the marks in the text that show which two spans are meant"),
-            KindFacts("regression", ROW, ("pearson", "spearman"), texts=(1, 2), held_out=True),
-            KindFacts("multiple_choice", CANDIDATE, ("accuracy",)),
-            KindFacts("cloze", CANDIDATE, ("accuracy",)),
+            KindFacts(
+                "regression",
+                ROW,
+                ("pearson", "spearman"),
+                texts=(1, 2),
+                held_out=True,
+                transformers_head="SequenceClassification",
+            ),
+            KindFacts("multiple_choice", CANDIDATE, ("accuracy",), transformers_head="MultipleChoice"),
+            KindFacts("cloze", CANDIDATE, ("accuracy",), transformers_head="MultipleChoice"),
             KindFacts(
                 "reading",
                 POSITION,
@@ -82,6 +99,7 @@ FACTS: Mapping[str, KindFacts] = MappingProxyType(
                 scorers=SCORERS,
                 not_recurrent="its tokens are not compared with the question",
                 not_augmented="its spans, whose offsets point into the text",
+                transformers_head="QuestionAnswering",
             ),
             KindFacts(
                 "labelling",
@@ -91,6 +109,7 @@ FACTS: Mapping[str, KindFacts] = MappingProxyType(
                 fewest_labels=1,
                 held_out=True,
                 not_augmented="its entities, which are tagged token by token",
+                transformers_head="TokenClassification",
             ),
         )
     }

@@ -35,7 +35,7 @@ def featurise(spec: TaskSpec, examples: Sequence[Example], tokenizer: Tokenizer,
 def head_of(spec: TaskSpec) -> HeadSpec:
     """The head that answers a task."""
     kind = kind_named(spec.kind)
-    return HeadSpec(spec.name, kind.facts.form, kind.outputs(spec), spec.labels)
+    return HeadSpec(spec.name, kind.facts.form, len(kind.output_names(spec)), spec.labels)
 
 
 def add_head(model: Any, spec: TaskSpec) -> None:

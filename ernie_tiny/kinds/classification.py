@@ -162,11 +162,6 @@ def features(spec: TaskSpec, examples: Sequence[Example], tokenizer: Tokenizer, 
         yield Feature(example.id, (text_row(texts, tokenizer, room),), label)
 
 
-def outputs(spec: TaskSpec) -> int:
-    """One for each label."""
-    return len(spec.labels)
-
-
 def decisions(logits: Any, batch: Batch) -> Decisions:
     """A decision an example, between the labels."""
     return Decisions(logits, batch.labels)
@@ -243,7 +238,7 @@ CLASSIFICATION = Kind(
     label_names=lambda spec, example: () if example.label is None else (spec.labels[int(example.label)],),
     inputs=lambda spec, path: read(unlabelled(spec), [path], "test"),
     features=features,
-    outputs=outputs,
+    output_names=lambda spec: spec.labels,
     decisions=decisions,
     count=count,
     decode=decode,
@@ -305,7 +300,7 @@ REGRESSION = dataclasses.replace(
     facts=FACTS["regression"],
     read=lambda spec, paths, split: read(spec, paths, split, value_of=number_of),
     label_names=lambda spec, example: () if example.label is None else (f"{example.label:g}",),
-    outputs=lambda spec: 1,
+    output_names=lambda spec: ("number",),
     decisions=lambda logits, batch: Decisions(logits, batch.labels, numeric=True),
     decode=decode_numbers,
     scorer=score_numbers,

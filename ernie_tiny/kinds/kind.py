@@ -55,7 +55,7 @@ class Kind:
         inputs: Unlabelled examples of a file of JSON lines, as a deployed model is asked them.
         features: The features of some examples, in order; a long one may have several, next to each other. The last
             argument is the most tokens of a sequence, [CLS] and [SEP] included.
-        outputs: How many numbers the head gives for a row, a candidate or a position, by its form.
+        output_names: What the numbers stand for that the head gives for a row, a candidate or a position, by its form.
         decisions: The table of decisions of a batch of the kind, of the student's or the teacher's logits as the head
             gives them: Tensor [features, outputs], [features, candidates] or [features, outputs, length].
         count: How many things the mean over a batch's table counts: its decisions or, where each has as many, its
@@ -78,7 +78,7 @@ class Kind:
     label_names: Callable[[TaskSpec, Example], tuple[str, ...]]
     inputs: Callable[[TaskSpec, Path], Rows]
     features: Callable[[TaskSpec, Sequence[Example], Tokenizer, int], Iterator[Feature]]
-    outputs: Callable[[TaskSpec], int]
+    output_names: Callable[[TaskSpec], tuple[str, ...]]
     decisions: Callable[[Any, Batch], Decisions]
     count: Callable[[Batch], int]
     decode: Callable[[TaskSpec, Sequence[Example], Outputs], list[Prediction]]

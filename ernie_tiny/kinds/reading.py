@@ -26,7 +26,7 @@ from ernie_tiny.kinds.submission import Submission, shown
 QUESTION_LENGTH = 64  # tokens that a question may take
 STRIDE = 128  # tokens that two neighbouring windows share
 ANSWER_LENGTH = 64  # tokens of the longest answer
-ENDS = 2  # outputs a position: of being an answer's first token, and its last
+ENDS = ("start", "end")  # outputs a position: of being an answer's first token, and its last
 WORST = 10  # answers that are shown
 # CMRC2018's test file holds FAKE_ANSWER_1 and the like where the answers of other splits stand.
 FAKE_ANSWER = "FAKE_ANSWER"
@@ -138,7 +138,7 @@ def _answer_tokens(example: Example, offsets: np.ndarray) -> tuple[int, int]:
 def decisions(logits: Any, batch: Batch) -> Decisions:
     """Two decisions a window, between its positions: of an answer's first and of its last token."""
     labels = None if batch.labels is None else batch.labels.reshape(-1)
-    return Decisions(logits.reshape([-1, logits.shape[-1]]), labels, np.repeat(batch.attention_mask, ENDS, axis=0))
+    return Decisions(logits.reshape([-1, logits.shape[-1]]), labels, np.repeat(batch.attention_mask, len(ENDS), axis=0))
 
 
 def count(batch: Batch) -> int:
@@ -212,7 +212,7 @@ READING = Kind(
     label_names=lambda spec, example: (),
     inputs=inputs,
     features=features,
-    outputs=lambda spec: ENDS,
+    output_names=lambda spec: ENDS,
     decisions=decisions,
     count=count,
     decode=decode,

@@ -20,12 +20,35 @@ from ernie_tiny.report.tables import Table
 from ernie_tiny.report.wording import label, number
 
 CARD_FILE = "README.md"
+PIPELINES: Mapping[str, str] = MappingProxyType(  # of transformers, by the head of a class
+    {
+        "SequenceClassification": "text-classification",
+        "TokenClassification": "token-classification",
+        "QuestionAnswering": "question-answering",
+        "MultipleChoice": "multiple-choice",
+    }
+)
 LICENCES = MappingProxyType(
     {  # of the sets whose makers state one; the words are about the data
         "ocnli": "CC BY-NC: no commercial use",
         "cmrc2018": "CC BY-SA: share alike",
     }
 )
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What an export was compared with before it was written.
+
+    Attributes:
+        parity: Largest differences of the logits, "static" and "inference", on
+        examples: so many inputs of dev, where at most
+        tolerance: is allowed.
+    """
+
+    parity: Mapping[str, float]
+    examples: int
+    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -38,11 +61,10 @@ class Export:
         spec: The task, with the input length that the model was trained with.
         parameters: Weights of the encoder.
         embedding_parameters: Of these, weights of the embeddings.
-        parity: Largest differences of the logits, "static" and "inference", on
-        parity_examples: so many inputs of dev, where at most
-        tolerance: is allowed.
         results: The run's as far as they are known, or None.
         megabytes: Size of the network on disk.
+        gate: What an export for Paddle Inference passed; None for a folder of transformers.
+        transformers_head: Of that folder's class, as in AutoModelFor...
     """
 
     run: RunConfig
@@ -50,11 +72,10 @@ class Export:
     spec: TaskSpec
     parameters: int
     embedding_parameters: int
-    parity: Mapping[str, float]
-    parity_examples: int
-    tolerance: float
     results: Optional[Results]
     megabytes: float
+    gate: Optional[Gate] = None
+    transformers_head: str = ""
 
 
 def model_card(export: Export) -> str:
@@ -64,7 +85,7 @@ def model_card(export: Export) -> str:
     models = [model for model in results.models if spec.name in model.scores] if results is not None else []
     kind = kind_named(spec.kind)
     return rendered(
-        "card.md",
+        "card.md" if export.gate is not None else "card_transformers.md",
         export=export,
         run=run,
         spec=spec,
@@ -76,6 +97,7 @@ def model_card(export: Export) -> str:
         scored=export.reference in [model.reference for model in models],
         licences=_licences(run, stages),
         line=to_json(kind.sample_input(spec)),
+        pipeline=PIPELINES.get(export.transformers_head),
     )
 
 

@@ -22,7 +22,7 @@ from ernie_tiny.files import to_json, whole_folder, write_text
 from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters, usable_positions
 from ernie_tiny.models.multitask import MultiTaskModel
-from ernie_tiny.report.card import CARD_FILE, Export, model_card
+from ernie_tiny.report.card import CARD_FILE, Export, Gate, model_card
 from ernie_tiny.report.results import ModelResult, Results, Speed, compare, from_record, to_record, to_stages
 from ernie_tiny.serving.export import check_parity, export_model
 from ernie_tiny.serving.speed import measure, megabytes
@@ -155,8 +155,8 @@ def export_task(
         differences = check_parity(target, model, features, workspace.tokenizer.pad_id, config.tolerance)
         card = Export(
             workspace.run, reference, dataclasses.replace(spec, max_length=length), count_parameters(model.encoder),
-            count_embedding_parameters(model.encoder), differences, len(features), config.tolerance, results,
-            megabytes(target),
+            count_embedding_parameters(model.encoder), results, megabytes(target),
+            Gate(differences, len(features), config.tolerance),
         )  # fmt: skip
         (target / CARD_FILE).write_text(model_card(card), encoding="utf-8")
     return {"folder": str(folder), **differences}

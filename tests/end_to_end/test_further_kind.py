@@ -76,12 +76,12 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / "site"), str(ROOT)])}
 
 
-def tool(folder: Path, name: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+def tool(folder: Path, name: str, *arguments: str, text: str = "", code: int = 0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, f"tools/{name}.py", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=environment(folder), input=text, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, f"{' '.join(command)} left with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == code, f"{' '.join(command)} left with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done
 
 
@@ -158,6 +158,11 @@ def test_an_exported_model_answers_as_the_trained_one(folder: Path) -> None:
     expected = [json.loads(line) for line in trained.open(encoding="utf-8")]
     assert [item["answer"] for item in answered] == [item["answer"] for item in expected]
     assert np.allclose([item["scores"] for item in answered], [item["scores"] for item in expected], atol=1e-5)
+    done = tool(
+        folder, "export", "--run", str(folder / "run"), "--model", "student@distil", "--task", "topics",
+        "--format", "huggingface", code=2,
+    )  # fmt: skip
+    assert "task topics: transformers has no class for the heads of the kind multi_label." in done.stderr
 
 
 def test_a_killed_run_ends_at_the_bytes_of_the_undisturbed_one(folder: Path) -> None:

@@ -12,7 +12,7 @@ from ernie_tiny.config import load_config
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.kinds.read import read_inputs
-from ernie_tiny.report.card import Export, model_card
+from ernie_tiny.report.card import Export, Gate, model_card
 from ernie_tiny.report.results import Results
 from tests.report.made_results import make
 
@@ -23,7 +23,7 @@ PARITY = {"static": 1e-7, "inference": 2.5e-6}
 def card(reference="student@finetune", config="mitkd/nano.yaml", task="ocnli", overrides=(), results=None) -> str:
     run = load_config(CONFIGS / config, overrides)
     spec = {**CLUE, **GLUE}[task]
-    return model_card(Export(run, reference, spec, 17_900_000, 13_100_000, PARITY, 32, 1e-4, results, 71.6))
+    return model_card(Export(run, reference, spec, 17_900_000, 13_100_000, results, 71.6, Gate(PARITY, 32, 1e-4)))
 
 
 def section(text: str, title: str) -> str:
