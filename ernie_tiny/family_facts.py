@@ -60,6 +60,7 @@ NOT_OF_A_BILSTM = {
     "attention_probs_dropout_prob": "it has no attention between tokens",
     "pooling": "it has a pooling of its own",
     "init_layers": "it has no layers of init_from's kind and takes its word embeddings alone",
+    "init_narrowed": "it takes init_from's word embeddings alone, and as they are",
 }
 
 FACTS: Mapping[str, FamilyFacts] = MappingProxyType(

@@ -63,6 +63,10 @@ def _check_models(run: RunConfig, fault: Fault) -> None:
         check_choice(model.family, "family", f"{key}.family", fault)
         if model.pooling is not None:
             check_choice(model.pooling, "pooling", f"{key}.pooling", fault)
+        if model.init_narrowed is not None:
+            check_choice(model.init_narrowed, "init_narrowed", f"{key}.init_narrowed", fault)
+            if not model.init_layers:
+                raise fault(f"{key}.init_narrowed", "is for a model with init_from and init_layers.")
         check_family(model, key, fault)
         if model.shape is not None and model.shape not in SHAPES:
             raise fault(f"{key}.shape", f"= {model.shape!r}: {offer(model.shape, SHAPES)}")

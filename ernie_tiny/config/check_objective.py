@@ -21,6 +21,7 @@ CHOICES = {
     "runtime.teacher_precision": ("float32", "bfloat16"),
     "family": tuple(FACTS),
     "pooling": (FIRST_TOKEN, MEAN),
+    "init_narrowed": ("svd", "selection"),
     "sampling.strategy": ("proportional", "temperature", "uniform", "explicit"),
     "pairs": ("qq", "kk", "vv"),
     "form": ("mse", "kl"),

@@ -94,6 +94,7 @@ class ModelConfig:
     )
     init_from: Optional[str] = None  # model or model@stage whose layers and embeddings the model starts with
     init_layers: tuple[int, ...] = ()  # which of its layers, counted from 0; bilstm: none, word embeddings alone
+    init_narrowed: Optional[str] = None  # svd or selection: how its weights are narrowed where it is wider
 
 
 @dataclass(frozen=True)

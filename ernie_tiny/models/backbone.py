@@ -220,19 +220,24 @@ def copy_layers(source: nn.Layer, target: nn.Layer, layers: Sequence[int]) -> No
     if source.config.hidden_size != target.config.hidden_size:
         raise InputError(
             f"init_from: widths differ ({source.config.hidden_size} and {target.config.hidden_size}); layers can "
-            "only be copied between models of one hidden_size."
+            "only be copied between models of one hidden_size. Give both one, or set init_narrowed to svd or selection."
         )
+    check_layers(source, target, layers)
     own, others = target.encoder.layers, source.encoder.layers
-    if len(layers) > len(own) or not all(0 <= index < len(others) for index in layers):
-        raise InputError(
-            f"init_layers = {list(layers)}: the source has the layers 0 to {len(others) - 1}, "
-            f"the model has room for {len(own)}."
-        )
     _copy_weights(source.embeddings, target.embeddings, "embeddings")
     for position, index in enumerate(layers):
         _copy_weights(others[index], own[position], f"layer {index}")
     if hasattr(source, "pooler") and hasattr(target, "pooler"):
         _copy_weights(source.pooler, target.pooler, "pooler")
+
+
+def check_layers(source: nn.Layer, target: nn.Layer, layers: Sequence[int]) -> None:
+    """Raises an InputError where the target has no room for so many layers, or the source has not all of them."""
+    room, others = len(target.encoder.layers), len(source.encoder.layers)
+    if len(layers) > room or not all(0 <= index < others for index in layers):
+        raise InputError(
+            f"init_layers = {list(layers)}: the source has the layers 0 to {others - 1}, the model has room for {room}."
+        )
 
 
 def copy_word_embeddings(source: nn.Layer, target: nn.Layer) -> None:

@@ -59,7 +59,8 @@ def _model_line(run: RunConfig, name: str) -> str:
     origin = f", pretrained {model.pretrained}" if model.pretrained else ""
     if model.init_from:
         taken = f"layers {list(model.init_layers)}" if model.init_layers else "word embeddings"
-        origin = f", {taken} of {model.init_from}"
+        how = f", narrowed by {model.init_narrowed}" if model.init_narrowed else ""
+        origin = f", {taken} of {model.init_from}{how}"
     return (
         f"  {name:<10} {shape.outline}, {shape.parameters / 1e6:.2f} M parameters "
         f"({shape.embedding_parameters / 1e6:.2f} M embeddings, {shape.encoder_parameters / 1e6:.2f} M layers){origin}"

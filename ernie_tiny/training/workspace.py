@@ -26,6 +26,7 @@ from ernie_tiny.kinds.read import read_split
 from ernie_tiny.models.backbone import build_encoder, copy_layers, copy_word_embeddings
 from ernie_tiny.models.hub import hub_folder, is_hub_name
 from ernie_tiny.models.multitask import MultiTaskModel, load_model
+from ernie_tiny.models.narrowing import narrow_layers
 from ernie_tiny.training.events import EventLog
 from ernie_tiny.training.tasks import custom_tasks
 
@@ -174,7 +175,9 @@ class Workspace:
             model.encoder.config.pooling = config.pooling
         if config.init_from is not None:
             source = self.model(config.init_from, task).encoder
-            if config.init_layers:
+            if config.init_narrowed is not None:
+                narrow_layers(source, model.encoder, config.init_layers, config.init_narrowed)
+            elif config.init_layers:
                 copy_layers(source, model.encoder, config.init_layers)
             else:
                 copy_word_embeddings(source, model.encoder)

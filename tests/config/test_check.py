@@ -194,8 +194,13 @@ def test_a_run_has_a_stage(path):
 
 
 def test_init_from_leads_somewhere_and_names_its_layers(path):
-    assert load_config(path, ["models.student.init_from=teacher@enhance", "models.student.init_layers=[0, 2]"])
+    start = ["models.student.init_from=teacher@enhance", "models.student.init_layers=[0, 2]"]
+    assert load_config(path, start)
     assert "init_layers is missing" in refused(path, "models.student.init_from=teacher@enhance")
+    narrowed = "models.student.init_narrowed"
+    assert load_config(path, [*start, f"{narrowed}=svd"])
+    assert "is for a model with init_from and init_layers" in refused(path, f"{narrowed}=svd")
+    assert "Did you mean 'selection'?" in refused(path, f"{narrowed}=selektion")
     layers = "models.student.init_layers=[0]"
     assert "Did you mean 'teacher'?" in refused(path, "models.student.init_from=teachr", layers)
     assert "no stage before this one" in refused(path, "models.student.init_from=teacher@finetune", layers)

@@ -105,6 +105,7 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C31", ["report.student=student@first"]),
         ("C33", ["stages.first.skip=true", "stages.second.skip=true"]),
         ("C39", ["stages.first.objective={sample_relation: {relation_heads: 2}}", "stages.first.optim.accumulate=2"]),
+        ("C47", ["models.student.init_narrowed=svd"]),
         ("C45", ["runtime.teacher_precision=bfloat16"]),
     ],
 )

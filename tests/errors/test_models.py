@@ -26,6 +26,7 @@ from ernie_tiny.kind_facts import ROW
 from ernie_tiny.models.backbone import build_encoder, copy_layers, load_encoder
 from ernie_tiny.models.forms import HeadSpec
 from ernie_tiny.models.multitask import MultiTaskModel, save_model
+from ernie_tiny.models.narrowing import narrow_layers
 from ernie_tiny.models.weights import read_weights
 from ernie_tiny.runs.preflight import check_heads, check_vocabularies
 from ernie_tiny.training.workspace import Workspace
@@ -378,3 +379,7 @@ def test_layers_of_another_width(says) -> None:
     with pytest.raises(InputError) as caught:
         copy_layers(build_encoder("ernie", SHAPE), build_encoder("ernie", {**SHAPE, "hidden_size": 32}), [0])
     says("M21", caught.value)
+    for row, family, changes in (("M38", "bert", {}), ("M39", "ernie", {"hidden_size": 32})):
+        with pytest.raises(InputError) as caught:
+            narrow_layers(build_encoder("ernie", SHAPE), build_encoder(family, {**SHAPE, **changes}), [0], "svd")
+        says(row, caught.value)

@@ -57,6 +57,16 @@ def test_a_bilstm_has_the_planned_size_and_starts_with_the_word_embeddings(tmp_p
     assert differing == ["embeddings.word_embeddings.weight"]
 
 
+def test_a_narrower_student_starts_with_its_teachers_layers(tmp_path):
+    start = "{num_hidden_layers: 1, hidden_size: 4, num_attention_heads: 1, init_from: teacher, init_layers: [0]"
+    run = load(tmp_path, f"models.student={start}, init_narrowed: selection}}")
+    workspace = Workspace(run)
+    student, teacher = workspace.model("student").encoder, workspace.model("teacher").encoder
+    narrowed = teacher.embeddings.word_embeddings.weight.numpy()[:, ::2]
+    assert np.array_equal(student.embeddings.word_embeddings.weight.numpy(), narrowed)
+    assert "layers [0] of teacher, narrowed by selection" in plan(run)
+
+
 def test_the_plan_counts_a_bilstm(tmp_path):
     text = plan(load(tmp_path, "models.student.hidden_size=4"))
     # LSTMs: 2 directions x 4 gates x 2 units x (8 + 2 + 2) and (4 + 2 + 2) weights; pooling: 4 x 4 + 8, 4 x 16 + 4.
