@@ -22,11 +22,12 @@ INSTALL = [
     "numpy==1.26.4",  # the newest that paddlenlp's metadata allows
     "pyarrow>=15,<26",  # 26 requires NumPy 2
     "datasets>=2.14,<4",  # paddlenlp imports it; 5 contradicts tokenizers 0.21, 4 needs pyarrow 21
-    "huggingface_hub<1.0",  # tokenizers 0.21
+    "huggingface_hub>=0.23,<1.0",  # tokenizers 0.21
     "tokenizers>=0.21,<0.22",
     "safetensors>=0.6",
     "scipy>=1.10",
     "filelock>=3.8",
+    "packaging>=22.0",
     "matplotlib>=3.7,<4",
     "jinja2>=3.1,<4",
     "rich>=13.0,<16",
@@ -35,7 +36,7 @@ INSTALL = [
     "jieba==0.42.1",
     "pyyaml>=6.0",
     "tqdm>=4.64",
-    "setuptools<81",  # jieba imports pkg_resources, which later releases warn about and then remove
+    "setuptools>=61,<81",  # jieba imports pkg_resources, which later releases warn about and then remove
 ]
 
 EXTRAS = {
@@ -53,7 +54,7 @@ EXTRAS = {
         "sentencepiece>=0.2",
         "ruff>=0.11",
         "mypy>=1.13",
-        "types-PyYAML",
+        "types-PyYAML>=6.0",
     ],
 }
 
