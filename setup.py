@@ -55,6 +55,7 @@ EXTRAS = {
         "ruff>=0.11",
         "mypy>=1.13",
         "types-PyYAML>=6.0",
+        "wheel>=0.38",
     ],
 }
 
