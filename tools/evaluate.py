@@ -1,10 +1,7 @@
-#!/usr/bin/env python3
-"""`ernie-tiny evaluate` from a checkout, installed or not."""
-
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout, installed or not
 from ernie_tiny.cli.command import run_command
 
 if __name__ == "__main__":

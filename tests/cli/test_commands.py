@@ -19,7 +19,9 @@ NAMES = sorted(name.replace("-", "_") for name in COMMANDS)
 
 
 def test_every_tool_is_a_command_and_every_command_a_tool() -> None:
-    assert sorted(path.stem for path in (ROOT / "tools").glob("*.py")) == NAMES
+    tools = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "tools").glob("*.py")}
+    assert sorted(tools) == NAMES
+    assert {source.replace(f'"{name}"', '"train"') for name, source in tools.items()} == {tools["train"]}
     sources = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "ernie_tiny" / "cli").glob("*.py")}
     assert sorted(name for name, source in sources.items() if "\ndef add_arguments(" in source) == NAMES
 
