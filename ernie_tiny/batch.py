@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
+Array = np.ndarray[Any, Any]  # of a type and a shape that is said where one stands
 NO_LABEL = -100  # where a feature, or a batch, has room for a label and none is wanted
 
 
@@ -26,9 +27,9 @@ class Feature:
     """
 
     example_id: str
-    sequences: tuple[tuple[np.ndarray, np.ndarray], ...]
+    sequences: tuple[tuple[Array, Array], ...]
     label: tuple[float, ...] = ()
-    offsets: Optional[np.ndarray] = None
+    offsets: Optional[Array] = None
 
 
 @dataclass(frozen=True)
@@ -51,20 +52,21 @@ class Batch:
 
     task: str
     example_ids: tuple[str, ...]
-    input_ids: np.ndarray
-    token_type_ids: np.ndarray
-    attention_mask: np.ndarray
-    labels: Optional[np.ndarray] = None
+    input_ids: Array
+    token_type_ids: Array
+    attention_mask: Array
+    labels: Optional[Array] = None
     num_choices: int = 1
-    choice_mask: Optional[np.ndarray] = None
-    masked_positions: Optional[np.ndarray] = None
+    choice_mask: Optional[Array] = None
+    masked_positions: Optional[Array] = None
 
     @property
-    def token_mask(self) -> np.ndarray:
+    def token_mask(self) -> Array:
         """The attention mask without the rows that stand in for missing candidates: what a loss over tokens counts."""
         if self.choice_mask is None:
             return self.attention_mask
-        return self.attention_mask * self.choice_mask.reshape(-1, 1)
+        real: Array = self.attention_mask * self.choice_mask.reshape(-1, 1)
+        return real
 
     @property
     def num_tokens(self) -> int:

@@ -57,9 +57,9 @@ def load_config(path: Union[str, Path], overrides: Sequence[str] = ()) -> RunCon
 
 def _at_home(value: Any, key: str, fault: _Fault) -> Any:
     """A block with the home folder in place of each path's `~`, so that it is one place to all that read the config."""
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         items = {item.name: _at_home(getattr(value, item.name), item.name, fault) for item in dataclasses.fields(value)}
-        return replace(value, **items)  # type: ignore[type-var]
+        return replace(value, **items)
     if isinstance(value, Mapping):
         return {name: _at_home(item, key, fault) for name, item in value.items()}
     if isinstance(value, tuple):

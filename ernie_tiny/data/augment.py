@@ -17,7 +17,7 @@ from typing import Callable
 
 import numpy as np
 
-from ernie_tiny.batch import Feature
+from ernie_tiny.batch import Array, Feature
 from ernie_tiny.data.tokenizer import Tokenizer
 
 
@@ -31,13 +31,13 @@ class MaskedText:
         ranks: int64 [chosen], which prediction to take at each column; 0 is the most probable token.
     """
 
-    input_ids: np.ndarray
-    token_type_ids: np.ndarray
-    columns: np.ndarray
-    ranks: np.ndarray
+    input_ids: Array
+    token_type_ids: Array
+    columns: Array
+    ranks: Array
 
 
-Predict = Callable[[Sequence[MaskedText]], Sequence[np.ndarray]]  # of each text the token ids [chosen]
+Predict = Callable[[Sequence[MaskedText]], Sequence[Array]]  # of each text the token ids [chosen]
 
 
 def augment(
@@ -78,7 +78,7 @@ def augment(
     return found
 
 
-def restore(features: Sequence[Feature], copies: int, input_ids: np.ndarray) -> list[Feature]:
+def restore(features: Sequence[Feature], copies: int, input_ids: Array) -> list[Feature]:
     """What `augment` gave, from the input ids of all its sequences, int32 [tokens], one after the other."""
     found, start = [], 0
     for feature in features:
@@ -91,18 +91,18 @@ def restore(features: Sequence[Feature], copies: int, input_ids: np.ndarray) -> 
     return found
 
 
-def _copy(feature: Feature, number: int, ids: Sequence[np.ndarray]) -> Feature:
+def _copy(feature: Feature, number: int, ids: Sequence[Array]) -> Feature:
     sequences = tuple((new, types) for new, (_, types) in zip(ids, feature.sequences))
     return dataclasses.replace(feature, example_id=f"{feature.example_id}+{number}", sequences=sequences)
 
 
-def _shared_columns(feature: Feature) -> list[np.ndarray]:
+def _shared_columns(feature: Feature) -> list[Array]:
     """Of each sequence the columns, rising, of the tokens that all sequences have: the leading ones of each text.
 
     They are context and question of a multiple choice, the text around the blank of a cloze, or all of a sequence
     that is alone.
     """
-    found: list[list[np.ndarray]] = [[] for _ in feature.sequences]
+    found: list[list[Array]] = [[] for _ in feature.sequences]
     for segment in (0, 1):
         columns = [np.flatnonzero(types == segment) for _, types in feature.sequences]
         shortest = min(len(own) for own in columns)
@@ -115,7 +115,7 @@ def _shared_columns(feature: Feature) -> list[np.ndarray]:
 
 def _masked(
     feature: Feature,
-    shared: np.ndarray,
+    shared: Array,
     tokenizer: Tokenizer,
     copies: int,
     probability: float,

@@ -7,7 +7,7 @@ from typing import Optional
 
 import numpy as np
 
-from ernie_tiny.batch import NO_LABEL, Batch, Feature
+from ernie_tiny.batch import NO_LABEL, Array, Batch, Feature
 from ernie_tiny.errors import InputError
 
 BUCKET_BATCHES = 50  # batches whose features are sorted by length together
@@ -54,13 +54,13 @@ def collate(features: Sequence[Feature], task: str, pad_id: int) -> Batch:
 
 
 def plan_batches(
-    lengths: np.ndarray,
+    lengths: Array,
     seed: int,
     epoch: int,
     batch_size: Optional[int],
     max_tokens: Optional[int],
     shuffle: bool = True,
-) -> list[np.ndarray]:
+) -> list[Array]:
     """The batches of one epoch, as arrays of indices into `lengths`; every index once.
 
     Features of similar length meet: the shuffled order is sorted in stretches of about 50 batches, cut, and
@@ -84,14 +84,14 @@ def plan_batches(
     stretch = BUCKET_BATCHES * int(budget // cost.mean())
     # A last stretch of less than half the length joins the one before.
     starts = np.arange(stretch, len(order) - stretch // 2, stretch)
-    batches: list[np.ndarray] = []
+    batches: list[Array] = []
     for part in np.split(order, starts):
         part = part[np.argsort(-lengths[part], kind="stable")]
         batches.extend(_cut(part, cost[part], budget))
     return [batches[index] for index in random.permutation(len(batches))] if shuffle else batches
 
 
-def smallest_batch(lengths: np.ndarray, batch_size: Optional[int], max_tokens: Optional[int]) -> int:
+def smallest_batch(lengths: Array, batch_size: Optional[int], max_tokens: Optional[int]) -> int:
     """A number of features that no batch of plan_batches falls below, in any epoch.
 
     Raises:
@@ -102,9 +102,7 @@ def smallest_batch(lengths: np.ndarray, batch_size: Optional[int], max_tokens: O
     return len(cost) if len(cost) <= full else (full + 1) // 2  # half of a batch and a rest of 1
 
 
-def _cost_and_budget(
-    lengths: np.ndarray, batch_size: Optional[int], max_tokens: Optional[int]
-) -> tuple[np.ndarray, int]:
+def _cost_and_budget(lengths: Array, batch_size: Optional[int], max_tokens: Optional[int]) -> tuple[Array, int]:
     """What a feature takes of a batch, and how much there is: a batch size is a budget of 1 a feature."""
     if (batch_size is None) == (max_tokens is None):
         raise InputError(f"batch_size = {batch_size} and max_tokens = {max_tokens}: give exactly one.")
@@ -122,7 +120,7 @@ def _cost_and_budget(
     return lengths, max_tokens
 
 
-def _cut(order: np.ndarray, cost: np.ndarray, budget: int) -> list[np.ndarray]:
+def _cut(order: Array, cost: Array, budget: int) -> list[Array]:
     """Batches from an order whose cost falls, so that a batch's first feature is its greatest."""
     starts = [0]
     while (end := starts[-1] + budget // int(cost[starts[-1]])) < len(order):

@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 from tqdm import tqdm
 
-from ernie_tiny.batch import Batch
+from ernie_tiny.batch import Array, Batch
 from ernie_tiny.data.records import field_of, json_lines, text_lines
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError, offer
@@ -91,7 +91,7 @@ def is_built_from(files: Sequence[Path], tokenizer: Tokenizer, folder: Path, fie
     file = folder / RECORD_FILE
     if not file.is_file():
         return False
-    record = json.loads(file.read_text(encoding="utf-8"))
+    record: dict[str, object] = json.loads(file.read_text(encoding="utf-8"))
     return _source(files, tokenizer, field).items() <= record.items() and record.get("field") == field
 
 
@@ -183,7 +183,7 @@ def _check_is_text(line: str, place: str) -> None:
         )
 
 
-def _encode(texts: Iterator[str], tokenizer: Tokenizer) -> Iterator[tuple[str, np.ndarray]]:
+def _encode(texts: Iterator[str], tokenizer: Tokenizer) -> Iterator[tuple[str, Array]]:
     while chunk := list(islice(texts, LINES_AT_ONCE)):
         for text, (ids, _) in zip(chunk, tokenizer.encode_batch(chunk)):
             yield text, ids
@@ -286,7 +286,7 @@ class CorpusStream:
         self._paragraph = int(first)
         self._length = int(self._dataset.sizes[first:last].sum())
 
-    def _next_sequence(self) -> np.ndarray:
+    def _next_sequence(self) -> Array:
         sequence = np.full(self._max_length, self._sep_id, np.int64)
         sequence[0] = self._cls_id
         filled, end = 1, self._max_length - 1

@@ -17,6 +17,7 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders
 
+from ernie_tiny.batch import Array
 from ernie_tiny.data.byte_level import ROBERTA_SPECIAL_TOKENS, Merge, merges_of, with_parts_of_merges
 from ernie_tiny.data.wordpiece import SETTINGS_FILE, SPECIAL_TOKENS, Encoded, Tokenizer
 from ernie_tiny.errors import InputError
@@ -96,11 +97,11 @@ class JsonTokenizer(Tokenizer):
         ]
 
     @cached_property
-    def _blank(self) -> np.ndarray:
+    def _blank(self) -> Array:
         """Which tokens spell nothing but spaces, as "▁" does."""
         return np.array([self._model != "WordPiece" and not self._surface(token).strip() for token in self.tokens])
 
-    def cover(self, text: str, ids: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    def cover(self, text: str, ids: Array, offsets: Array) -> Array:
         """As Tokenizer.cover; a token of spaces alone covers nothing, where the library gives it a character."""
         space = np.array([character.isspace() for character in text], bool)
         places = np.arange(len(text))
@@ -108,11 +109,12 @@ class JsonTokenizer(Tokenizer):
         before = np.maximum.accumulate(np.where(space, -1, places))
         starts, ends = offsets.T
         real = ends > starts  # a token of what normalisation adds has no characters
-        first, last = starts.copy(), ends.copy()
+        covered: Array = offsets.astype(np.int32)
+        first, last = covered.T
         first[real] = np.minimum(following[starts[real]], ends[real])
         last[real] = np.maximum(before[ends[real] - 1] + 1, first[real])
         last[self._blank[ids]] = first[self._blank[ids]]
-        return np.stack([first, last], axis=1).astype(np.int32)
+        return covered
 
     def spell(self, ids: Sequence[int]) -> tuple[str, list[int]]:
         """As Tokenizer.spell; a token begins at its word's first character, not at the space before it."""
@@ -127,7 +129,7 @@ class JsonTokenizer(Tokenizer):
 
     def _surface(self, token: str) -> str:
         if isinstance(self._backend.decoder, decoders.ByteLevel):
-            return self._backend.decoder.decode([token])
+            return str(self._backend.decoder.decode([token]))
         return token.replace(SPACE, " ")
 
     def with_parts(self, ids: Sequence[int]) -> list[int]:

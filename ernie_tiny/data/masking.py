@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-from ernie_tiny.batch import Batch
+from ernie_tiny.batch import Array, Batch
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError
 
@@ -60,7 +60,7 @@ def mask_tokens(
     return dataclasses.replace(batch, input_ids=input_ids, labels=labels, masked_positions=masked_positions)
 
 
-def _choose(units: list[np.ndarray], count: int, random: np.random.Generator) -> np.ndarray:
+def _choose(units: list[Array], count: int, random: np.random.Generator) -> Array:
     """Columns of units in random order: `count`, fewer where no unit fits, more if the first is long."""
     columns: list[int] = []
     for index in random.permutation(len(units)):
@@ -69,7 +69,7 @@ def _choose(units: list[np.ndarray], count: int, random: np.random.Generator) ->
     return np.array(columns, np.int64)
 
 
-def _words(ids: np.ndarray, candidates: np.ndarray, tokenizer: Tokenizer) -> list[np.ndarray]:
+def _words(ids: Array, candidates: Array, tokenizer: Tokenizer) -> list[Array]:
     """The candidates of a row, grouped by the words of the text that the row spells.
 
     A token belongs to the word that it begins in (Tokenizer.spell): no word crosses a special token, and a ##

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from ernie_tiny.batch import Batch, Feature
+from ernie_tiny.batch import Array, Batch, Feature
 from ernie_tiny.data.batching import collate, plan_batches, smallest_batch
 from ernie_tiny.errors import InputError, offer
 
@@ -154,7 +154,7 @@ class TaskStream:
         self._step = state["step"]
         self._places = dict(state["places"])
 
-    def _next_indices(self, task: str) -> np.ndarray:
+    def _next_indices(self, task: str) -> Array:
         epoch, number = self._places[task]
         if self._plans[task][0] != epoch:
             self._plans[task] = (epoch, self._plan(task, epoch))
@@ -162,7 +162,7 @@ class TaskStream:
         self._places[task] = [epoch, number + 1] if number + 1 < len(plan) else [epoch + 1, 0]
         return plan[number]
 
-    def _plan(self, task: str, epoch: int) -> list[np.ndarray]:
+    def _plan(self, task: str, epoch: int) -> list[Array]:
         seed = zlib.crc32(f"{self._seed}/{task}".encode())
         return plan_batches(self._lengths[task], seed, epoch, self._batch_size, self._max_tokens)
 
@@ -179,7 +179,7 @@ class TaskStream:
             )
 
 
-def _padded_lengths(features: Sequence[Feature]) -> np.ndarray:
+def _padded_lengths(features: Sequence[Feature]) -> Array:
     num_choices = max((len(feature.sequences) for feature in features), default=1)
     longest = [max(len(ids) for ids, _ in feature.sequences) for feature in features]
     return np.array(longest, np.int64) * num_choices

@@ -24,6 +24,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer, PreTokenizer, Split
 from tokenizers.pre_tokenizers import Sequence as Steps
 
+from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
 
@@ -37,7 +38,7 @@ SYMBOLS = r"[\p{S}\u00B2\u00B5\u00BA\u00D8\u014B\u01B1\u3007\x{2B820}-\x{2B91F}]
 SURROGATES = re.compile("[\ud800-\udfff]")
 WORD_LENGTH = 16  # characters of the longest word that build_vocabulary takes whole
 
-Encoded = tuple[np.ndarray, np.ndarray]
+Encoded = tuple[Array, Array]
 
 
 class Tokenizer:
@@ -103,7 +104,7 @@ class Tokenizer:
             for item in self._backend.encode_batch(whole, add_special_tokens=False)
         ]
 
-    def cover(self, text: str, ids: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    def cover(self, text: str, ids: Array, offsets: Array) -> Array:
         """int32 [n, 2], the characters [start, end) that tokens are of: as `encode`'s offsets, but without spaces."""
         return offsets
 

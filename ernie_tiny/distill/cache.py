@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from paddle import nn
 
-from ernie_tiny.batch import Batch
+from ernie_tiny.batch import Array, Batch
 from ernie_tiny.distill.teacher import Teacher
 from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import FIRST_TOKEN
@@ -142,11 +142,11 @@ class _Part:
             )
         self._values = {name: _mapped(folder / f"{name}.bin", precision) for name in names}
 
-    def logits(self, number: int) -> np.ndarray:
+    def logits(self, number: int) -> Array:
         """All of an input's logits without padding, one after the other."""
         return self._values["logits"][self._slice(number, 0)]
 
-    def tokens(self, name: str, number: int) -> np.ndarray:
+    def tokens(self, name: str, number: int) -> Array:
         """[tokens, width], the sequences of an input one after the other."""
         total = int(self._ends[-1, 1])
         return self._values[name].reshape(total, -1)[self._slice(number, 1)]
@@ -201,13 +201,13 @@ def _keys(batch: Batch) -> Iterator[int]:
         yield int.from_bytes(digest.digest(), "little")
 
 
-def _answers(signals: Signals, batch: Batch, heads: Mapping[str, HeadSpec]) -> list[np.ndarray]:
+def _answers(signals: Signals, batch: Batch, heads: Mapping[str, HeadSpec]) -> list[Array]:
     """Of each input its logits without padding."""
     head = heads[batch.task]
     return FORMS[head.form].cut(signals.logits.numpy(), batch, head.outputs)
 
 
-def _padded_tokens(found: list[np.ndarray], lengths: list[list[tuple[int, int]]], shape: tuple[int, ...]) -> np.ndarray:
+def _padded_tokens(found: list[Array], lengths: list[list[tuple[int, int]]], shape: tuple[int, ...]) -> Array:
     padded = np.zeros((*shape, found[0].shape[-1]), np.float32)
     for values, own in zip(found, lengths):
         start = 0
@@ -217,5 +217,5 @@ def _padded_tokens(found: list[np.ndarray], lengths: list[list[tuple[int, int]]]
     return padded
 
 
-def _mapped(file: Path, precision: str) -> np.ndarray:
+def _mapped(file: Path, precision: str) -> Array:
     return np.memmap(file, precision, "r") if file.stat().st_size else np.zeros(0, precision)

@@ -45,7 +45,7 @@ def soft_label_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: f
     """
     with paddle.amp.auto_cast(enable=False):
         student, teacher = (_soften(logits, temperature) for logits in (student_logits, teacher_logits))
-        return _MeanKL.apply(student, teacher.detach(), None) * temperature**2
+        return _mean_kl(student, teacher.detach(), None) * temperature**2
 
 
 def logit_mse(student_logits: Tensor, teacher_logits: Tensor, real: Optional[Tensor] = None) -> Tensor:
@@ -218,18 +218,24 @@ def _attention_scores(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
 
 def _scores(queries: Tensor, keys: Tensor) -> Tensor:
     """Q Kᵀ / sqrt(width of a head): two of [rows, heads, length, width] to [rows, heads, length, length]."""
-    return paddle.matmul(queries * queries.shape[-1] ** -0.5, keys, transpose_y=True)
+    scores: Tensor = paddle.matmul(queries * queries.shape[-1] ** -0.5, keys, transpose_y=True)
+    return scores
 
 
 def _kl_of_real_tokens(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     """Mean KL(softmax(teacher) || softmax(student)) of scores [rows, heads, length, length], padding excluded."""
     teacher = teacher.detach()
     if bool(mask.all()):
-        return _MeanKL.apply(student, teacher, None)
+        return _mean_kl(student, teacher, None)
     real = mask.astype("float32")
     padded_keys = (1.0 - real).unsqueeze([1, 2]) * MASKED_SCORE
     weights = real.unsqueeze(1) / (real.sum() * student.shape[1])
-    return _MeanKL.apply(student + padded_keys, teacher + padded_keys, weights)
+    return _mean_kl(student + padded_keys, teacher + padded_keys, weights)
+
+
+def _mean_kl(student: Tensor, teacher: Tensor, rows: Optional[Tensor]) -> Tensor:
+    mean: Tensor = _MeanKL.apply(student, teacher, rows)  # type: ignore[no-untyped-call]  # Paddle gives it no types
+    return mean
 
 
 class _MeanKL(PyLayer):

@@ -39,7 +39,7 @@ class LiveTeacher:
     def __call__(self, batch: Batch) -> Signals:
         start = time.perf_counter()
         with paddle.no_grad():
-            signals = self.model(batch, self.request)
+            signals: Signals = self.model(batch, self.request)
         self.seconds += time.perf_counter() - start
         return signals
 

@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ernie_tiny.batch import Batch, Feature
+from ernie_tiny.batch import Array, Batch, Feature
 from ernie_tiny.data.batching import collate, plan_batches
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
@@ -18,7 +18,7 @@ from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.forms import FORMS, HeadSpec
 
-Logits = dict[int, np.ndarray]  # number of a feature to its logits
+Logits = dict[int, Array]  # number of a feature to its logits
 
 
 def featurise(spec: TaskSpec, examples: Sequence[Example], tokenizer: Tokenizer, max_length: int) -> list[Feature]:
@@ -53,7 +53,7 @@ def add_head(model: Any, spec: TaskSpec) -> None:
 
 
 def decode(
-    spec: TaskSpec, examples: Sequence[Example], features: Sequence[Feature], logits: Sequence[np.ndarray]
+    spec: TaskSpec, examples: Sequence[Example], features: Sequence[Feature], logits: Sequence[Array]
 ) -> list[Prediction]:
     """The answers, in the order of the examples.
 
@@ -65,7 +65,7 @@ def decode(
         raise ValueError(f"{spec.name}: an id stands twice, and answers are kept by id.")
     if len(features) != len(logits):
         raise ValueError(f"{spec.name}: {len(features)} features, but {len(logits)} logits.")
-    outputs: dict[str, list[tuple[Feature, np.ndarray]]] = defaultdict(list)
+    outputs: dict[str, list[tuple[Feature, Array]]] = defaultdict(list)
     for feature, values in zip(features, logits):
         outputs[feature.example_id].append((feature, values))
     return kind_named(spec.kind).decode(spec, examples, outputs)
@@ -77,7 +77,7 @@ def answer(
     features: Sequence[Feature],
     pad_id: int,
     batch_tokens: int,
-    network: Callable[[Batch], np.ndarray],
+    network: Callable[[Batch], Array],
     rank: int = 0,
     world_size: int = 1,
     gather: Callable[[Logits], Iterable[Logits]] = lambda own: [own],

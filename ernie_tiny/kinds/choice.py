@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from ernie_tiny.batch import Batch, Feature
+from ernie_tiny.batch import Array, Batch, Feature
 from ernie_tiny.data.records import checked, field_of, has_field, id_of, json_document, json_lines
 from ernie_tiny.data.records import shown as shown_record
 from ernie_tiny.data.task import Example, Prediction, TaskSpec, is_labelled
@@ -108,13 +108,13 @@ def count(batch: Batch) -> int:
     return len(batch.example_ids)
 
 
-def candidate_scores(examples: Sequence[Example], outputs: Outputs) -> dict[str, np.ndarray]:
+def candidate_scores(examples: Sequence[Example], outputs: Outputs) -> dict[str, Array]:
     """Of each example, by id, the log-probabilities of its candidates."""
     return {example.id: log_softmax(outputs[example.id][0][1]) for example in examples}
 
 
 def predictions_of(
-    examples: Sequence[Example], scores: Mapping[str, np.ndarray], best: Mapping[str, int]
+    examples: Sequence[Example], scores: Mapping[str, Array], best: Mapping[str, int]
 ) -> list[Prediction]:
     """Predictions of these candidates, by id, with the probabilities of all."""
     return [

@@ -12,7 +12,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from ernie_tiny.batch import Batch, Feature
+from ernie_tiny.batch import Array, Batch, Feature
 from ernie_tiny.data.records import checked, field_of, has_field, id_of, json_lines, table_records
 from ernie_tiny.data.task import Example, Prediction, TaskSpec, is_labelled
 from ernie_tiny.data.tokenizer import Tokenizer
@@ -181,9 +181,7 @@ def decode(spec: TaskSpec, examples: Sequence[Example], outputs: Outputs) -> lis
     return predictions
 
 
-def labels_and_answers(
-    spec: TaskSpec, examples: Sequence[Example], answers: Mapping[str, Any]
-) -> tuple[np.ndarray, np.ndarray]:
+def labels_and_answers(spec: TaskSpec, examples: Sequence[Example], answers: Mapping[str, Any]) -> tuple[Array, Array]:
     """[examples] right and [examples] given, as indices of labels."""
     return labels_of(spec, examples), np.array([spec.labels.index(answers[example.id]) for example in examples])
 
@@ -207,7 +205,7 @@ def details(
     return {"confusion": {"labels": list(spec.labels), "counts": counts.tolist()}}
 
 
-def confusion_matrix(truths: np.ndarray, found: np.ndarray, labels: int) -> np.ndarray:
+def confusion_matrix(truths: Array, found: Array, labels: int) -> Array:
     """[labels, labels] counts: rows are what was right, columns what was given, both as indices of labels."""
     return np.bincount(truths * labels + found, minlength=labels**2).reshape(labels, labels)
 

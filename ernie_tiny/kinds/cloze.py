@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ernie_tiny.batch import Feature
+from ernie_tiny.batch import Array, Feature
 from ernie_tiny.data.records import checked, field_of, json_document, json_lines
 from ernie_tiny.data.task import Example, Prediction, TaskSpec, is_labelled
 from ernie_tiny.data.tokenizer import Encoded, Tokenizer
@@ -91,7 +91,7 @@ def decode(spec: TaskSpec, examples: Sequence[Example], outputs: Outputs) -> lis
     return predictions_of(examples, scores, _assign(examples, scores))
 
 
-def _assign(examples: Sequence[Example], scores: Mapping[str, np.ndarray]) -> dict[str, int]:
+def _assign(examples: Sequence[Example], scores: Mapping[str, Array]) -> dict[str, int]:
     """Example id to candidate, each candidate at most once within a group."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for example in examples:  # a blank without a group is one of its own, whatever groups are called

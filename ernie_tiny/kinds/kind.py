@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-import numpy as np
-
-from ernie_tiny.batch import Batch, Feature
+from ernie_tiny.batch import Array, Batch, Feature
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.kind_facts import KindFacts
@@ -22,8 +20,8 @@ from ernie_tiny.kinds.submission import Submission
 
 Rows = Iterator[tuple[str, Optional[Example]]]  # where a row stands and its example, None for one to drop
 # Of each example, by id, its features with their logits, without padding: [outputs], [candidates] or [outputs, length].
-Outputs = Mapping[str, Sequence[tuple[Feature, np.ndarray]]]
-ScoresOf = Callable[[np.ndarray], dict[str, float]]  # indices of examples, one as often as it counts, to their scores
+Outputs = Mapping[str, Sequence[tuple[Feature, Array]]]
+ScoresOf = Callable[[Array], dict[str, float]]  # indices of examples, one as often as it counts, to their scores
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,8 @@ class Decisions:
     """
 
     logits: Any
-    labels: Optional[np.ndarray] = None
-    real: Optional[np.ndarray] = None
+    labels: Optional[Array] = None
+    real: Optional[Array] = None
     numeric: bool = False
 
 

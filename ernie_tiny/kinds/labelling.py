@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from ernie_tiny.batch import NO_LABEL, Batch, Feature
+from ernie_tiny.batch import NO_LABEL, Array, Batch, Feature
 from ernie_tiny.data.records import field_of, id_of, json_lines
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
@@ -64,7 +64,7 @@ def features(
             yield Feature(example.id, (sequence,), label, places)
 
 
-def _deciding(offsets: np.ndarray) -> np.ndarray:
+def _deciding(offsets: Array) -> Array:
     """bool [tokens]: whether a token covers a character that none before it covers."""
     deciding = offsets[:, 1] > offsets[:, 0]
     starts = offsets[deciding, 0]
@@ -72,13 +72,13 @@ def _deciding(offsets: np.ndarray) -> np.ndarray:
     return deciding
 
 
-def _tokens_of(entity: Entity, offsets: np.ndarray) -> tuple[str, int, int]:
+def _tokens_of(entity: Entity, offsets: Array) -> tuple[str, int, int]:
     """The entity as a stretch of tokens: those whose first character it holds."""
     first, end = np.searchsorted(offsets[:, 0], [entity.start, entity.end])
     return entity.type, int(first), int(end)
 
 
-def _decides(batch: Batch) -> np.ndarray:
+def _decides(batch: Batch) -> Array:
     """bool [features, length]: the tokens whose tags are decided; without labels every token."""
     return batch.attention_mask.astype(bool) if batch.labels is None else batch.labels != NO_LABEL
 
@@ -117,10 +117,8 @@ def decode(spec: TaskSpec, examples: Sequence[Example], outputs: Outputs) -> lis
     return found
 
 
-def _entities(
-    spec: TaskSpec, text: str, windows: Sequence[tuple[Feature, np.ndarray]]
-) -> tuple[tuple[Entity, ...], int]:
-    best: dict[int, tuple[int, int, np.ndarray]] = {}  # first character of a token to its room, its end, its logits
+def _entities(spec: TaskSpec, text: str, windows: Sequence[tuple[Feature, Array]]) -> tuple[tuple[Entity, ...], int]:
+    best: dict[int, tuple[int, int, Array]] = {}  # first character of a token to its room, its end, its logits
     for feature, values in windows:
         if feature.offsets is None:
             raise ValueError(f"example {feature.example_id}: a feature of {spec.kind} needs offsets.")
@@ -149,7 +147,7 @@ def _keys(entities: Sequence[Entity]) -> set[tuple[str, int, int]]:
     return {(entity.type, entity.start, entity.end) for entity in entities}
 
 
-def _counts(spec: TaskSpec, examples: Sequence[Example], answers: Mapping[str, Any]) -> np.ndarray:
+def _counts(spec: TaskSpec, examples: Sequence[Example], answers: Mapping[str, Any]) -> Array:
     """int [examples, types, 3]: the entities that are found and right, that are found, and that there are."""
     number_of = {name: number for number, name in enumerate(spec.labels)}
     table = np.zeros((len(examples), len(spec.labels), 3), np.int64)
@@ -163,7 +161,7 @@ def _counts(spec: TaskSpec, examples: Sequence[Example], answers: Mapping[str, A
     return table
 
 
-def _scores(counts: np.ndarray) -> dict[str, float]:
+def _scores(counts: Array) -> dict[str, float]:
     """Entity-level F1, precision and recall in percent; 0 where there is nothing to divide by, as seqeval has them."""
     right, found, wanted = (int(each) for each in counts)
     precision, recall = (100 * right / many if many else 0.0 for many in (found, wanted))

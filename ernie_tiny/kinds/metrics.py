@@ -8,23 +8,24 @@ from types import MappingProxyType
 import numpy as np
 from scipy import stats
 
+from ernie_tiny.batch import Array
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.kinds.kind import ScoresOf
 
 
-def accuracy(truths: np.ndarray, found: np.ndarray) -> float:
+def accuracy(truths: Array, found: Array) -> float:
     """Part of the classes that were found, 0 to 1."""
     return float((truths == found).mean())
 
 
-def f1(truths: np.ndarray, found: np.ndarray) -> float:
+def f1(truths: Array, found: Array) -> float:
     """Harmonic mean of precision and recall of class 1 against class 0, 0 to 1; 0 where it is never found."""
     hits = np.sum((truths == 1) & (found == 1))
     return float(2 * hits / max(np.sum(truths == 1) + np.sum(found == 1), 1))
 
 
-def matthews(truths: np.ndarray, found: np.ndarray) -> float:
+def matthews(truths: Array, found: Array) -> float:
     """Matthews correlation of two or more classes, -1 to 1 (Gorodkin 2004, R_K); 0 where one side is constant."""
     size = int(max(truths.max(), found.max())) + 1
     truth_counts, found_counts = np.bincount(truths, minlength=size), np.bincount(found, minlength=size)
@@ -34,12 +35,12 @@ def matthews(truths: np.ndarray, found: np.ndarray) -> float:
     return float(covariance / np.sqrt(variances[0] * variances[1])) if all(variances) else 0.0
 
 
-def pearson(truths: np.ndarray, found: np.ndarray) -> float:
+def pearson(truths: Array, found: Array) -> float:
     """Linear correlation, -1 to 1; 0 where one side is constant."""
     return float(stats.pearsonr(truths, found)[0]) if np.ptp(truths) and np.ptp(found) else 0.0
 
 
-def spearman(truths: np.ndarray, found: np.ndarray) -> float:
+def spearman(truths: Array, found: Array) -> float:
     """Correlation of ranks, equal values sharing theirs, -1 to 1; 0 where one side is constant."""
     return float(stats.spearmanr(truths, found)[0]) if np.ptp(truths) and np.ptp(found) else 0.0
 
@@ -49,12 +50,12 @@ METRICS = MappingProxyType(
 )
 
 
-def scores_of_arrays(names: Iterable[str], truths: np.ndarray, found: np.ndarray) -> ScoresOf:
+def scores_of_arrays(names: Iterable[str], truths: Array, found: Array) -> ScoresOf:
     """Gives these metrics of METRICS, in percent, of any choice among the examples of two arrays."""
     return lambda chosen: {name: 100 * METRICS[name](truths[chosen], found[chosen]) for name in names}
 
 
-def labels_of(spec: TaskSpec, examples: Sequence[Example]) -> np.ndarray:
+def labels_of(spec: TaskSpec, examples: Sequence[Example]) -> Array:
     """The right answers [examples]: indices of labels or candidates, or numbers.
 
     Raises:
@@ -77,8 +78,8 @@ def percent_equal(first: Sequence[object], second: Sequence[object]) -> float:
     return 100 * sum(one == other for one, other in zip(first, second)) / len(first)
 
 
-def log_softmax(values: np.ndarray) -> np.ndarray:
+def log_softmax(values: Array) -> Array:
     """Log-probabilities of logits [options], float64."""
-    shifted: np.ndarray = values.astype(np.float64) - values.max()
+    shifted: Array = values.astype(np.float64) - values.max()
     normaliser: float = np.log(np.exp(shifted).sum())
     return shifted - normaliser

@@ -11,7 +11,7 @@ from typing import Any, Optional
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ernie_tiny.batch import Batch, Feature
+from ernie_tiny.batch import Array, Batch, Feature
 from ernie_tiny.data.records import field_of, has_field, id_of, json_document, json_lines
 from ernie_tiny.data.task import Answer, Example, Prediction, TaskSpec, is_labelled
 from ernie_tiny.data.tokenizer import Encoded, Tokenizer
@@ -125,7 +125,7 @@ def _windows(
         yield Feature(example.id, ((ids, types),), label if example.answers else (), places)
 
 
-def _answer_tokens(example: Example, offsets: np.ndarray) -> tuple[int, int]:
+def _answer_tokens(example: Example, offsets: Array) -> tuple[int, int]:
     """First and last token of the first reference answer that stands in the context, else (-1, -1)."""
     for answer in example.answers:
         end = answer.start + len(answer.text)
@@ -151,13 +151,13 @@ def decode(spec: TaskSpec, examples: Sequence[Example], outputs: Outputs) -> lis
     return [_best_answer(example, outputs[example.id]) for example in examples]
 
 
-def _best_answer(example: Example, windows: Sequence[tuple[Feature, np.ndarray]]) -> Prediction:
+def _best_answer(example: Example, windows: Sequence[tuple[Feature, Array]]) -> Prediction:
     """The text of the best span; none, and no score, where the context has no token."""
     score, start, end = max((_best_span(*window) for window in windows), key=lambda span: span[0])
     return Prediction(example.id, example.texts[1][start:end], () if score == -np.inf else (score,))
 
 
-def _best_span(feature: Feature, values: np.ndarray) -> tuple[float, int, int]:
+def _best_span(feature: Feature, values: Array) -> tuple[float, int, int]:
     """Score, first character and end of a window's best span; minus infinity and no text without context."""
     if feature.offsets is None:
         raise ValueError(f"example {feature.example_id}: a feature of reading needs offsets.")

@@ -8,13 +8,14 @@ from typing import Callable, Optional
 
 import numpy as np
 
+from ernie_tiny.batch import Array
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError
 
 CHUNK = 1024  # examples tokenised in one call: keeps all cores busy, and memory bounded
 
-Row = tuple[np.ndarray, np.ndarray]
+Row = tuple[Array, Array]
 Room = Callable[[int], int]  # tokens that are never cut -> tokens left for text
 
 
@@ -53,7 +54,7 @@ def _room(place: str, max_length: int, taken: int) -> int:
     return max_length - taken
 
 
-def row(tokenizer: Tokenizer, first: np.ndarray, second: Optional[np.ndarray] = None) -> Row:
+def row(tokenizer: Tokenizer, first: Array, second: Optional[Array] = None) -> Row:
     """[CLS] first [SEP], or [CLS] first [SEP] second [SEP] with the tokenizer's second_type behind the first [SEP].
 
     Where pairs have two separators (RoBERTa), the [SEP] between the two stands for both.
@@ -65,7 +66,7 @@ def row(tokenizer: Tokenizer, first: np.ndarray, second: Optional[np.ndarray] = 
     return ids, behind.astype(np.int32) * np.int32(tokenizer.second_type)
 
 
-def second_start(tokenizer: Tokenizer, first: np.ndarray) -> int:
+def second_start(tokenizer: Tokenizer, first: Array) -> int:
     """Where the second text of a pair begins."""
     return 1 + len(first) + tokenizer.separators
 

@@ -114,9 +114,8 @@ def costs_table(entries: Sequence[Entry]) -> Table:
 
 def speed_ratio(results: Results, model: Optional[ModelResult]) -> Optional[float]:
     """How many times as fast as its teacher a model answers; None where one of them was not timed."""
-    teacher = results.model("teacher")
-    timed = teacher is not None and teacher.speed is not None and model is not None and model.speed is not None
-    return teacher.speed.p50 / model.speed.p50 if timed else None  # type: ignore[union-attr]
+    speeds = [one.speed for one in (results.model("teacher"), model) if one is not None and one.speed is not None]
+    return speeds[0].p50 / speeds[1].p50 if len(speeds) == 2 else None
 
 
 def notes_of(results: Results) -> list[str]:
