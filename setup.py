@@ -39,7 +39,12 @@ INSTALL = [
     "setuptools>=61,<81",  # jieba imports pkg_resources, which later releases warn about and then remove
 ]
 
+# Further engines for an exported model; paddle2onnx comes with paddlenlp.
+ONNX = ["onnxruntime>=1.17", "onnx>=1.16", "paddle2onnx>=2.0,<3"]
+OPENVINO = ["openvino>=2024.0"]
 EXTRAS = {
+    "onnx": ONNX,
+    "openvino": [*OPENVINO, *ONNX],  # it reads the ONNX file
     # To compare with PyTorch's numbers, in tests alone. transformers 4.56 asks for tokenizers 0.22, paddlenlp for 0.21.
     "interop": ["torch>=2.1", "transformers>=4.50,<4.56"],
     "cpu": ["paddlepaddle==3.3.1"],
@@ -47,6 +52,8 @@ EXTRAS = {
     # https://www.paddlepaddle.org.cn/install/quick tells.
     "gpu": ["paddlepaddle-gpu==3.3.1"],
     "test": [
+        *ONNX,
+        *OPENVINO,
         "scikit-learn>=1.3",
         "pytest>=8.0",
         "seqeval>=1.2",

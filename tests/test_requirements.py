@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-OWN = ("ernie_tiny", "tests", "benchmarks")
+OWN = ("ernie_tiny", "tests")
 # Where the name to import is not the name to install.
 DISTRIBUTIONS = {"paddle": "paddlepaddle", "sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
 NEEDS_LIST = pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 has no list of its own modules")

@@ -1,8 +1,4 @@
-"""Exports a model of a run: tools/export.py --run output/x --model student@finetune --task tnews.
-
-For Paddle Inference, or with --format huggingface for transformers: with the head of a task, or without --task as the
-bare encoder.
-"""
+"""Exports a model of a run for inference engines, or with --format huggingface for transformers."""
 
 from __future__ import annotations
 
@@ -10,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from ernie_tiny.config import load_config
+from ernie_tiny.engine_facts import FACTS, PRECISIONS
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json
 from ernie_tiny.runs.references import check_models, check_output_folder, check_tasks
 from ernie_tiny.runtime import prepare
 
@@ -22,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="model@stage")
     parser.add_argument("--task", help="whose head is exported; with --format huggingface it may be left out")
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="by default %(default)s, for inference")
+    parser.add_argument(
+        "--engines", nargs="+", choices=FACTS, help="beside Paddle's float32; by default export.engines"
+    )
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="each engine in those that it has")
+    parser.add_argument("--max-loss", type=float, help="points that int8 may lose on dev, by default export.max_loss")
     parser.add_argument("--output", type=Path, help="by default <run>/export/<task>, or <run>/huggingface/<task>")
     parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
 
@@ -29,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     if args.task is None and args.format == "paddle":
         raise InputError("--task: an export for Paddle Inference answers a task. Name one of the model's.")
-    run = load_config(args.run / "config.yaml", [f"output_dir={args.run}", *args.override])
+    given = {"engines": args.engines, "precisions": args.precision, "max_loss": args.max_loss}
+    own = [f"export.{key}={to_json(value)}" for key, value in given.items() if value is not None]
+    run = load_config(args.run / "config.yaml", [f"output_dir={args.run}", *own, *args.override])
     check_models(run, [args.model])
     check_tasks(run, [args.task] if args.task else [])
     place = args.run / ("export" if args.format == "paddle" else "huggingface")
@@ -48,3 +53,7 @@ def main(args: argparse.Namespace) -> None:
         return
     result = export_task(workspace, args.model, args.task, folder, results)
     print(f"{folder}: logits differ by {result['static']:.1e} (static), {result['inference']:.1e} (Paddle Inference)")
+    for form in [form for form in result if ", " in form]:
+        print(f"{form}: logits differ by {result[form]:.1e}{'' if 'float32' in form else ' of the largest'}")
+    for line in result.get("int8", ()):
+        print(line)

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from ernie_tiny.engine_facts import FACTS, PRECISIONS
 from ernie_tiny.files import to_json
 from ernie_tiny.runs.references import check_input
 from ernie_tiny.runtime import prepare
@@ -15,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder that tools/export.py wrote")
     parser.add_argument("--input", type=Path, default=Path("/dev/stdin"), help="a file of JSON lines")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--engine", choices=FACTS, default="paddle", help="that the folder was exported for")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     parser.add_argument("--batch-tokens", type=int, default=8192)
 
 
@@ -24,7 +27,7 @@ def main(args: argparse.Namespace) -> None:
     from ernie_tiny.kinds.read import read_inputs
     from ernie_tiny.serving.predictor import Predictor
 
-    predictor = Predictor(args.model, args.threads)
+    predictor = Predictor(args.model, args.threads, engine=args.engine, precision=args.precision)
     examples = read_inputs(predictor.spec, args.input)
     for prediction in predictor.predict(examples, args.batch_tokens):
         print(to_json(asdict(prediction)))

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Optional
 
 from ernie_tiny.config.check_augment import check_augmentation
+from ernie_tiny.config.check_engines import check_engines
 from ernie_tiny.config.check_family import check_family, check_source, check_stage_families
 from ernie_tiny.config.check_names import check_names, unfit_name
-from ernie_tiny.config.check_objective import Fault, check_choice, check_objective, check_unlabelled, divisors, listed
+from ernie_tiny.config.check_objective import Fault, check_choice, check_objective, divisors, listed
 from ernie_tiny.config.ranges import check_numbers
 from ernie_tiny.config.schema import DROPOUTS, RunConfig, RuntimeConfig, StageConfig, StageDataConfig, split_reference
 from ernie_tiny.config.shapes import SHAPES, EncoderShape, shape_of
@@ -25,6 +26,7 @@ def check(run: RunConfig, fault: Fault) -> RunConfig:
     check_numbers(run, "", fault)
     check_names(run, fault)
     _check_runtime(run.runtime, fault)
+    check_engines(run, fault)
     _check_models(run, fault)
     if not run.stages:
         raise fault("stages", "is empty: a run is a list of stages.")
@@ -49,12 +51,6 @@ def _check_runtime(runtime: RuntimeConfig, fault: Fault) -> None:
         check_choice(getattr(runtime, key), f"runtime.{key}", f"runtime.{key}", fault)
     if not re.fullmatch(r"auto|cpu|gpu(:[0-9]{1,4})?", runtime.device):
         raise fault("runtime.device", f"= {runtime.device!r}; valid are auto, cpu, gpu and gpu:<number>.")
-    if runtime.teacher_engine == "dygraph" and runtime.teacher_precision != "float32":
-        raise fault(
-            "runtime.teacher_precision",
-            f"= {runtime.teacher_precision!r} takes an engine: set runtime.teacher_engine to paddle or auto. A teacher "
-            "in dygraph has the precision of runtime.precision.",
-        )
 
 
 def _check_models(run: RunConfig, fault: Fault) -> None:
@@ -156,7 +152,6 @@ def _check_stage(run: RunConfig, stage: StageConfig, before: tuple[StageConfig, 
         check_augmentation(run, stage, stage.data.augment, fault)
     check_stage_families(run, stage, fault)
     check_objective(run, stage, fault)
-    check_unlabelled(stage, fault)
     _check_optim(stage, key, fault)
 
 

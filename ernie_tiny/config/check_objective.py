@@ -9,6 +9,8 @@ from typing import Callable
 from ernie_tiny.config.layer_map import layer_map
 from ernie_tiny.config.schema import AttentionTerm, RelationTerm, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import EncoderShape, shape_of
+from ernie_tiny.engine_facts import FACTS as ENGINES
+from ernie_tiny.engine_facts import PRECISIONS
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.family_facts import FACTS, FIRST_TOKEN, MEAN
 
@@ -17,9 +19,11 @@ Sides = dict[str, tuple[EncoderShape, int]]  # "student" and "teacher" to shape 
 
 CHOICES = {
     "runtime.precision": ("float32", "float16", "bfloat16"),
-    "runtime.teacher_engine": ("dygraph", "paddle", "auto"),
+    "runtime.teacher_engine": ("dygraph", *ENGINES, "auto"),
     "runtime.teacher_precision": ("float32", "bfloat16"),
     "family": tuple(FACTS),
+    "export.engines": tuple(ENGINES),
+    "export.precisions": PRECISIONS,
     "pooling": (FIRST_TOKEN, MEAN),
     "init_narrowed": ("svd", "selection"),
     "sampling.strategy": ("proportional", "temperature", "uniform", "explicit"),
@@ -86,22 +90,6 @@ def _check_terms_fit_data(stage: StageConfig, where: str, fault: Fault) -> None:
             f"= {stage.optim.accumulate}: sample_relation compares the inputs of a batch, and several never "
             "make the loss of a large one. Set accumulate to 1, or take relation, which compares tokens of one input.",
         )
-
-
-def check_unlabelled(stage: StageConfig, fault: Fault) -> None:
-    """Raises an InputError where unlabelled texts are asked for and no term of the objective can learn from them."""
-    asked = {"data": stage.data.unlabelled_examples}
-    asked |= {f"task_settings.{task}": given.unlabelled_examples for task, given in stage.task_settings.items()}
-    for where, number in asked.items():
-        key, on_text = f"stages.{stage.name}.{where}.unlabelled_examples", stage.data.corpus is not None
-        if number and on_text:
-            raise fault(key, f"= {number}: the stage reads general text, and no task's texts. Take the key out.")
-        if number and not stage.objective.needs_teacher:
-            raise fault(
-                key,
-                f"= {number}: hard learns from labels alone. Add a term that reads a teacher, as in "
-                "{soft: {weight: 1.0}} with teacher: model@stage, or take the key out.",
-            )
 
 
 def _check_sides(stage: StageConfig, sides: Sides, where: str, fault: Fault) -> None:

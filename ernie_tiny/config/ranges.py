@@ -67,7 +67,7 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     },
     schema.SamplingConfig: {"exponent": NOT_NEGATIVE, "weights": POSITIVE},
     schema.AugmentConfig: {"copies": COUNT, "probability": REAL_PART, "candidates": COUNT},
-    schema.StageDataConfig: {"max_length": COUNT, "examples": COUNT, "unlabelled_examples": COUNT_OR_NONE},
+    schema.StageDataConfig: {"max_length": COUNT, "examples": COUNT},
     schema.Term: TERM,
     schema.HardTerm: TERM,
     schema.MlmTerm: {**TERM, "probability": REAL_PART},
@@ -100,11 +100,10 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
         "warmup_ratio": PART,
         "max_length": COUNT,
         "examples": COUNT,
-        "unlabelled_examples": COUNT_OR_NONE,
     },
     schema.StageConfig: {"ensemble": POSITIVE, "auxiliary_layers": COUNT_OR_NONE, "seed": COUNT_OR_NONE},
     schema.ReportConfig: {"examples": COUNT, "batch_tokens": COUNT},
-    schema.ExportConfig: {"parity_examples": COUNT, "tolerance": POSITIVE},
+    schema.ExportConfig: {"parity_examples": COUNT, "tolerance": POSITIVE, "max_loss": NOT_NEGATIVE},
 }
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Callable, Optional
 
 import numpy as np
 
 from ernie_tiny.batch import Batch
+from ernie_tiny.engine_facts import FACTS
+from ernie_tiny.engines.onnx_runtime import onnx_runtime
+from ernie_tiny.engines.openvino import openvino
 from ernie_tiny.engines.paddle_inference import paddle_inference
+from ernie_tiny.errors import InputError
 
 Engine = Callable[[Batch], dict[str, np.ndarray]]
+
+
+Loader = Callable[[Path, Sequence[str], str, int, Optional[int]], Engine]
+
+LOADERS: Mapping[str, Loader] = MappingProxyType(
+    {"paddle": paddle_inference, "onnx": onnx_runtime, "openvino": openvino}
+)
 
 
 def load(
@@ -22,15 +34,17 @@ def load(
     threads: int = 1,
     gpu: Optional[int] = None,
 ) -> Engine:
-    """The network of a folder that export_network wrote, ready to run.
+    """The network of an exported folder, ready to run.
 
     Args:
         outputs: Names for the network's outputs, in their order.
-        name: The engine: "paddle".
-        precision: "float32", or "bfloat16" on a processor that multiplies it (processor_has_bfloat16).
-        threads: CPU threads of the mathematics library.
-        gpu: Number of the GPU, or None for the CPU.
+        name: Of ernie_tiny.engine_facts.
+        precision: One that the engine has; "bfloat16" on a processor that multiplies it (processor_has_bfloat16).
+        threads: CPU threads of the engine.
+        gpu: Number of the GPU, or None for the CPU; Paddle's alone has one.
     Raises:
-        InputError: files are missing or damaged.
+        InputError: the engine has no such precision or is not installed, or files are missing or damaged.
     """
-    return {"paddle": paddle_inference}[name](folder, outputs, precision, threads, gpu)
+    if precision not in FACTS[name].precisions:
+        raise InputError(f"The engine {name} has no {precision}. It has {', '.join(FACTS[name].precisions)}.")
+    return LOADERS[name](folder, outputs, precision, threads, gpu)

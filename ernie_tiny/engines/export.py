@@ -8,6 +8,8 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
+from ernie_tiny.errors import InputError
+
 MODEL_PREFIX = "model"
 INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 
@@ -24,3 +26,10 @@ def export_network(network: nn.Layer, folder: Path) -> None:
     signature = [InputSpec([None, None], "int64", name) for name in INPUTS]
     static = paddle.jit.to_static(network, input_spec=signature, full_graph=True)
     paddle.jit.save(static, str(folder / MODEL_PREFIX))
+
+
+def missing_file(file: Path) -> InputError:
+    """What is said where a folder lacks the file that an engine reads."""
+    return InputError(
+        f"{file}: no such file; {file.parent} is no folder that tools/export.py wrote for this engine and precision."
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from paddle import inference
 
 from ernie_tiny.batch import Batch
-from ernie_tiny.engines.export import INPUTS, MODEL_PREFIX
+from ernie_tiny.engines.export import INPUTS, MODEL_PREFIX, missing_file
 from ernie_tiny.errors import InputError
 
 
@@ -21,7 +21,7 @@ def paddle_inference(
     network, weights = folder / f"{MODEL_PREFIX}.json", folder / f"{MODEL_PREFIX}.pdiparams"
     for file in (network, weights):
         if not file.is_file():
-            raise InputError(f"{file}: no such file; {folder} is no folder that tools/export.py wrote.")
+            raise missing_file(file)
     config = inference.Config(str(network), str(weights))
     config.disable_glog_info()
     config.enable_new_executor()

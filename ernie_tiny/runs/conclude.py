@@ -14,6 +14,7 @@ import numpy as np
 from ernie_tiny import processes
 from ernie_tiny.config.schema import split_reference
 from ernie_tiny.data.task import Example, Prediction
+from ernie_tiny.engine_facts import forms
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.evaluation.metrics import agreement, majority_baseline, scorer
 from ernie_tiny.evaluation.predict import predict
@@ -24,7 +25,8 @@ from ernie_tiny.models.backbone import count_embedding_parameters, count_paramet
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.report.card import CARD_FILE, Export, Gate, model_card
 from ernie_tiny.report.results import ModelResult, Results, Speed, compare, from_record, to_record, to_stages
-from ernie_tiny.serving.export import check_parity, export_model
+from ernie_tiny.runs.int8 import check_int8
+from ernie_tiny.serving.export import PADDLE, check_parity, export_model, require_bfloat16
 from ernie_tiny.serving.speed import measure, megabytes
 from ernie_tiny.training.tasks import report_tasks
 from ernie_tiny.training.workspace import Workspace
@@ -150,16 +152,19 @@ def export_task(
     model = trained_model(workspace, reference, task)
     model.eval()
     with whole_folder(folder) as target:
-        export_model(model, spec, workspace.tokenizer, length, target)
+        own = list(dict.fromkeys([PADDLE, *forms(config.engines, config.precisions)]))  # the others are made of it
+        require_bfloat16(own)
+        export_model(model, spec, workspace.tokenizer, length, target, own)
         features = workspace.features(task, "dev", length, config.parity_examples)
-        differences = check_parity(target, model, features, workspace.tokenizer.pad_id, config.tolerance)
+        differences = check_parity(target, model, features, workspace.tokenizer.pad_id, config.tolerance, own)
+        int8 = check_int8(workspace, task, target, own)
         card = Export(
             workspace.run, reference, dataclasses.replace(spec, max_length=length), count_parameters(model.encoder),
             count_embedding_parameters(model.encoder), results, megabytes(target),
             Gate(differences, len(features), config.tolerance),
         )  # fmt: skip
         (target / CARD_FILE).write_text(model_card(card), encoding="utf-8")
-    return {"folder": str(folder), **differences}
+    return {"folder": str(folder), **differences, **({"int8": int8} if int8 else {})}
 
 
 def _measure_speed(workspace: Workspace, models: list[ModelResult], tasks: tuple[str, ...]) -> None:

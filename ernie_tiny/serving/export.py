@@ -1,11 +1,12 @@
-"""A Paddle Inference model of one task, that has been compared with the model it comes from."""
+"""A model of one task for inference engines, that has been compared with the model it comes from."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,67 +16,126 @@ from ernie_tiny.batch import Feature
 from ernie_tiny.data.batching import collate
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
+from ernie_tiny.engine_facts import BFLOAT16, Form
 from ernie_tiny.engines import load
 from ernie_tiny.engines.export import INPUTS, MODEL_PREFIX, export_network
+from ernie_tiny.engines.onnx_file import quantize_onnx, write_onnx
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
 from ernie_tiny.kinds.ask import head_of
+from ernie_tiny.models.forms import MASKED_LOGIT
 from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel
+from ernie_tiny.runtime import processor
 from ernie_tiny.serving.predictor import LOGITS, TASK_FILE
 
 PARITY_BATCH = 8
+PADDLE = ("paddle", "float32")
+BOUNDS: Mapping[str, float] = MappingProxyType({"bfloat16": 0.05, "int8": 0.25})  # of the largest logit
 
 
-def export_model(model: MultiTaskModel, spec: TaskSpec, tokenizer: Tokenizer, max_length: int, folder: Path) -> None:
-    """Writes what a deployment needs: network, vocabulary, and task.json with labels and input signature.
+def export_model(
+    model: MultiTaskModel,
+    spec: TaskSpec,
+    tokenizer: Tokenizer,
+    max_length: int,
+    folder: Path,
+    forms: Sequence[Form] = (PADDLE,),
+) -> None:
+    """Writes what a deployment needs: network, vocabulary, and task.json with labels, input signature and forms.
 
-    The network is Paddle's PIR format, model.json and model.pdiparams. Its inputs are int64 [rows, length]:
-    input_ids, token_type_ids and attention_mask (1 for a token, 0 for padding).
+    The network is Paddle's PIR format, model.json and model.pdiparams, and where forms ask for it model.onnx and
+    model.int8.onnx. Its inputs are int64 [rows, length]: input_ids, token_type_ids and attention_mask (1 for a token, 0
+    for padding).
+
+    Raises:
+        InputError: a form needs a package that is not installed, or the network cannot be converted.
     """
     export_network(SingleTaskModel(model, spec.name), folder)
+    if any(engine != "paddle" for engine, _ in forms):
+        write_onnx(folder)
+    if any(precision == "int8" for _, precision in forms):
+        quantize_onnx(folder)
     tokenizer.save(folder)
     head = head_of(spec)
     description: dict[str, Any] = {
         "task": {**dataclasses.asdict(spec), "max_length": max_length},
         "inputs": [{"name": name, "dtype": "int64", "shape": ["rows", "length"]} for name in INPUTS],
         "output": {"name": "logits", "dtype": "float32", "form": head.form, "outputs": head.outputs},
+        "engines": [{"engine": engine, "precision": precision} for engine, precision in forms],
     }
     (folder / TASK_FILE).write_text(to_json(description, indent=1), encoding="utf-8")
 
 
-def parity(folder: Path, model: MultiTaskModel, features: Sequence[Feature], pad_id: int) -> dict[str, float]:
-    """Largest absolute difference of the logits between dygraph and the static graph, and Paddle Inference."""
+def parity(
+    folder: Path, model: MultiTaskModel, features: Sequence[Feature], pad_id: int, forms: Sequence[Form] = (PADDLE,)
+) -> dict[str, float]:
+    """Largest absolute difference of the logits between dygraph and what was exported.
+
+    Returns:
+        "static" for the static graph, "inference" for Paddle Inference in float32, and "engine, precision" for the
+        other forms, whose differences are divided by the largest logit where the precision is below float32.
+    """
     spec_name = json.loads((folder / TASK_FILE).read_text(encoding="utf-8"))["task"]["name"]
     single = SingleTaskModel(model, spec_name)
     single.eval()
     static = paddle.jit.load(str(folder / MODEL_PREFIX))
     static.eval()
-    engine = load(folder, LOGITS)
-    differences = {"static": 0.0, "inference": 0.0}
+    engines = {name_of(form): load(folder, LOGITS, *form) for form in forms}
+    differences = dict.fromkeys(("static", *engines), 0.0)
+    largest = 0.0
     for start in range(0, len(features), PARITY_BATCH):
         batch = collate(features[start : start + PARITY_BATCH], spec_name, pad_id)
         tensors = [paddle.to_tensor(getattr(batch, name)) for name in INPUTS]
         with paddle.no_grad():
             expected = single(*tensors).numpy()
-            differences["static"] = max(differences["static"], _distance(expected, static(*tensors).numpy()))
-        differences["inference"] = max(differences["inference"], _distance(expected, engine(batch)["logits"]))
-    return differences
+            found = {"static": static(*tensors).numpy()}
+        found.update({name: engine(batch)["logits"] for name, engine in engines.items()})
+        for name, logits in found.items():
+            differences[name] = max(differences[name], _distance(expected, logits))
+        largest = max(largest, float(np.abs(expected[expected > MASKED_LOGIT / 2]).max(initial=0)))
+    relative = [name_of(form) for form in forms if form[1] in BOUNDS]
+    return {name: value / (largest if name in relative else 1) for name, value in differences.items()}
+
+
+def require_bfloat16(forms: Sequence[Form]) -> None:
+    """Raises an InputError where a form in bfloat16 cannot be compared, as this processor does not multiply it."""
+    here = processor()
+    if any(precision == BFLOAT16 for _, precision in forms) and not here.bfloat16:
+        raise InputError(
+            f"export.precisions: this processor, {here.name}, has no instructions for bfloat16, so what is exported "
+            "cannot be compared. Export where there are some, or take bfloat16 out."
+        )
+
+
+def name_of(form: Form) -> str:
+    """How a form is called among differences."""
+    return "inference" if form == PADDLE else ", ".join(form)
 
 
 def check_parity(
-    folder: Path, model: MultiTaskModel, features: Sequence[Feature], pad_id: int, tolerance: float
+    folder: Path,
+    model: MultiTaskModel,
+    features: Sequence[Feature],
+    pad_id: int,
+    tolerance: float,
+    forms: Sequence[Form] = (PADDLE,),
 ) -> dict[str, float]:
     """The differences that `parity` measures.
 
+    Args:
+        tolerance: The largest of float32; BOUNDS has those of other precisions.
     Raises:
-        InputError: one of them is above the tolerance; the export is not to be used.
+        InputError: one of them is above its bound; the export is not to be used.
     """
-    differences = parity(folder, model, features, pad_id)
+    differences = parity(folder, model, features, pad_id, forms)
+    bounds = {name_of(form): BOUNDS.get(form[1], tolerance) for form in forms}
     for form, difference in differences.items():
-        if not difference <= tolerance:
+        bound = bounds.get(form, tolerance)
+        if not difference <= bound:
+            unit = " of the largest logit" if bound in BOUNDS.values() else ""
             raise InputError(
-                f"{folder}: the exported model's logits ({form}) differ by {difference:.2e} from those of the "
-                f"trained model on {len(features)} inputs; at most {tolerance:.0e} is allowed. Do not deploy it."
+                f"{folder}: the exported model's logits ({form}) differ by {difference:.2e}{unit} from those of the "
+                f"trained model on {len(features)} inputs; at most {bound:.0e} is allowed. Do not deploy it."
             )
     return differences
 

@@ -24,12 +24,28 @@ Question = Union[Example, str, tuple[str, ...]]
 
 
 class Predictor:
-    """Answers examples of the task that a folder was exported for."""
+    """Answers examples of the task that a folder was exported for.
 
-    def __init__(self, folder: Path, threads: int = 1, gpu: Optional[int] = None) -> None:
+    Args:
+        folder: That tools/export.py wrote.
+        threads: CPU threads of the engine.
+        gpu: Number of the GPU, or None for the CPU.
+        engine, precision: One of the forms that the folder holds.
+    Raises:
+        InputError: the folder is none, is damaged, or does not hold this form.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        threads: int = 1,
+        gpu: Optional[int] = None,
+        engine: str = "paddle",
+        precision: str = "float32",
+    ) -> None:
         self.spec = read_spec(folder)
         self.tokenizer = load_tokenizer(folder)
-        self._engine = load(folder, LOGITS, threads=threads, gpu=gpu)
+        self._engine = load(folder, LOGITS, engine, precision, threads, gpu)
 
     def predict(self, questions: Sequence[Question], batch_tokens: int = 8192) -> list[Prediction]:
         """Predictions in the order of the questions; cloze examples of one group belong into one call.

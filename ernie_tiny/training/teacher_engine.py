@@ -18,8 +18,10 @@ from ernie_tiny import processes
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import RuntimeConfig
 from ernie_tiny.distill.teacher import EngineTeacher, LiveTeacher, Teacher
+from ernie_tiny.engine_facts import FACTS, forms, is_installed
 from ernie_tiny.engines import load
 from ernie_tiny.engines.export import export_network
+from ernie_tiny.engines.onnx_file import write_onnx
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import read_record, write_record
 from ernie_tiny.models.heads import MASKED_LOGIT
@@ -81,6 +83,8 @@ def frozen_teacher(model: MultiTaskModel, request: SignalRequest, chosen: Teache
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     with tempfile.TemporaryDirectory() as folder, paddle.utils.unique_name.guard("teacher_engine_"):
         export_network(network, Path(folder))
+        if chosen.engine != "paddle":
+            write_onnx(Path(folder))
         engine = load(Path(folder), network.outputs, chosen.engine, chosen.precision, threads, _gpu())
     return EngineTeacher(engine, network)
 
@@ -127,9 +131,11 @@ def _measured(
 def _candidates(runtime: RuntimeConfig) -> Iterator[TeacherEngine]:
     here = processor()
     yield TeacherEngine("dygraph", "float32", here.name)
-    yield TeacherEngine("paddle", "float32", here.name)
+    precisions = ["float32"]
     if runtime.teacher_precision == "bfloat16" and here.bfloat16 and _gpu() is None:
-        yield TeacherEngine("paddle", "bfloat16", here.name)
+        precisions.append("bfloat16")
+    for engine, precision in forms([name for name in FACTS if is_installed(name)], precisions):
+        yield TeacherEngine(engine, precision, here.name)
 
 
 def _seconds(teacher: Teacher, batch: Batch) -> float:

@@ -36,8 +36,7 @@ stages:
     objective: {hard: {}}
     optim: {max_steps: 5, batch_size: 4}
 """
-LABELS, FILES = "data.tasks.mine.labels", "data.tasks.mine.files"
-SOFT = ("stages.second.teacher=teacher", "stages.second.objective={soft: {}}")
+LABELS = "data.tasks.mine.labels"
 
 
 def refused(path: Path, *overrides: str) -> InputError:
@@ -106,18 +105,11 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C31", ["report.student=student@first"]),
         ("C33", ["stages.first.skip=true", "stages.second.skip=true"]),
         ("C39", ["stages.first.objective={sample_relation: {relation_heads: 2}}", "stages.first.optim.accumulate=2"]),
+        ("C48", ["export.precisions=[float32, int8]"]),
+        ("C49", ["export.engines=[onnx, openvino]", "export.precisions=[int8]"]),
+        ("C50", ["runtime.teacher_engine=onnx", "runtime.teacher_precision=bfloat16"]),
         ("C47", ["models.student.init_narrowed=svd"]),
         ("C45", ["runtime.teacher_precision=bfloat16"]),
-        ("C921", ["stages.second.data.unlabelled_examples=9"]),
-        ("C922", ["stages.first.data.unlabelled_examples=9"]),
-        ("C923", [*SOFT, "stages.second.data.unlabelled_examples=9"]),
-        ("C924", [*SOFT, "stages.second.objective.hard={}", f"{FILES}={{unlabelled: [a.jsonl], dev: [a.jsonl]}}"]),
-        (
-            "C925",
-            [*SOFT, "stages.second.data.unlabelled_examples=0", f"{FILES}={{unlabelled: [a.jsonl], dev: [a.jsonl]}}"],
-        ),
-        ("C926", ["data.unlabelled={mine: [b.jsonl]}", f"{FILES}={{unlabelled: [a.jsonl], dev: [a.jsonl]}}"]),
-        ("C927", ["data.unlabelled={tnewz: [b.jsonl]}"]),
     ],
 )
 def test_value(row: str, overrides: list[str], path: Path, says) -> None:

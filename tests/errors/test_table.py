@@ -11,6 +11,12 @@ ROOT = Path(__file__).resolve().parents[2]
 # Rows whose tests stand where the code's own tests do.
 ELSEWHERE: Mapping[str, str] = {
     "D59": "tests/runs/test_inputs.py::test_a_changed_file_is_refused_by_name",
+    "F27": "tests/serving/test_engines.py::test_a_form_that_the_folder_does_not_hold",
+    "F28": "tests/serving/test_engines.py::test_a_form_that_the_folder_does_not_hold",
+    "F29": "tests/serving/test_engines.py::test_an_engine_that_is_not_installed",
+    "F30": "tests/serving/test_engines.py::test_a_damaged_file",
+    "F31": "tests/serving/test_engines.py::test_bfloat16_cannot_be_compared_on_every_processor",
+    "N5": "tests/serving/test_engines.py::test_the_accuracy_gate_refuses_a_bad_quantisation",
     "F23": "tests/models/test_huggingface_write.py::test_a_head_over_means_is_refused_with_the_two_ways_out",
     "F24": "tests/models/test_huggingface_write.py::test_what_no_class_of_transformers_computes_is_refused",
     "F25": "tests/models/test_huggingface_write.py::test_what_no_class_of_transformers_computes_is_refused",

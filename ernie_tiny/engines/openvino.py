@@ -1,0 +1,44 @@
+"""OpenVINO on the CPU, from the ONNX file, in float32 or bfloat16."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Callable, Optional
+
+import numpy as np
+
+from ernie_tiny.batch import Batch
+from ernie_tiny.engines.export import missing_file
+from ernie_tiny.engines.onnx_file import FILES, needed
+from ernie_tiny.errors import InputError
+
+HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+def openvino(
+    folder: Path, outputs: Sequence[str], precision: str, threads: int, gpu: Optional[int]
+) -> Callable[[Batch], dict[str, np.ndarray]]:
+    """An engine (ernie_tiny.engines.load) of a network in ONNX's format."""
+    core = needed("openvino").Core()
+    file = folder / FILES[precision]
+    if not file.is_file():
+        raise missing_file(file)
+    settings = {
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    try:
+        compiled = core.compile_model(str(file), "CPU", settings)
+    except RuntimeError as error:
+        raise InputError(f"{file}: is damaged ({error}). Copy the folder again, or export it anew.") from error
+    taken = [item.get_any_name() for item in compiled.inputs]
+    request = compiled.create_infer_request()
+
+    def run(batch: Batch) -> dict[str, np.ndarray]:
+        arrays = {name: np.ascontiguousarray(getattr(batch, name), np.int64) for name in taken}
+        found = request.infer(arrays)
+        return {name: np.array(found[place]) for place, name in enumerate(outputs)}
+
+    return run

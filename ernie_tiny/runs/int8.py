@@ -1,0 +1,34 @@
+"""The gate of exports in INT8: what they lose on the task's dev split, and what of the network ran in INT8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ernie_tiny.engine_facts import INT8, Form
+from ernie_tiny.engines.onnx_file import FILES, quantized_nodes
+from ernie_tiny.serving.accuracy import loss_of, require_at_most
+from ernie_tiny.serving.predictor import Predictor
+from ernie_tiny.training.workspace import Workspace
+
+
+def check_int8(workspace: Workspace, task: str, folder: Path, forms: Sequence[Form]) -> list[str]:
+    """Scores an export in INT8 and in float32 on dev; gives in words what ran in INT8, and what it loses.
+
+    Raises:
+        InputError: more of export.max_loss points are lost.
+    """
+    run = workspace.run
+    said: list[str] = []
+    for engine in [engine for engine, precision in forms if precision == INT8]:
+        for part, (small, all_of_them) in quantized_nodes(folder / FILES[INT8]).items():
+            said.append(f"{small} of {all_of_them} {part} in INT8")
+        examples = workspace.examples(task, "dev", run.report.examples)
+        before, after = (
+            Predictor(folder, engine=engine, precision=precision).predict(examples, run.report.batch_tokens)
+            for precision in ("float32", INT8)
+        )
+        loss = loss_of(workspace.task(task), examples, before, after)
+        said.append(f"{engine} in INT8: {loss}")
+        require_at_most(loss, run.export.max_loss, f"{task}, {engine} in INT8")
+    return said

@@ -1,0 +1,134 @@
+"""Exports for ONNX Runtime and OpenVINO, in float32 and below, and the gates that they pass."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ernie_tiny.data.clue import find_task
+from ernie_tiny.data.task import Prediction
+from ernie_tiny.engine_facts import FACTS, forms
+from ernie_tiny.engines import load
+from ernie_tiny.engines.onnx_file import FILES, quantized_nodes
+from ernie_tiny.errors import InputError
+from ernie_tiny.runtime import processor
+from ernie_tiny.serving import export
+from ernie_tiny.serving.accuracy import loss_of, require_at_most
+from ernie_tiny.serving.export import check_parity, export_model
+from ernie_tiny.serving.predictor import LOGITS, Predictor
+from tests.serving.test_export import EXAMPLES, TOKENIZER, build, features_of
+
+onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+pytest.importorskip("openvino", reason="the extra openvino is not installed")
+PRECISIONS = ["float32", "int8", *(["bfloat16"] if processor().bfloat16 else [])]
+ALL = forms(FACTS, PRECISIONS)
+
+
+@pytest.fixture(scope="module", params=EXAMPLES)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp(request.param)
+    export_model(build(request.param), find_task(request.param), TOKENIZER, 24, folder, ALL)
+    return request.param, folder
+
+
+def test_every_form_passes_its_gate(exported: tuple[str, Path]) -> None:
+    task, folder = exported
+    found = check_parity(folder, build(task), features_of(task), TOKENIZER.pad_id, 1e-4, ALL)
+    assert {name for name in found if ", " in name} == {", ".join(form) for form in ALL} - {"paddle, float32"}
+    assert max(found["onnx, float32"], found["openvino, float32"], found["inference"]) < 1e-5
+    assert 0 < found["onnx, int8"] < 0.25
+
+
+def test_every_engine_answers_as_paddle_does(exported: tuple[str, Path]) -> None:
+    task, folder = exported
+    expected = Predictor(folder).predict(EXAMPLES[task])
+    for engine in ("onnx", "openvino"):
+        found = Predictor(folder, engine=engine).predict(EXAMPLES[task])
+        assert [one.answer for one in found] == [one.answer for one in expected]
+        for one, other in zip(found, expected):
+            np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+
+
+def test_weights_and_tables_are_in_int8_and_a_quarter_of_the_size(exported: tuple[str, Path]) -> None:
+    _, folder = exported
+    found = quantized_nodes(folder / FILES["int8"])
+    products, embeddings = found["products"], found["embeddings"]
+    # Six a layer, the pooler and the head; the products of queries with keys, and of weights with values, have none.
+    assert products[1] - products[0] == 2 * 2 and products[0] in (2 * 6 + 1, 2 * 6 + 2)
+    assert embeddings[0] == embeddings[1] == 3
+    assert quantized_nodes(folder / FILES["float32"])["products"][0] == 0
+    weights = {item.name: item for item in onnx.load(str(folder / FILES["float32"])).graph.initializer}
+    small = {item.name: item for item in onnx.load(str(folder / FILES["int8"])).graph.initializer}
+    count = lambda items: sum(len(onnx.numpy_helper.to_array(item).tobytes()) for item in items.values())  # noqa: E731
+    assert count(small) < 0.5 * count(weights)  # scales by channel weigh much beside matrices of 16 rows
+
+
+def test_the_gate_refuses_damaged_weights(tmp_path: Path) -> None:
+    model = build("tnews")
+    export_model(model, find_task("tnews"), TOKENIZER, 24, tmp_path, [("onnx", "float32")])
+    file = tmp_path / FILES["float32"]
+    graph = onnx.load(str(file))
+    table = next(item for item in graph.graph.initializer if len(item.dims) == 2)
+    damaged = onnx.numpy_helper.to_array(table).copy()
+    damaged[::2] *= 1.01
+    table.CopyFrom(onnx.numpy_helper.from_array(damaged, table.name))
+    onnx.save(graph, str(file))
+    with pytest.raises(InputError, match=r"logits \(onnx, float32\) differ by"):
+        check_parity(tmp_path, model, features_of("tnews"), TOKENIZER.pad_id, 1e-4, [("onnx", "float32")])
+
+
+def test_the_accuracy_gate_refuses_a_bad_quantisation() -> None:
+    spec = dataclasses.replace(find_task("tnews"))
+    examples = [dataclasses.replace(example, label=0) for example in EXAMPLES["tnews"]]
+    right = [Prediction(example.id, spec.labels[0]) for example in examples]
+    wrong = [dataclasses.replace(one, answer=spec.labels[1]) if int(one.id) < 3 else one for one in right]
+    loss = loss_of(spec, examples, right, wrong)
+    assert (loss.before, loss.after, loss.points, loss.examples) == (100, 70, 30, 10)
+    assert 0 <= loss.low < 30 < loss.high <= 70
+    require_at_most(loss, 30, "tnews")
+    with pytest.raises(InputError, match="tnews: accuracy 100.00 before, 70.00 after: 30.00 lost .* at most 0.5"):
+        require_at_most(loss, 0.5, "tnews")
+
+
+def test_an_equal_model_loses_nothing_on_any_draw() -> None:
+    spec = find_task("tnews")
+    examples = [dataclasses.replace(example, label=number % 2) for number, example in enumerate(EXAMPLES["tnews"])]
+    answers = [Prediction(example.id, spec.labels[0]) for example in examples]
+    loss = loss_of(spec, examples, answers, answers)
+    assert (loss.points, loss.low, loss.high) == (0, 0, 0)
+
+
+def test_a_form_that_the_folder_does_not_hold(tmp_path: Path) -> None:
+    export_model(build("tnews"), find_task("tnews"), TOKENIZER, 24, tmp_path)
+    for engine in ("onnx", "openvino"):
+        with pytest.raises(InputError, match="model.onnx: no such file; .* for this engine and precision"):
+            Predictor(tmp_path, engine=engine)
+    with pytest.raises(InputError, match="The engine openvino has no int8. It has float32, bfloat16"):
+        load(tmp_path, LOGITS, "openvino", "int8")
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_a_damaged_file(engine: str, tmp_path: Path) -> None:
+    export_model(build("tnews"), find_task("tnews"), TOKENIZER, 24, tmp_path, [("onnx", "float32")])
+    file = tmp_path / FILES["float32"]
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(InputError, match="model.onnx: is damaged"):
+        Predictor(tmp_path, engine=engine)
+
+
+def test_an_engine_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export_model(build("tnews"), find_task("tnews"), TOKENIZER, 24, tmp_path, [("onnx", "float32")])
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    with pytest.raises(InputError, match=r"openvino is not installed .* pip install 'ernie-tiny\[openvino\]'"):
+        Predictor(tmp_path, engine="openvino")
+
+
+def test_bfloat16_cannot_be_compared_on_every_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "processor", lambda: dataclasses.replace(processor(), bfloat16=False))
+    export.require_bfloat16([("paddle", "float32")])
+    with pytest.raises(InputError, match="has no instructions for bfloat16, so what is exported cannot be compared"):
+        export.require_bfloat16([("paddle", "bfloat16")])
