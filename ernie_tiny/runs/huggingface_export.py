@@ -32,10 +32,11 @@ def export_for_transformers(
         InputError: transformers has no class that computes the model.
     """
     spec = workspace.task(task or trained_tasks(workspace, reference)[0])
-    head = facts_of(spec.kind).transformers_head if task else ""
+    kind = facts_of(spec.kind)
+    head = kind.transformers_head if task else ""
     if task and not head:
         raise InputError(
-            f"task {task}: transformers has no class for the heads of the kind {spec.kind}. Export it for Paddle "
+            f"task {task}: transformers has no class for the heads of the kind {kind.name}. Export it for Paddle "
             "Inference, --format paddle, or write the bare encoder: leave --task out."
         )
     model = trained_model(workspace, reference, spec.name)

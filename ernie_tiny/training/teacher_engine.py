@@ -131,10 +131,11 @@ def _measured(
 def _candidates(runtime: RuntimeConfig) -> Iterator[TeacherEngine]:
     here = processor()
     yield TeacherEngine("dygraph", "float32", here.name)
+    engines = [name for name in FACTS if is_installed(name)] if _gpu() is None else ["paddle"]
     precisions = ["float32"]
     if runtime.teacher_precision == "bfloat16" and here.bfloat16 and _gpu() is None:
         precisions.append("bfloat16")
-    for engine, precision in forms([name for name in FACTS if is_installed(name)], precisions):
+    for engine, precision in forms(engines, precisions):
         yield TeacherEngine(engine, precision, here.name)
 
 

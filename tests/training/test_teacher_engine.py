@@ -12,6 +12,7 @@ import pytest
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import RuntimeConfig
 from ernie_tiny.distill.teacher import EngineTeacher, LiveTeacher
+from ernie_tiny.engine_facts import FACTS, is_installed
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import CANDIDATE, POSITION, ROW
 from ernie_tiny.models.backbone import build_encoder
@@ -90,9 +91,12 @@ def test_each_request_has_its_signals(model, request_, training):
         np.testing.assert_allclose(one.numpy(), other.numpy(), atol=2e-6)
 
 
+@pytest.mark.parametrize("name", FACTS)
 @pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: batch.task or "masked tokens")
-def test_every_signal_of_every_head_is_the_live_teachers(model, batch):
-    live, engine = LiveTeacher(model, ALL)(batch), frozen_teacher(model, ALL, PADDLE)
+def test_every_signal_of_every_head_is_the_live_teachers(model, batch, name):
+    if not is_installed(name):
+        pytest.skip(f"the extra {name} is not installed")
+    live, engine = LiveTeacher(model, ALL)(batch), frozen_teacher(model, ALL, TeacherEngine(name, "float32", "any"))
     found = engine(batch)
     assert isinstance(engine, EngineTeacher) and engine.seconds > 0
     for signal in ALL.token_signals:
@@ -141,6 +145,7 @@ def test_an_engine_of_other_weights_is_refused(model):
 
 def test_auto_measures_once_and_keeps_its_choice(model, tmp_path, monkeypatch):
     runtime, request = RuntimeConfig(teacher_engine="auto"), SignalRequest(logits=True)
+    monkeypatch.setattr(module, "is_installed", lambda engine: engine == "paddle")
     taken = iter([3.0, 1.0])  # dygraph, paddle
     monkeypatch.setattr(module, "_seconds", lambda *_: next(taken))
     arguments = (runtime, "distil", tmp_path, model, request, BATCHES[0])
@@ -152,12 +157,16 @@ def test_auto_measures_once_and_keeps_its_choice(model, tmp_path, monkeypatch):
 
 def test_a_lower_precision_is_tried_only_where_the_config_says_so(monkeypatch):
     monkeypatch.setattr(module, "processor", lambda: Processor("made up", bfloat16=True))
+    monkeypatch.setattr(module, "is_installed", lambda engine: engine != "onnx")
     tried = {
         precision: [str(each) for each in module._candidates(RuntimeConfig(teacher_precision=precision))]
         for precision in ("float32", "bfloat16")
     }
-    assert tried["float32"] == ["dygraph in float32", "paddle in float32"]
-    assert tried["bfloat16"] == ["dygraph in float32", "paddle in float32", "paddle in bfloat16"]
+    assert tried["float32"] == [f"{engine} in float32" for engine in ("dygraph", "paddle", "openvino")]
+    assert tried["bfloat16"] == [
+        *("dygraph in float32", "paddle in float32", "paddle in bfloat16"),
+        *("openvino in float32", "openvino in bfloat16"),
+    ]
 
 
 def test_a_stage_begun_elsewhere_in_bfloat16_stops_with_the_way_out(model, tmp_path, monkeypatch):
