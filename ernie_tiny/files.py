@@ -189,7 +189,7 @@ def read_record(path: Path, remedy: str) -> dict[str, Any]:
         InputError: it is damaged; the message ends with the remedy.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         checksum = content.pop(CHECKSUM, None)  # which earlier versions did not write
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: is damaged: it is no JSON object ({error}). {remedy}") from error

@@ -132,7 +132,8 @@ def from_main(action: Callable[[], T]) -> T:
         store.add(f"{name}/ready", 1)
         return value
     _wait_until(lambda: store.add(f"{name}/ready", 0) == 1)
-    return json.loads(store.get(name))
+    answer: T = json.loads(store.get(name))
+    return answer
 
 
 def gather(value: T) -> list[T]:
@@ -176,7 +177,7 @@ def _connect() -> Any:
 
 def _count(store: Any, calls: str) -> int:
     """How often this process has made such calls; all make the same ones, so that the number names one of them."""
-    return store.add(f"{calls}/{rank()}", 1)
+    return int(store.add(f"{calls}/{rank()}", 1))
 
 
 def _wait_until(condition: Callable[[], bool], patience: float = math.inf) -> None:

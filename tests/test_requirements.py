@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import ast
+import runpy
 import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-OWN = ("ernie_tiny", "tests")
+OWN = ("ernie_tiny", "tests", "benchmarks")
 # Where the name to import is not the name to install.
 DISTRIBUTIONS = {"paddle": "paddlepaddle", "sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
+BY_NAME = ("import_module", "importorskip", "needed")  # functions that import what their first argument names
 NEEDS_LIST = pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 has no list of its own modules")
 
 
 def declared(name: str) -> Any:
-    """The value that setup.py assigns to a name, without running it."""
-    for node in ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
-            return ast.literal_eval(node.value)
-    raise AssertionError(f"setup.py assigns no {name}")
+    """The value of a name in setup.py."""
+    with patch("setuptools.setup"):
+        return runpy.run_path(str(ROOT / "setup.py"))[name]
 
 
 INSTALL: list[str] = declared("INSTALL")
@@ -45,6 +46,10 @@ def libraries(source: str) -> set[str]:
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in BY_NAME and node.args:
+            named = node.args[0]
+            if isinstance(named, ast.Constant) and isinstance(named.value, str):
+                found.add(named.value.split(".")[0])
     return {DISTRIBUTIONS.get(name, name) for name in found - set(OWN) - set(sys.stdlib_module_names)}
 
 
@@ -70,7 +75,8 @@ def test_what_tests_and_benchmarks_import_is_declared():
 @NEEDS_LIST
 def test_an_import_is_found_wherever_it_stands():
     source = "import os, yaml.nodes\nfrom . import here\ndef f():\n    from sklearn.metrics import f1_score\n"
-    assert libraries(source + "from ernie_tiny import data") == {"pyyaml", "scikit-learn"}
+    source += "from ernie_tiny import data\npytest.importorskip('torch.nn')\nimport_module(name)\nneeded('onnx')\n"
+    assert libraries(source) == {"pyyaml", "scikit-learn", "torch", "onnx"}
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -7,16 +7,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Callable, Optional
 
-import numpy as np
-
-from ernie_tiny.batch import Batch
+from ernie_tiny.batch import Array, Batch
 from ernie_tiny.engine_facts import FACTS
 from ernie_tiny.engines.onnx_runtime import onnx_runtime
 from ernie_tiny.engines.openvino import openvino
 from ernie_tiny.engines.paddle_inference import paddle_inference
 from ernie_tiny.errors import InputError
 
-Engine = Callable[[Batch], dict[str, np.ndarray]]
+Engine = Callable[[Batch], dict[str, Array]]
 
 
 Loader = Callable[[Path, Sequence[str], str, int, Optional[int]], Engine]

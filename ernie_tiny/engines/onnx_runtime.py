@@ -8,7 +8,7 @@ from typing import Callable, Optional
 
 import numpy as np
 
-from ernie_tiny.batch import Batch
+from ernie_tiny.batch import Array, Batch
 from ernie_tiny.engines.export import missing_file
 from ernie_tiny.engines.onnx_file import ERRORS, FILES, needed
 from ernie_tiny.errors import InputError
@@ -16,7 +16,7 @@ from ernie_tiny.errors import InputError
 
 def onnx_runtime(
     folder: Path, outputs: Sequence[str], precision: str, threads: int, gpu: Optional[int]
-) -> Callable[[Batch], dict[str, np.ndarray]]:
+) -> Callable[[Batch], dict[str, Array]]:
     """An engine (ernie_tiny.engines.load) of a network in ONNX's format."""
     runtime = needed("onnxruntime")
     file = folder / FILES[precision]
@@ -31,7 +31,7 @@ def onnx_runtime(
         raise InputError(f"{file}: is damaged ({error}). Copy the folder again, or export it anew.") from error
     taken = [item.name for item in session.get_inputs()]  # token types are left out where the network reads none
 
-    def run(batch: Batch) -> dict[str, np.ndarray]:
+    def run(batch: Batch) -> dict[str, Array]:
         arrays = {name: np.ascontiguousarray(getattr(batch, name), np.int64) for name in taken}
         return dict(zip(outputs, session.run(None, arrays)))
 

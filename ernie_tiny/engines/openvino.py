@@ -8,7 +8,7 @@ from typing import Callable, Optional
 
 import numpy as np
 
-from ernie_tiny.batch import Batch
+from ernie_tiny.batch import Array, Batch
 from ernie_tiny.engines.export import missing_file
 from ernie_tiny.engines.onnx_file import FILES, needed
 from ernie_tiny.errors import InputError
@@ -18,7 +18,7 @@ HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 def openvino(
     folder: Path, outputs: Sequence[str], precision: str, threads: int, gpu: Optional[int]
-) -> Callable[[Batch], dict[str, np.ndarray]]:
+) -> Callable[[Batch], dict[str, Array]]:
     """An engine (ernie_tiny.engines.load) of a network in ONNX's format."""
     core = needed("openvino").Core()
     file = folder / FILES[precision]
@@ -36,7 +36,7 @@ def openvino(
     taken = [item.get_any_name() for item in compiled.inputs]
     request = compiled.create_infer_request()
 
-    def run(batch: Batch) -> dict[str, np.ndarray]:
+    def run(batch: Batch) -> dict[str, Array]:
         arrays = {name: np.ascontiguousarray(getattr(batch, name), np.int64) for name in taken}
         found = request.infer(arrays)
         return {name: np.array(found[place]) for place, name in enumerate(outputs)}

@@ -9,14 +9,14 @@ from typing import Callable, Optional
 import numpy as np
 from paddle import inference
 
-from ernie_tiny.batch import Batch
+from ernie_tiny.batch import Array, Batch
 from ernie_tiny.engines.export import INPUTS, MODEL_PREFIX, missing_file
 from ernie_tiny.errors import InputError
 
 
 def paddle_inference(
     folder: Path, outputs: Sequence[str], precision: str, threads: int, gpu: Optional[int]
-) -> Callable[[Batch], dict[str, np.ndarray]]:
+) -> Callable[[Batch], dict[str, Array]]:
     """An engine (ernie_tiny.engines.load) of a network in Paddle's own format."""
     network, weights = folder / f"{MODEL_PREFIX}.json", folder / f"{MODEL_PREFIX}.pdiparams"
     for file in (network, weights):
@@ -47,7 +47,7 @@ def paddle_inference(
     if len(names) != len(outputs):
         raise ValueError(f"{network} gives {len(names)} arrays, {len(outputs)} are named: {', '.join(outputs)}")
 
-    def run(batch: Batch) -> dict[str, np.ndarray]:
+    def run(batch: Batch) -> dict[str, Array]:
         for name in INPUTS:
             array = np.ascontiguousarray(getattr(batch, name), dtype=np.int64)
             predictor.get_input_handle(name).copy_from_cpu(array)

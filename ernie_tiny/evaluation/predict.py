@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import paddle
 
 from ernie_tiny import processes
-from ernie_tiny.batch import Batch, Feature
+from ernie_tiny.batch import Array, Batch, Feature
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.kinds.ask import answer
 from ernie_tiny.models.multitask import MultiTaskModel
@@ -28,7 +27,7 @@ def predict(
     All processes share the work and have all predictions, equal to those of one process.
     """
 
-    def network(batch: Batch) -> np.ndarray:
+    def network(batch: Batch) -> Array:
         return model(batch, SignalRequest(logits=True)).logits.numpy()
 
     was_training = model.training

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-import numpy as np
 from paddle import nn
 from paddlenlp import transformers
 from paddlenlp.utils.download import resolve_file_path
 
+from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import facts_of_folder
 from ernie_tiny.models.families import FAMILIES, Family, family_of
@@ -52,7 +52,7 @@ class Pretrained:
     """
 
     encoder: nn.Layer
-    masked_tokens: Mapping[str, np.ndarray]
+    masked_tokens: Mapping[str, Array]
 
 
 def load_encoder(pretrained: str, **changes: float) -> nn.Layer:
@@ -89,9 +89,7 @@ def load_pretrained(pretrained: str, **changes: float) -> Pretrained:
     return Pretrained(encoder, {})
 
 
-def _from_pytorch(
-    family: Family, weights: Mapping[str, np.ndarray], file: Path, changes: Mapping[str, float]
-) -> Pretrained:
+def _from_pytorch(family: Family, weights: Mapping[str, Array], file: Path, changes: Mapping[str, float]) -> Pretrained:
     numbers, epsilon = numbers_of(_checked_config(file.parent), file.parent)
     found = convert(weights, file)
     encoder = family.build_from_numbers({**numbers, **changes}, epsilon)
@@ -151,7 +149,7 @@ def _checked_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _check_weights(encoder: nn.Layer, found: Mapping[str, np.ndarray], file: Path) -> None:
+def _check_weights(encoder: nn.Layer, found: Mapping[str, Array], file: Path) -> None:
     """PaddleNLP gives random weights to what a file lacks, and only warns. A pooler may be lacking."""
     expected = {name: list(value.shape) for name, value in encoder.state_dict().items()}
     missing = [name for name in expected if name not in found and not name.startswith("pooler.")]

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Callable, Optional
 
-import numpy as np
 from paddle import nn
 from paddlenlp import transformers
 
+from ernie_tiny.batch import Array
 from ernie_tiny.family_facts import FACTS, FamilyFacts
 from ernie_tiny.models.bilstm import BiLstmConfig, BiLstmModel
 from ernie_tiny.models.electra import ElectraModel
@@ -67,7 +67,7 @@ class Family:
         """An encoder with random weights by its own config."""
         return _with_norms(self.model(config))
 
-    def read(self, pretrained: str, weights: Mapping[str, np.ndarray], **changes: float) -> nn.Layer:
+    def read(self, pretrained: str, weights: Mapping[str, Array], **changes: float) -> nn.Layer:
         """An encoder of a folder's or a published name's config, with these weights.
 
         With the arrays given, PaddleNLP opens no file of weights, which it would unpickle. Weights that are missing or

@@ -19,7 +19,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ernie_tiny.batch import Batch
+from ernie_tiny.batch import Array, Batch
 from ernie_tiny.kind_facts import CANDIDATE, OLD_HEADS, POSITION, ROW
 
 MASKED_LOGIT = -1.0e4  # low enough to be 0 after a softmax, in range of float16
@@ -37,9 +37,9 @@ class HeadForm:
 
     name: str
     shape: Callable[[Batch, int], tuple[int, ...]]
-    widths: Callable[[Batch, int], np.ndarray]
+    widths: Callable[[Batch, int], Array]
 
-    def cut(self, logits: np.ndarray, batch: Batch, outputs: int) -> list[np.ndarray]:
+    def cut(self, logits: Array, batch: Batch, outputs: int) -> list[Array]:
         """Of each feature of a batch its logits without padding: [outputs], [candidates] or [outputs, length].
 
         Args:
@@ -48,7 +48,7 @@ class HeadForm:
         arranged = logits.reshape(self.shape(batch, outputs))
         return [values[..., :width] for values, width in zip(arranged, self.widths(batch, outputs))]
 
-    def pad(self, features: list[np.ndarray], batch: Batch, outputs: int) -> np.ndarray:
+    def pad(self, features: list[Array], batch: Batch, outputs: int) -> Array:
         """float32 logits of a batch from what `cut` gives, of any shape of as many numbers; padding at -10,000."""
         padded = np.full(self.shape(batch, outputs), MASKED_LOGIT, np.float32)
         for row, values, width in zip(padded, features, self.widths(batch, outputs)):
@@ -56,7 +56,7 @@ class HeadForm:
         return padded
 
 
-def _choice_mask(batch: Batch) -> np.ndarray:
+def _choice_mask(batch: Batch) -> Array:
     if batch.choice_mask is None:
         raise ValueError(f"a batch of {batch.task} has no candidates")
     return batch.choice_mask

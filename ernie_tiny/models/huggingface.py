@@ -15,6 +15,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import common_config
 from ernie_tiny.models.weights import listed
@@ -91,7 +92,7 @@ MASKED_TOKEN_HEADS: Mapping[str, str] = MappingProxyType(
 HEAD_WEIGHTS = frozenset({"transform.weight", "transform.bias", "norm.weight", "norm.bias", "bias"})
 OLD_LEAVES: Mapping[str, str] = MappingProxyType({"gamma": "weight", "beta": "bias"})
 
-Arrays = Mapping[str, np.ndarray]
+Arrays = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ class Converted:
         left_out: The names of what belongs to other heads.
     """
 
-    encoder: dict[str, np.ndarray]
-    masked_tokens: dict[str, np.ndarray]
+    encoder: dict[str, Array]
+    masked_tokens: dict[str, Array]
     left_out: list[str]
 
     @property
@@ -160,8 +161,8 @@ def convert(stored: Arrays, file: Path) -> Converted:
             f"{file}: holds no {WORDS}: it is no encoder of a family that can be read. It holds {listed(stored)}."
         )
     prefix = words.removesuffix(WORDS)
-    encoder: dict[str, np.ndarray] = {}
-    masked_tokens: dict[str, np.ndarray] = {}
+    encoder: dict[str, Array] = {}
+    masked_tokens: dict[str, Array] = {}
     unknown: list[str] = []
     heads: list[str] = []
     for name, value in stored.items():
@@ -205,7 +206,7 @@ def _own_name(name: str, table: Mapping[str, str]) -> Optional[str]:
     return f"{own}{leaf}" if own == "" or own.endswith(".") else f"{own}.{leaf}"
 
 
-def _laid_out(name: str, value: np.ndarray) -> np.ndarray:
+def _laid_out(name: str, value: Array) -> Array:
     """In float32, and a linear layer's weight turned; an embedding's rows are rows in both."""
     turned = value if name.endswith("_embeddings.weight") else value.T  # a bias is its own
     return np.ascontiguousarray(turned, np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 from paddle import nn
 from safetensors.numpy import save_file
 
+from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import MEAN
 from ernie_tiny.files import to_json
@@ -89,10 +90,10 @@ def save_for_transformers(
     save_file(_arrays(model, family, task, head), str(folder / "model.safetensors"), metadata={"format": "pt"})
 
 
-def _arrays(model: MultiTaskModel, family: str, task: str, head: str) -> dict[str, np.ndarray]:
+def _arrays(model: MultiTaskModel, family: str, task: str, head: str) -> dict[str, Array]:
     prefix = f"{family}." if head else ""
     pooler, own_head = POOLER_IN_HEAD.get((family, head), (f"{prefix}pooler.dense", HEAD_LAYERS.get(head, "")))
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Array] = {}
     for name, value in model.encoder.state_dict().items():
         layer, _, leaf = name.rpartition(".")
         if layer == "pooler.dense":
@@ -112,7 +113,7 @@ def _their_layer(layer: str) -> str:
     return THEIR_LAYERS[f"{layer[: number.start()]}{{}}{layer[number.end() :]}"].format(number[0])
 
 
-def _turned(layer: str, value: np.ndarray) -> np.ndarray:
+def _turned(layer: str, value: Array) -> Array:
     """In PyTorch's layout: a linear layer's weight turned, an embedding's rows as they are."""
     return np.ascontiguousarray(value if layer.endswith("_embeddings") else value.T, np.float32)
 

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 from paddle import Tensor, nn
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from ernie_tiny.batch import Batch
+from ernie_tiny.batch import Array, Batch
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
 from ernie_tiny.models.backbone import load_pretrained
@@ -129,7 +129,7 @@ def save_model(model: MultiTaskModel, folder: Path) -> None:
         for name, value in model.masked_token_head.state_dict().items():
             weights[f"masked_token_head.{name}"] = value.numpy()
     save_file({name: np.ascontiguousarray(value) for name, value in weights.items()}, folder / HEAD_WEIGHTS_FILE)
-    specs: list[dict] = [asdict(spec) for spec in model.head_specs.values()]
+    specs: list[dict[str, Any]] = [asdict(spec) for spec in model.head_specs.values()]
     content = {"heads": specs, "masked_tokens": model.masked_token_head is not None}
     (folder / HEADS_FILE).write_text(to_json(content, indent=1), encoding="utf-8")
 
@@ -160,7 +160,7 @@ def load_model(pretrained: str, **changes: float) -> MultiTaskModel:
     return model
 
 
-def _set_weights(layer: Optional[nn.Layer], prefix: str, weights: dict[str, np.ndarray], folder: str) -> None:
+def _set_weights(layer: Optional[nn.Layer], prefix: str, weights: dict[str, Array], folder: str) -> None:
     if layer is None:
         return
     for name, value in layer.state_dict().items():

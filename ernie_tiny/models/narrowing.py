@@ -22,11 +22,12 @@ from typing import Callable
 import numpy as np
 from paddle import nn
 
+from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import check_layers
 from ernie_tiny.models.families import family_of
 
-Weights = dict[str, np.ndarray]
+Weights = dict[str, Array]
 TABLES = ("word", "position", "token_type", "task_type")
 
 
@@ -85,27 +86,25 @@ def _check(source: nn.Layer, target: nn.Layer) -> None:
         )
 
 
-def evenly(size: int, count: int) -> np.ndarray:
+def evenly(size: int, count: int) -> Array:
     """`count` of `size` places, from the first on, at equal distances."""
     return np.arange(count) * size // count
 
 
-def _selected(words: np.ndarray, width: int) -> np.ndarray:
+def _selected(words: Array, width: int) -> Array:
     return np.eye(words.shape[1], dtype=words.dtype)[:, evenly(words.shape[1], width)]
 
 
-def _singular(words: np.ndarray, width: int) -> np.ndarray:
+def _singular(words: Array, width: int) -> Array:
     _, vectors = np.linalg.eigh(words.T.astype(np.float64) @ words)  # of rising eigenvalues
     return np.ascontiguousarray(vectors[:, ::-1][:, :width], words.dtype)
 
 
-def _norm(norm: Weights, basis: np.ndarray) -> Weights:
+def _norm(norm: Weights, basis: Array) -> Weights:
     return {"weight": (basis**2).T @ norm["weight"], "bias": norm["bias"] @ basis}
 
 
-def _by_selection(
-    wide: nn.Layer, basis: np.ndarray, heads: tuple[int, int], sizes: tuple[int, int]
-) -> dict[str, Weights]:
+def _by_selection(wide: nn.Layer, basis: Array, heads: tuple[int, int], sizes: tuple[int, int]) -> dict[str, Weights]:
     attention, neurons = wide.self_attn, evenly(wide.linear1.weight.shape[1], sizes[0])
     head_size = attention.q_proj.weight.shape[1] // heads[0]
     kept = (evenly(heads[0], heads[1])[:, None] * head_size + evenly(head_size, sizes[1])).reshape(-1)
@@ -119,14 +118,14 @@ def _by_selection(
 
 
 def _by_singular_directions(
-    wide: nn.Layer, basis: np.ndarray, heads: tuple[int, int], sizes: tuple[int, int]
+    wide: nn.Layer, basis: Array, heads: tuple[int, int], sizes: tuple[int, int]
 ) -> dict[str, Weights]:
     """Per head, with biases as a last row: [q; bq] [k; bk]' and [v; bv] out, each of rank `sizes[1]`."""
     attention = wide.self_attn
     rows = {name: _with_bias(_get(getattr(attention, name)), basis) for name in ("q_proj", "k_proj", "v_proj")}
     out = _get(attention.out_proj)
     head_size, rank = rows["q_proj"].shape[1] // heads[0], sizes[1]
-    found: dict[str, list[np.ndarray]] = {name: [] for name in (*rows, "out_proj")}
+    found: dict[str, list[Array]] = {name: [] for name in (*rows, "out_proj")}
     for head in evenly(heads[0], heads[1]):
         own = slice(head * head_size, (head + 1) * head_size)
         # Logits are divided by the root of a head's width, which is another one now.
@@ -148,11 +147,11 @@ def _by_singular_directions(
     return {**narrowed, **_feed_forward(wide, basis, neurons)}
 
 
-def _with_bias(part: Weights, basis: np.ndarray) -> np.ndarray:
+def _with_bias(part: Weights, basis: Array) -> Array:
     return np.concatenate([basis.T @ part["weight"], part["bias"][None]])
 
 
-def _feed_forward(wide: nn.Layer, basis: np.ndarray, neurons: np.ndarray) -> dict[str, Weights]:
+def _feed_forward(wide: nn.Layer, basis: Array, neurons: Array) -> dict[str, Weights]:
     first, second = _get(wide.linear1), _get(wide.linear2)
     return {
         "linear1": {"weight": basis.T @ first["weight"][:, neurons], "bias": first["bias"][neurons]},
@@ -169,9 +168,7 @@ def _set(part: nn.Layer, weights: Weights) -> None:
         value.set_value(np.ascontiguousarray(weights[name], np.float32))
 
 
-BASES: Mapping[str, Callable[[np.ndarray, int], np.ndarray]] = MappingProxyType(
-    {"selection": _selected, "svd": _singular}
-)
-NARROWED: Mapping[str, Callable[[nn.Layer, np.ndarray, tuple[int, int], tuple[int, int]], dict[str, Weights]]] = (
+BASES: Mapping[str, Callable[[Array, int], Array]] = MappingProxyType({"selection": _selected, "svd": _singular})
+NARROWED: Mapping[str, Callable[[nn.Layer, Array, tuple[int, int], tuple[int, int]], dict[str, Weights]]] = (
     MappingProxyType({"selection": _by_selection, "svd": _by_singular_directions})
 )

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
 
 BFLOAT16 = "bfloat16"  # NumPy has no such numbers
@@ -34,7 +35,7 @@ BROKEN_ARCHIVE = (
 )
 
 
-def read_torch_pickle(file: Path) -> dict[str, np.ndarray]:
+def read_torch_pickle(file: Path) -> dict[str, Array]:
     """The arrays of a pytorch_model.bin by name; bfloat16 comes as float32.
 
     Raises:
@@ -64,7 +65,7 @@ def read_torch_pickle(file: Path) -> dict[str, np.ndarray]:
     return dict(content)
 
 
-def widened(numbers: np.ndarray) -> np.ndarray:
+def widened(numbers: Array) -> Array:
     """bfloat16 numbers, given as uint16, in float32, which holds each exactly: they are its upper halves."""
     return (numbers.astype(np.uint32) << 16).view(np.float32)
 
@@ -95,17 +96,17 @@ def _order(archive: zipfile.ZipFile, folder: str) -> str:
 class _Storage:
     """Stands for a torch storage: flat numbers."""
 
-    numbers: np.ndarray
+    numbers: Array
 
 
-class _Table(dict):
+class _Table(dict[str, Any]):
     """Stands for the OrderedDict of a state_dict; what hangs on it beside the arrays (_metadata) is left out."""
 
     def __setstate__(self, state: Any) -> None:
         pass
 
 
-def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> np.ndarray:
+def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Array:
     """Stands for torch._utils._rebuild_tensor_v2: a view of a storage, within its bounds."""
     if not isinstance(storage, _Storage) or min((offset, *size, *stride), default=0) < 0 or len(size) != len(stride):
         raise ValueError("an array that is no view of stored numbers")
@@ -118,7 +119,7 @@ def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int,
     return np.lib.stride_tricks.as_strided(storage.numbers[offset:], size, steps).copy()
 
 
-def _parameter(data: np.ndarray, *_: Any) -> np.ndarray:
+def _parameter(data: Array, *_: Any) -> Array:
     """Stands for torch._utils._rebuild_parameter."""
     return data
 

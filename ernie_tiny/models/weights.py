@@ -20,6 +20,7 @@ from typing import Any, Optional, Union
 import numpy as np
 from safetensors import SafetensorError, deserialize, safe_open
 
+from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.torch_pickle import read_torch_pickle, widened
 
@@ -64,7 +65,7 @@ def no_weights(folder: Path) -> str:
     return f"{folder}: holds none of {', '.join(WEIGHTS_FILES)}. Copy the weights from where config.json is from."
 
 
-def read_weights(file: Path) -> dict[str, np.ndarray]:
+def read_weights(file: Path) -> dict[str, Array]:
     """The arrays of a file of WEIGHTS_FILES by name; bfloat16 comes as float32.
 
     Raises:
@@ -89,7 +90,7 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(all_names[:NAMES_SHOWN]) + rest
 
 
-def _read_safetensors(file: Path) -> dict[str, np.ndarray]:
+def _read_safetensors(file: Path) -> dict[str, Array]:
     try:
         with safe_open(str(file), framework="np") as stored:
             names = list(stored.keys())
@@ -112,7 +113,7 @@ def _read_safetensors(file: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _read_index(file: Path) -> dict[str, np.ndarray]:
+def _read_index(file: Path) -> dict[str, Array]:
     """The arrays of all the files that an index names."""
     try:
         places = dict(json.loads(file.read_text(encoding="utf-8"))["weight_map"])
@@ -132,7 +133,7 @@ def _read_index(file: Path) -> dict[str, np.ndarray]:
     return {name: found[place][name] for name, place in places.items()}
 
 
-def _read_pdparams(file: Path) -> dict[str, np.ndarray]:
+def _read_pdparams(file: Path) -> dict[str, Array]:
     try:
         with file.open("rb") as stream:
             content = _ArrayUnpickler(stream, str(file)).load()
@@ -157,7 +158,7 @@ def _read_pdparams(file: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _array(value: Any, place: str) -> np.ndarray:
+def _array(value: Any, place: str) -> Array:
     if isinstance(value, tuple) and len(value) == 2:  # (name, array): a tensor that was saved outside a state_dict
         value = value[1]
     if not isinstance(value, _Array) or value.numbers is None:
@@ -182,7 +183,7 @@ class _NumberType:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.order = state[1]
 
-    def dtype(self) -> np.dtype:
+    def dtype(self) -> np.dtype[Any]:
         if self.code not in NUMBER_TYPES or self.order not in ("<", ">", "|"):
             raise ValueError(f"numbers of type {self.order}{self.code}")
         return np.dtype(self.order + self.code)

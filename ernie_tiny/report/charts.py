@@ -26,6 +26,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 from rich.cells import cell_len, set_cell_size
 
+from ernie_tiny.batch import Array
 from ernie_tiny.report.runs import Entry, Event, metrics_of, models_of
 from ernie_tiny.report.wording import LABELS, OTHER_CLASS, css_class, label, number
 
@@ -243,7 +244,7 @@ def _name(axes: Axes, points: Sequence[ModelPoint]) -> None:
     Points that cover each other have one name, and so have points of one class and different names.
     """
     places = axes.transData.transform([(point.x, point.y) for point in points])
-    groups: list[tuple[np.ndarray, ModelPoint, list[str]]] = []
+    groups: list[tuple[Array, ModelPoint, list[str]]] = []
     for place, point in sorted(zip(places, points), key=lambda item: -item[0][1]):
         near = [group for group in groups if np.all(np.abs(group[0] - place) < (12, 16))]
         same = next((group for group in near if group[1].css == point.css or point.name in group[2]), None)

@@ -33,7 +33,7 @@ class Children:
 
     def __init__(self, commands: Mapping[str, Sequence[str]], jobs: int, log: str) -> None:
         self._waiting, self._jobs, self._log = list(commands.items()), jobs, log
-        self._running: dict[str, subprocess.Popen] = {}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._before: Any = None
 
     def __enter__(self) -> Children:
@@ -65,7 +65,7 @@ class Children:
             for folder in [name for name, process in self._running.items() if process.poll() is not None]:
                 yield folder, self._running.pop(folder).returncode
 
-    def _start(self, folder: Path, command: Sequence[str]) -> subprocess.Popen:
+    def _start(self, folder: Path, command: Sequence[str]) -> subprocess.Popen[bytes]:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / self._log).open("ab") as log:
             return subprocess.Popen(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ernie_tiny.batch import Array
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.metrics import scorer
@@ -49,7 +50,7 @@ def loss_of(
     """The loss of one model's predictions against another's; errors are those of `scorer`."""
     own, other = scorer(spec, examples, before), scorer(spec, examples, after)
 
-    def lost(chosen: np.ndarray) -> dict[str, float]:
+    def lost(chosen: Array) -> dict[str, float]:
         return {"lost": own(chosen)[spec.metric] - other(chosen)[spec.metric]}
 
     everything = np.arange(len(examples))

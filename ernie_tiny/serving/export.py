@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from ernie_tiny.batch import Feature
+from ernie_tiny.batch import Array, Feature
 from ernie_tiny.data.batching import collate
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
@@ -140,7 +140,7 @@ def check_parity(
     return differences
 
 
-def _distance(expected: np.ndarray, found: np.ndarray) -> float:
+def _distance(expected: Array, found: Array) -> float:
     """Largest absolute difference; infinite where a shape differs or a number is not finite."""
     if expected.shape != found.shape or not (np.isfinite(expected).all() and np.isfinite(found).all()):
         return float("inf")

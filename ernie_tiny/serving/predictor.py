@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional, Union
 
-import numpy as np
-
-from ernie_tiny.batch import Batch
+from ernie_tiny.batch import Array, Batch
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.engines import load
@@ -76,7 +74,7 @@ class Predictor:
             )
         return example
 
-    def _network(self, batch: Batch) -> np.ndarray:
+    def _network(self, batch: Batch) -> Array:
         return self._engine(batch)["logits"]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 
 from ernie_tiny import processes
-from ernie_tiny.batch import Feature
+from ernie_tiny.batch import Array, Feature
 from ernie_tiny.config.schema import AugmentConfig, StageConfig
 from ernie_tiny.data.augment import MaskedText, augment, restore
 from ernie_tiny.data.batching import collate, plan_batches
@@ -86,10 +86,10 @@ def _copied_ids(
     task: str,
     features: Sequence[Feature],
     tokenizer: Tokenizer,
-) -> np.ndarray:
+) -> Array:
     """int32 [tokens], the input ids of all copies, one after the other."""
     logger.info("%s: %s makes %d copies of %d examples", task, config.model, config.copies, len(features))
-    found: list[np.ndarray] = []
+    found: list[Array] = []
     with progress_bar(total=len(features), desc=f"augments {task}", unit="example") as bar:
         for start in range(0, len(features), CHUNK):
             chunk = features[start : start + CHUNK]
@@ -107,15 +107,13 @@ def _copied_ids(
     return np.concatenate(found)
 
 
-def _predict(
-    model: MultiTaskModel, tokenizer: Tokenizer, candidates: int, texts: Sequence[MaskedText]
-) -> list[np.ndarray]:
+def _predict(model: MultiTaskModel, tokenizer: Tokenizer, candidates: int, texts: Sequence[MaskedText]) -> list[Array]:
     """Of each text the tokens of the wanted ranks at its columns."""
     lengths = np.array([len(text.input_ids) for text in texts], np.int64)
     allowed = np.full(model.encoder.config.vocab_size, NEVER, np.float32)  # it may have more rows than the vocabulary
     allowed[: tokenizer.vocab_size] = 0
     allowed[tokenizer.special_ids] = NEVER
-    found: dict[int, np.ndarray] = {}
+    found: dict[int, Array] = {}
     budget = max(BATCH_TOKENS, int(lengths.max(initial=0)))
     for indices in plan_batches(lengths, 0, 0, None, budget, shuffle=False):
         group = [texts[index] for index in indices]

@@ -12,6 +12,7 @@ import paddle
 from paddle import Tensor, nn
 from safetensors.numpy import load_file, save_file
 
+from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
 
 WEIGHTS_FILE, OPTIMIZER_FILE = "network.safetensors", "optimizer.safetensors"
@@ -103,5 +104,5 @@ def _save(tensors: Mapping[str, Tensor], file: Path) -> None:
     save_file(arrays, file)
 
 
-def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
     return {name: paddle.to_tensor(value) for name, value in arrays.items()}

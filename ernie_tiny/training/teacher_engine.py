@@ -15,7 +15,7 @@ import numpy as np
 import paddle
 
 from ernie_tiny import processes
-from ernie_tiny.batch import Batch
+from ernie_tiny.batch import Array, Batch
 from ernie_tiny.config.schema import RuntimeConfig
 from ernie_tiny.distill.teacher import EngineTeacher, LiveTeacher, Teacher
 from ernie_tiny.engine_facts import FACTS, forms, is_installed
@@ -24,7 +24,7 @@ from ernie_tiny.engines.export import export_network
 from ernie_tiny.engines.onnx_file import write_onnx
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import read_record, write_record
-from ernie_tiny.models.heads import MASKED_LOGIT
+from ernie_tiny.models.forms import MASKED_LOGIT
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signal_network import SignalNetwork
 from ernie_tiny.models.signals import SignalRequest, Signals
@@ -160,12 +160,12 @@ def _differences(found: Signals, expected: Signals, request: SignalRequest) -> I
         yield _distance(found.logits.numpy()[possible], logits[possible])
 
 
-def _distance(found: np.ndarray, expected: np.ndarray) -> float:
+def _distance(found: Array, expected: Array) -> float:
     if not np.isfinite(found).all():
         return float("inf")
     return float(np.abs(found - expected).max(initial=0) / max(np.abs(expected).max(initial=0), 1e-6))
 
 
 def _gpu() -> Optional[int]:
-    device, _, number = paddle.get_device().partition(":")
+    device, _, number = paddle.device.get_device().partition(":")
     return int(number or 0) if device == "gpu" else None
