@@ -1,7 +1,8 @@
-"""Every config that ships loads, says what it is, and plans without Paddle."""
+"""Every config that ships loads, says what it is, and is checked where there is no Paddle."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,37 @@ from ernie_tiny.runs.plan import plan
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "_base_")
+STUDIES = sorted(path for path in (ROOT / "benchmarks").rglob("*.yaml") if not path.name.startswith("_"))
+SHIPPED = [*CONFIGS, *STUDIES]
+# Each goes on from the run of the one before it.
+CHAIN = [ROOT / f"benchmarks/quality/study/{stem}.yaml" for stem in ("pretrain", "teachers", "students", "follow_up")]
+# Runs the tool on lists of arguments, one a line, with an import of Paddle an error; prints code and output of each.
+WITHOUT_PADDLE = """
+import contextlib, io, json, runpy, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("paddle", "paddlenlp"):
+            raise ImportError(f"{name} is not to be imported")
+
+sys.meta_path.insert(0, Refuse())
+for line in sys.stdin:
+    sys.argv = ["tools/train.py", *json.loads(line)]
+    code, said = 0, io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit as left:
+            code = left.code or 0
+        except ImportError as error:
+            code = 1
+            print(error)
+    print(json.dumps([code, said.getvalue()]))
+"""
 
 
 def name(path: Path) -> str:
-    return str(path.relative_to(ROOT / "configs"))
+    return str(path.relative_to(ROOT)).replace("configs/", "")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=name)
@@ -56,12 +84,40 @@ def test_check_names_the_widths_that_divide() -> None:
     assert "Traceback" not in printed.stderr
 
 
-def test_check_does_not_import_paddle() -> None:
-    script = (
-        "import sys; from ernie_tiny.config import load_config; from ernie_tiny.runs.plan import plan; "
-        "plan(load_config('configs/quickstart.yaml')); assert 'paddle' not in sys.modules"
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, tuple[int, str]]:
+    """Exit code and output of --check of each config, by its file, from a process in which Paddle is not to be had."""
+    folder = tmp_path_factory.mktemp("runs")
+    overrides: dict[Path, list[str]] = {}
+    base: list[str] = []
+    for path in CHAIN:
+        overrides[path] = ["-o", *base] if base else []
+        run = load_config(path, [*base, f"output_dir={folder / path.stem}"])
+        (folder / path.stem).mkdir()
+        (folder / path.stem / "config.yaml").write_text(to_yaml(run), encoding="utf-8")
+        base = [f"base_run={folder / path.stem}"]
+    found = without_paddle([["-c", str(path), "--check", *overrides.get(path, [])] for path in SHIPPED])
+    return dict(zip(SHIPPED, found))
+
+
+def without_paddle(commands: list[list[str]]) -> list[tuple[int, str]]:
+    lines = "".join(json.dumps(arguments) + "\n" for arguments in commands)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PADDLE], cwd=ROOT, input=lines, capture_output=True, text=True, check=False
     )
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+    assert done.returncode == 0, done.stderr
+    return [(code, said) for code, said in map(json.loads, done.stdout.splitlines())]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=name)
+def test_a_config_is_checked_where_paddle_cannot_be_imported(path: Path, checked: dict[Path, tuple[int, str]]) -> None:
+    code, said = checked[path]
+    assert code == 0 and "trains" in said, said
+
+
+def test_training_which_takes_paddle_fails_there(tmp_path: Path) -> None:
+    ((code, said),) = without_paddle([["-c", "configs/quickstart.yaml", "-o", f"output_dir={tmp_path / 'run'}"]])
+    assert code != 0 and "paddle is not to be imported" in said
 
 
 def _check(config: str, *overrides: str) -> subprocess.CompletedProcess:

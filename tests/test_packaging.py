@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("python3", "python3.12", "python3.11", "python3.10", "python3.9")
@@ -74,6 +75,14 @@ def test_version_is_that_of_the_package():
     done = subprocess.run([sys.executable, "setup.py", "--version"], cwd=ROOT, capture_output=True, text=True)
     stated = (ROOT / "ernie_tiny/__init__.py").read_text(encoding="utf-8")
     assert f'__version__ = "{done.stdout.split()[-1]}"' in stated
+
+
+def test_hooks_and_hosted_workflow_run_the_same_two_commands():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    jobs = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))["jobs"]
+    run = [[hook["entry"] for repository in hooks for hook in repository["hooks"]]]
+    run += [[step["run"] for step in job["steps"] if "run" in step] for job in jobs.values()]
+    assert run == [["make lint", "make test"]] * 2
 
 
 @NEEDS_MAKE
