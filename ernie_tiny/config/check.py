@@ -11,7 +11,7 @@ from ernie_tiny.config.check_augment import check_augmentation
 from ernie_tiny.config.check_engines import check_engines
 from ernie_tiny.config.check_family import check_family, check_source, check_stage_families
 from ernie_tiny.config.check_names import check_names, unfit_name
-from ernie_tiny.config.check_objective import Fault, check_choice, check_objective, divisors, listed
+from ernie_tiny.config.check_objective import Fault, check_choice, check_objective, check_unlabelled, divisors, listed
 from ernie_tiny.config.ranges import check_numbers
 from ernie_tiny.config.schema import DROPOUTS, RunConfig, RuntimeConfig, StageConfig, StageDataConfig, split_reference
 from ernie_tiny.config.shapes import SHAPES, EncoderShape, shape_of
@@ -152,6 +152,7 @@ def _check_stage(run: RunConfig, stage: StageConfig, before: tuple[StageConfig, 
         check_augmentation(run, stage, stage.data.augment, fault)
     check_stage_families(run, stage, fault)
     check_objective(run, stage, fault)
+    check_unlabelled(stage, fault)
     _check_optim(stage, key, fault)
 
 

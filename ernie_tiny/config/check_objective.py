@@ -92,6 +92,22 @@ def _check_terms_fit_data(stage: StageConfig, where: str, fault: Fault) -> None:
         )
 
 
+def check_unlabelled(stage: StageConfig, fault: Fault) -> None:
+    """Raises an InputError where unlabelled texts are asked for and no term of the objective can learn from them."""
+    asked = {"data": stage.data.unlabelled_examples}
+    asked |= {f"task_settings.{task}": given.unlabelled_examples for task, given in stage.task_settings.items()}
+    for where, number in asked.items():
+        key, on_text = f"stages.{stage.name}.{where}.unlabelled_examples", stage.data.corpus is not None
+        if number and on_text:
+            raise fault(key, f"= {number}: the stage reads general text, and no task's texts. Take the key out.")
+        if number and not stage.objective.needs_teacher:
+            raise fault(
+                key,
+                f"= {number}: hard learns from labels alone. Add a term that reads a teacher, as in "
+                "{soft: {weight: 1.0}} with teacher: model@stage, or take the key out.",
+            )
+
+
 def _check_sides(stage: StageConfig, sides: Sides, where: str, fault: Fault) -> None:
     objective = stage.objective
     for name in ("relation", "sample_relation"):

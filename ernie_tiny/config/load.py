@@ -20,7 +20,7 @@ from ernie_tiny.files import at_home, encoding_advice, file_head
 Origins = dict[str, str]
 LONGEST_PART, LONGEST_PATH = 255, 4096  # bytes of a file's name and of a path, on Linux
 CONFIG_FILE = "config.yaml"  # of a run's folder: the merged config
-PATHS = ("output_dir", "base_run", "root", "files", "vocab", "pretrained", "folder", "taken_from")  # keys of places
+PATHS = ("output_dir", "base_run", "root", "files", "unlabelled", "vocab", "pretrained", "folder", "taken_from")  # keys
 
 WHOLE_NUMBER = re.compile(r"(?:0|-?[1-9][0-9]*)$")
 EXPECTED = {
@@ -96,7 +96,9 @@ def _with_base_run(run: RunConfig, fault: _Fault) -> RunConfig:
     return replace(
         run,
         models={**base.models, **run.models},
-        data=replace(run.data, tasks=tasks, corpora=corpora),
+        data=replace(
+            run.data, tasks=tasks, corpora=corpora, unlabelled={**base.data.unlabelled, **run.data.unlabelled}
+        ),
         stages=(*taken, *own),
     )
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Optional
 
 CORPUS_LENGTH = 128  # tokens of an input of general text where a stage does not say
-
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")  # what may be changed of a pretrained model
 
 
@@ -32,7 +31,7 @@ class TaskConfig:
     """A user's own task; the fields are those of ernie_tiny.data.task.TaskSpec."""
 
     kind: str
-    files: Mapping[str, tuple[str, ...]]  # split to files, relative to data.root
+    files: Mapping[str, tuple[str, ...]]  # split (train, unlabelled, dev, ...) to files, relative to data.root
     texts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     label_field: str = "label"
@@ -61,6 +60,7 @@ class DataConfig:
     root: str = "data"  # holds clue/, corpus/ and the like
     sample: bool = False  # write the project's own small data set into data.root first
     tasks: Mapping[str, TaskConfig] = field(default_factory=dict)
+    unlabelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # built-in task to files without labels
     corpora: Mapping[str, CorpusConfig] = field(default_factory=dict)
 
 
@@ -89,9 +89,7 @@ class ModelConfig:
     type_vocab_size: Optional[int] = None
     hidden_dropout_prob: Optional[float] = None
     attention_probs_dropout_prob: Optional[float] = None
-    pooling: Optional[str] = (
-        None  # cls or mean: how a text becomes one vector; by default the pretrained model's, or cls
-    )
+    pooling: Optional[str] = None  # of a text's vectors, cls or mean; by default the pretrained model's, or cls
     init_from: Optional[str] = None  # model or model@stage whose layers and embeddings the model starts with
     init_layers: tuple[int, ...] = ()  # which of its layers, counted from 0; bilstm: none, word embeddings alone
     init_narrowed: Optional[str] = None  # svd or selection: how its weights are narrowed where it is wider
@@ -111,19 +109,20 @@ class AugmentConfig:
     """Copies of the training examples whose tokens a masked language model replaced (TinyBERT, algorithm 1)."""
 
     model: str  # whose head for masked tokens predicts: model@stage of a stage with mlm, or a pretrained folder's model
-    copies: int = 5  # of each example, beside itself; an epoch takes all of them
+    copies: int = 5  # of each labelled example, beside itself; an epoch takes all of them
     probability: float = 0.4  # part of an example's tokens that is replaced
     candidates: int = 15  # a replacement is drawn from so many of the most probable tokens
 
 
 @dataclass(frozen=True)
 class StageDataConfig:
-    """Tasks with their train splits, or one corpus."""
+    """Tasks with their train splits, beside a teacher their unlabelled texts too; or one corpus."""
 
     tasks: tuple[str, ...] = ()
     corpus: Optional[str] = None
     max_length: Optional[int] = None  # tokens; by default the task's own, CORPUS_LENGTH for general text
-    examples: Optional[int] = None  # draw so many of a task's training examples
+    examples: Optional[int] = None  # draw so many of a task's labelled training examples
+    unlabelled_examples: Optional[int] = None  # and so many of its unlabelled ones; 0 leaves them out
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     augment: Optional[AugmentConfig] = None
 
@@ -145,7 +144,7 @@ class Term:
 
 @dataclass(frozen=True)
 class HardTerm(Term):
-    """Cross-entropy with the gold labels, for every kind of head."""
+    """Cross-entropy with the gold labels, for every kind of head: of a step's labelled examples alone."""
 
 
 @dataclass(frozen=True)
@@ -273,6 +272,7 @@ class TaskSettings:
     warmup_ratio: Optional[float] = None
     max_length: Optional[int] = None
     examples: Optional[int] = None
+    unlabelled_examples: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -308,8 +308,12 @@ class StageConfig:
         """The stage with the settings of one task."""
         settings = self.task_settings.get(task or "", TaskSettings())
         given = {key: value for key, value in vars(settings).items() if value is not None}
-        data = replace(self.data, **{key: given.pop(key) for key in ("max_length", "examples") if key in given})
+        data = replace(self.data, **{key: given.pop(key) for key in [*given] if hasattr(self.data, key)})
         return replace(self, data=data, optim=replace(self.optim, **given))
+
+    @property
+    def reads_unlabelled(self) -> bool:  # trains on unlabelled texts where a task has some: a term needs no label
+        return self.data.corpus is None and self.objective.needs_teacher and self.data.unlabelled_examples != 0
 
     @property
     def trained(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Optional
 
 import numpy as np
 
-from ernie_tiny.batch import NO_LABEL, Array, Batch, Feature
+from ernie_tiny.batch import NO_LABEL, UNKNOWN, Array, Batch, Feature
 from ernie_tiny.errors import InputError
 
 BUCKET_BATCHES = 50  # batches whose features are sorted by length together
@@ -16,7 +16,8 @@ BUCKET_BATCHES = 50  # batches whose features are sorted by length together
 def collate(features: Sequence[Feature], task: str, pad_id: int) -> Batch:
     """The features as one batch, padded to its longest sequence.
 
-    Labels are given when every feature has one; shorter ones are filled up with NO_LABEL. A choice feature with fewer
+    Labels are given when a feature has one; shorter ones are filled up with NO_LABEL, and features without one get
+    UNKNOWN, NaN beside floats. A choice feature with fewer
     candidates than another gets sequences that stand in for the missing ones: its own first token ([CLS]), alone and
     counted as real. Were such a row padding throughout, the softmax of its attention would have nothing to sum over and
     give NaN, which no mask takes out of a gradient again. choice_mask is 0 for it.
@@ -35,22 +36,31 @@ def collate(features: Sequence[Feature], task: str, pad_id: int) -> Batch:
             input_ids[row, choice, : len(ids)] = ids
             token_type_ids[row, choice, : len(ids)] = types
             attention_mask[row, choice, : len(ids)] = 1
-    labels = None
-    if all(feature.label for feature in features):
-        width = max(len(feature.label) for feature in features)
-        labels = np.array([(*feature.label, *[NO_LABEL] * (width - len(feature.label))) for feature in features])
-        labels = labels.astype(np.float32 if np.issubdtype(labels.dtype, np.floating) else np.int64)
-        labels = labels[:, 0] if width == 1 else labels
     return Batch(
         task=task,
         example_ids=tuple(feature.example_id for feature in features),
         input_ids=input_ids.reshape(-1, length),
         token_type_ids=token_type_ids.reshape(-1, length),
         attention_mask=attention_mask.reshape(-1, length),
-        labels=labels,
+        labels=_labels(features),
         num_choices=num_choices,
         choice_mask=choice_mask if num_choices > 1 else None,
     )
+
+
+def _labels(features: Sequence[Feature]) -> Optional[Array]:
+    """The labels of a batch; None where no feature has one."""
+    width = max(len(feature.label) for feature in features)
+    if width == 0:
+        return None
+    rows = [feature.label or (UNKNOWN,) * width for feature in features]
+    labels = np.array([(*row, *[NO_LABEL] * (width - len(row))) for row in rows])
+    if np.issubdtype(labels.dtype, np.floating):
+        labels = labels.astype(np.float32)
+        labels[[not feature.label for feature in features]] = np.nan
+    else:
+        labels = labels.astype(np.int64)
+    return labels[:, 0] if width == 1 else labels
 
 
 def plan_batches(

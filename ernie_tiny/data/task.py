@@ -10,6 +10,8 @@ from typing import Any, Optional
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import SCHEMES, SCORERS, facts_of
 
+UNLABELLED = "unlabelled"  # the split of texts that are trained on without their labels
+
 
 @dataclass(frozen=True)
 class TaskSpec:
@@ -18,7 +20,8 @@ class TaskSpec:
     Attributes:
         name: Short name, also the name of the task's head in a model.
         kind: How a record becomes an Example, and which head answers it: a name of ernie_tiny.kind_facts.
-        files: Split name to the files it is read from, relative to the data root.
+        files: Split name to the files it is read from, relative to the data root. The split "unlabelled" is trained
+            on beside "train" by terms that read a teacher; its labels, if there are some, are not looked at.
         texts: Fields of a record that hold the input texts, in order (kinds with texts only).
         labels: Label names in the order of the logits. Empty for kinds without labels.
         label_field: Field of a record that holds the label.
@@ -112,8 +115,8 @@ class TaskSpec:
 
 
 def is_labelled(split: str) -> bool:
-    """Whether every example of a split must have a label: all but those named test..."""
-    return not split.startswith("test")
+    """Whether every example of a split must have a label: all but those named test... and "unlabelled"."""
+    return not split.startswith("test") and split != UNLABELLED
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 import paddle
@@ -79,13 +79,25 @@ class AnswerLoss(TermLoss):
 
 
 class Hard(AnswerLoss):
-    """Gold labels."""
+    """Gold labels: the mean over the decisions that have one, whatever stands beside them; 0 where none has."""
 
     def __init__(self, term: Any, student: Side, teacher: Optional[Side], kinds: Kinds) -> None:
         super().__init__(kinds)
 
+    def count(self, batch: Batch) -> int:
+        labelled = batch.labelled
+        return super().count(batch.only(labelled)) if labelled.any() else 0
+
     def forward(self, student: Signals, teacher: Signals, batch: Batch) -> Tensor:
-        return supervised_loss(self.table(student, batch), batch.task)
+        table = self.table(student, batch)
+        chosen = table.labelled
+        if len(chosen) == 0 or table.labels is None:  # the gradient is 0 too, and in every process there is one
+            nothing: Tensor = (table.logits * 0.0).sum().astype("float32")
+            return nothing
+        if len(chosen) < len(table.labels):
+            logits = paddle.gather(table.logits, to_tensor(chosen))
+            table = replace(table, logits=logits, labels=table.labels[chosen])
+        return supervised_loss(table, batch.task)
 
 
 class MaskedTokens(TermLoss):

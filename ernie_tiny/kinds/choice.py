@@ -11,7 +11,7 @@ import numpy as np
 from ernie_tiny.batch import Array, Batch, Feature
 from ernie_tiny.data.records import checked, field_of, has_field, id_of, json_document, json_lines
 from ernie_tiny.data.records import shown as shown_record
-from ernie_tiny.data.task import Example, Prediction, TaskSpec, is_labelled
+from ernie_tiny.data.task import UNLABELLED, Example, Prediction, TaskSpec, is_labelled
 from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import FACTS
@@ -49,7 +49,7 @@ def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
                     Example(
                         id=id_of(question, "id", f"{path.stem}-{name}-{index}", where),
                         texts=("\n".join(lines), text),
-                        label=_label(question, choices, where, is_labelled(split)),
+                        label=_label(question, choices, where, split),
                         candidates=choices,
                     ),
                 )
@@ -67,9 +67,11 @@ def _label(
     question: Mapping[str, Any],
     choices: tuple[str, ...],
     place: str,
-    labelled: bool,
+    split: str,
 ) -> int | None:
-    if not has_field(question, "answer", place) and not labelled:
+    if split == UNLABELLED:
+        return 0 if "answer" in question else None
+    if not has_field(question, "answer", place) and not is_labelled(split):
         return None
     answer = field_of(question, "answer", str, place)
     if answer not in choices:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ernie_tiny.batch import Array, Batch, Feature
 from ernie_tiny.data.records import checked, field_of, has_field, id_of, json_lines, table_records
-from ernie_tiny.data.task import Example, Prediction, TaskSpec, is_labelled
+from ernie_tiny.data.task import UNLABELLED, Example, Prediction, TaskSpec, is_labelled
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import FACTS, facts_of
@@ -128,6 +128,10 @@ def read(
                 yield place, None
                 continue
             texts = tuple(text_of(record, name, place) for name in spec.texts)
+            if split == UNLABELLED:
+                stated = 0 if record.get(spec.label_field) not in (None, "") else None
+                yield place, Example(id_of(record, spec.id_field, number, place), texts, stated)
+                continue
             label = _label(spec, record, place, is_labelled(split))
             if label in spec.drop_labels:
                 yield place, None
@@ -146,7 +150,7 @@ def _records(spec: TaskSpec, path: Path, split: str) -> Iterator[tuple[str, Any]
         )
     if spec.file_format == "jsonl":
         return json_lines(path)
-    drop_broken = spec.drop_broken_rows and is_labelled(split)
+    drop_broken = spec.drop_broken_rows and (is_labelled(split) or split == UNLABELLED)
     return table_records(path, spec.file_format, spec.columns.get(split, ()), drop_broken)
 
 

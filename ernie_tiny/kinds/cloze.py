@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ernie_tiny.batch import Array, Feature
 from ernie_tiny.data.records import checked, field_of, json_document, json_lines
-from ernie_tiny.data.task import Example, Prediction, TaskSpec, is_labelled
+from ernie_tiny.data.task import UNLABELLED, Example, Prediction, TaskSpec, is_labelled
 from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import FACTS
@@ -30,8 +30,17 @@ OTHER_BLANK = "□" * 4
 
 
 def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
-    """ChID: one example per blank. The first file holds the passages, the second, if any, the answers."""
+    """ChID: one example per blank. The first file holds the passages, the second, if any, the answers.
+
+    Unlabelled files all hold passages.
+    """
     path, *answer_paths = paths
+    if split == UNLABELLED and answer_paths:
+        for part in paths:
+            for place, example in read(spec, [part], split):
+                assert example is not None
+                yield place, dataclasses.replace(example, group=f"{part} {example.group}")
+        return
     if is_labelled(split) and not answer_paths:
         raise InputError(
             f"{path}: no file of answers with it. This split of {spec.name} needs two files: passages and answers."

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ernie_tiny.data.records import field_of, id_of, json_lines, text_lines
-from ernie_tiny.data.task import Example, TaskSpec, is_labelled
+from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec, is_labelled
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kinds.kind import Rows
 from ernie_tiny.kinds.submission import shown
@@ -42,23 +42,24 @@ class Entity:
 def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     """Column files ("conll": a character and its tag a line, a blank line between texts), or CLUENER's JSON lines."""
     if spec.file_format == "jsonl":
-        return _read_records(spec, paths, is_labelled(split))
+        return _read_records(spec, paths, split)
     if spec.file_format == "conll":
-        return _read_columns(spec, paths, is_labelled(split))
+        return _read_columns(spec, paths, split)
     raise InputError(
         f"{spec.name}: file_format {spec.file_format!r} does not serve the kind {spec.kind!r}. "
         f"{offer(spec.file_format, ('conll', 'jsonl'))}"
     )
 
 
-def _read_records(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> Rows:
+def _read_records(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     """{"text": ..., "label": {type: {words: [[first, last], ...]}}} a line, places in characters, the last included."""
     number = 0
     for path in paths:
         for place, record in json_lines(path):
             text = field_of(record, "text", str, place)
-            if not labelled and "label" not in record:
-                yield place, Example(id_of(record, "id", number, place), (text,))
+            if split == UNLABELLED or (not is_labelled(split) and "label" not in record):
+                answers = ((),) if record.get("label") is not None else ()
+                yield place, Example(id_of(record, "id", number, place), (text,), answers=answers)
             else:
                 found: list[Entity] = []
                 for name in field_of(record, "label", dict, place):
@@ -95,15 +96,15 @@ def _apart(entities: Sequence[Entity], place: str) -> tuple[Entity, ...]:
     return tuple(ordered)
 
 
-def _read_columns(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> Rows:
+def _read_columns(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     number = 0
     for path in paths:
         broken, first_broken = 0, 0
-        for line, characters, tags in _texts(spec, path, labelled):
+        for line, characters, tags in _texts(spec, path, split):
             ends = np.cumsum([0, *map(len, characters)])
             text = "".join(characters)
-            if not tags:
-                yield f"{path}:{line}", Example(str(number), (text,))
+            if not tags or split == UNLABELLED:
+                yield f"{path}:{line}", Example(str(number), (text,), answers=((),) if tags else ())
                 number += 1
                 continue
             spans, faults = spans_of(tags, spec.scheme)
@@ -123,7 +124,7 @@ def _read_columns(spec: TaskSpec, paths: Sequence[Path], labelled: bool) -> Rows
             )
 
 
-def _texts(spec: TaskSpec, path: Path, labelled: bool) -> Iterator[tuple[int, list[str], list[str]]]:
+def _texts(spec: TaskSpec, path: Path, split: str) -> Iterator[tuple[int, list[str], list[str]]]:
     """Of each text of a column file its first line, its characters and their tags; no tags of one without labels."""
     known = set(tag_names(spec.labels, spec.scheme))
     characters: list[str] = []
@@ -137,10 +138,10 @@ def _texts(spec: TaskSpec, path: Path, labelled: bool) -> Iterator[tuple[int, li
                 characters, tags = [], []
             continue
         found = COLUMNS.fullmatch(content)
-        if found is None and (labelled or tags):
+        if found is None and (is_labelled(split) or (tags and split != UNLABELLED)):
             raise InputError(f"{path}:{line}: {content!r} is no character and its tag with a space or a tab between.")
         character, tag = (content, None) if found is None else (found[1], found[2])
-        if tag is not None and tag not in known:
+        if tag is not None and tag not in known and split != UNLABELLED:
             raise InputError(f"{path}:{line}: {_unknown(spec, tag)}")
         characters.append(character)
         tags += [tag] if tag is not None else []

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from ernie_tiny.batch import Array, Batch, Feature
+import numpy as np
+
+from ernie_tiny.batch import Array, Batch, Feature, known
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.kind_facts import KindFacts
@@ -30,7 +32,8 @@ class Decisions:
 
     Attributes:
         logits: Tensor [decisions, options]; an option that a decision lacks stands at -10,000.
-        labels: [decisions], int64 options, or float32 numbers where numeric; None without labels.
+        labels: [decisions], int64 options, UNKNOWN where there is no label; or where numeric float32 numbers, NaN
+            without a label. None where no decision has one.
         real: int64 [decisions, options], 1 for an option that the decision has; None where it has all.
         numeric: One option, the number itself: losses are squared errors.
     """
@@ -40,6 +43,11 @@ class Decisions:
     real: Optional[Array] = None
     numeric: bool = False
 
+    @property
+    def labelled(self) -> Array:
+        """int [labelled]: the decisions that have a label."""
+        return np.flatnonzero(known(self.labels)) if self.labels is not None else np.zeros(0, np.int64)
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -48,11 +56,14 @@ class Kind:
     Attributes:
         facts: Its plain values.
         read: Examples of the files of a split; a split named test... may lack labels. Faults are InputErrors
-            "path:line: reason".
+            "path:line: reason". Of the split "unlabelled" labels are not looked at: they may lack or be any; an
+            example whose row states one has some label or answer, which whoever reads takes off.
         label_names: What an example is labelled, in words: names of labels, a number; nothing where answers are others.
         inputs: Unlabelled examples of a file of JSON lines, as a deployed model is asked them.
         features: The features of some examples, in order; a long one may have several, next to each other. The last
-            argument is the most tokens of a sequence, [CLS] and [SEP] included.
+            argument is the most tokens of a sequence, [CLS] and [SEP] included. An example without a label gives
+            features without one: (), which stands for UNKNOWN in each number of the others' labels, or where their
+            labels say which tokens decide, UNKNOWN for these.
         output_names: What the numbers stand for that the head gives for a row, a candidate or a position, by its form.
         decisions: The table of decisions of a batch of the kind, of the student's or the teacher's logits as the head
             gives them: Tensor [features, outputs], [features, candidates] or [features, outputs, length].

@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from ernie_tiny.batch import NO_LABEL, Array, Batch, Feature
+from ernie_tiny.batch import NO_LABEL, UNKNOWN, Array, Batch, Feature
 from ernie_tiny.data.records import field_of, id_of, json_lines
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
@@ -44,14 +44,14 @@ def features(
 ) -> Iterator[Feature]:
     """[CLS] window [SEP] for each window of the text; neighbouring ones share `stride` tokens, at most half a window.
 
-    The label is a tag's number for each token that decides, NO_LABEL for the others.
+    The label is a tag's number for each token that decides, UNKNOWN without a label; NO_LABEL for the others.
     """
     number_of = {tag: number for number, tag in enumerate(tag_names(spec.labels, spec.scheme))}
     for example, ((ids, offsets),), room in encoded(spec, examples, tokenizer, max_length):
         size = room(2)
         shared = min(stride, size // 2)
         deciding = _deciding(offsets)
-        labels = np.full(len(ids), NO_LABEL, np.int64)
+        labels = np.where(deciding, UNKNOWN, NO_LABEL)
         for reference in example.answers:
             spans = [_tokens_of(entity, offsets[deciding]) for entity in reference]
             labels[deciding] = [number_of[tag] for tag in tags_of(spans, int(deciding.sum()), spec.scheme)]
@@ -60,8 +60,7 @@ def features(
             sequence = row(tokenizer, ids[window])
             places = np.full((len(sequence[0]), 2), -1, np.int32)
             places[1:-1] = offsets[window]
-            label = (NO_LABEL, *labels[window].tolist(), NO_LABEL) if example.answers else ()
-            yield Feature(example.id, (sequence,), label, places)
+            yield Feature(example.id, (sequence,), (NO_LABEL, *labels[window].tolist(), NO_LABEL), places)
 
 
 def _deciding(offsets: Array) -> Array:
@@ -79,18 +78,20 @@ def _tokens_of(entity: Entity, offsets: Array) -> tuple[str, int, int]:
 
 
 def _decides(batch: Batch) -> Array:
-    """bool [features, length]: the tokens whose tags are decided; without labels every token."""
-    return batch.attention_mask.astype(bool) if batch.labels is None else batch.labels != NO_LABEL
+    """bool [features, length]: the tokens whose tags are decided, whether they are known or not."""
+    assert batch.labels is not None  # features say by their labels which tokens decide
+    deciding: Array = batch.labels != NO_LABEL
+    return deciding
 
 
 def decisions(logits: Any, batch: Batch) -> Decisions:
     """A decision a token, between the tags."""
     import paddle
 
+    assert batch.labels is not None
     places = np.flatnonzero(_decides(batch))
     by_token = logits.transpose([0, 2, 1]).reshape([-1, logits.shape[1]])
-    labels = None if batch.labels is None else batch.labels.reshape(-1)[places]
-    return Decisions(paddle.gather(by_token, paddle.to_tensor(places)), labels)
+    return Decisions(paddle.gather(by_token, paddle.to_tensor(places)), batch.labels.reshape(-1)[places])
 
 
 def count(batch: Batch) -> int:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from ernie_tiny.data.task import Example, Split, TaskSpec
+from ernie_tiny.data.task import UNLABELLED, Example, Split, TaskSpec
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.kinds.kind import Rows
 from ernie_tiny.kinds.registry import kind_named
+
+logger = logging.getLogger(__name__)
 
 
 def read_split(spec: TaskSpec, root: Path, split: str, limit: Optional[int] = None) -> Split:
@@ -19,8 +24,8 @@ def read_split(spec: TaskSpec, root: Path, split: str, limit: Optional[int] = No
     Args:
         spec: The task.
         root: The data root, to which the spec's files are relative.
-        split: One of spec.files or spec.held_out. A split named test... may lack labels; every other must have
-            them.
+        split: One of spec.files or spec.held_out. A split named test... may lack labels, and those of "unlabelled" are
+            taken off, which is said of files that have some; every other split must have them.
         limit: Draw so many of the examples by the hash of their texts, the same ones each time.
     Raises:
         InputError: As "path:line: reason" (nested files: "path: place: reason"), for an unknown split, a
@@ -31,7 +36,8 @@ def read_split(spec: TaskSpec, root: Path, split: str, limit: Optional[int] = No
     examples: list[Example] = []
     places: dict[str, str] = {}
     dropped = 0
-    for place, example in kind_named(spec.kind).read(spec, paths, split):
+    rows = _unlabelled_rows(spec, paths) if split == UNLABELLED else kind_named(spec.kind).read(spec, paths, split)
+    for place, example in rows:
         if example is None:
             dropped += 1
             continue
@@ -46,6 +52,36 @@ def read_split(spec: TaskSpec, root: Path, split: str, limit: Optional[int] = No
     if not examples:
         raise InputError(f"{paths[0]}: the split {split!r} of {spec.name} is empty ({dropped} rows dropped).")
     return Split(tuple(_drawn(examples, limit)), dropped)
+
+
+def _unlabelled_rows(spec: TaskSpec, paths: Sequence[Path]) -> Rows:
+    """The rows of files in the task's own form, then those of JSON lines of questions where that is another form.
+
+    An id of such a line that stands in a file before gets the file's name before it: it may be no more than a number.
+    """
+    kind = kind_named(spec.kind)
+    own_lines = spec.file_format == "jsonl" and kind.facts.held_out
+    asked = [path for path in paths if path.suffix == ".jsonl" and not own_lines]
+    own = [path for path in paths if path not in asked]
+    labels, ids = 0, set[str]()
+    for place, example in kind.read(spec, own, UNLABELLED) if own else ():
+        if example is not None:
+            labels += example.label is not None or bool(example.answers)
+            example = dataclasses.replace(example, label=None, answers=())
+            ids.add(example.id)
+        yield place, example
+    if labels and UNLABELLED not in spec.held_out:
+        logger.warning(
+            "%s: %s rows of its unlabelled files have a label, which is not looked at. To learn from it, name the file "
+            "under train.",
+            *(spec.name, f"{labels:,}"),
+        )
+    for path in asked:
+        found = [(place, example) for place, example in kind.inputs(spec, path) if example is not None]
+        for place, example in found:
+            name = f"{path.stem}-{example.id}" if example.id in ids else example.id
+            yield place, dataclasses.replace(example, id=name)
+        ids.update(example.id for _, example in found)
 
 
 def _drawn(examples: Sequence[Example], limit: Optional[int]) -> Sequence[Example]:

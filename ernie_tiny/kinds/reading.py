@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ernie_tiny.batch import Array, Batch, Feature
 from ernie_tiny.data.records import field_of, has_field, id_of, json_document, json_lines
-from ernie_tiny.data.task import Answer, Example, Prediction, TaskSpec, is_labelled
+from ernie_tiny.data.task import UNLABELLED, Answer, Example, Prediction, TaskSpec, is_labelled
 from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import FACTS
@@ -50,7 +50,7 @@ def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
             for index, question in enumerate(field_of(paragraph, "qas", list, place)):
                 where = f"{place}, question {index}"
                 text = field_of(question, "question", str, where)
-                stated = _answers(question, where, is_labelled(split))
+                stated = _answers(question, where, split)
                 answers = tuple(Answer(answer.text, _locate(answer, context)) for answer in stated)
                 moved += sum(old.start != new.start >= 0 for old, new in zip(stated, answers))
                 absent += sum(answer.start < 0 for answer in answers)
@@ -67,7 +67,10 @@ def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
             )
 
 
-def _answers(question: Any, place: str, labelled: bool) -> tuple[Answer, ...]:
+def _answers(question: Any, place: str, split: str) -> tuple[Answer, ...]:
+    if split == UNLABELLED:
+        return (Answer("", 0),) if question.get("answers") else ()
+    labelled = is_labelled(split)
     if not has_field(question, "answers", place) and not labelled:
         return ()
     answers = tuple(

@@ -73,6 +73,7 @@ def _cost_cells(parts: Sequence[StageResult], minutes: str) -> dict[str, str]:
     return {
         "trains": parts[0].trained,
         "objective": ", ".join(dict.fromkeys(term for part in parts for term in part.objective)),
+        "examples": _examples([counts for part in parts for counts in part.examples.values()]),
         "steps": f"{sum(part.steps for part in parts):,}",
         "tokens\nM": number(tokens / 1e6, ",.2f"),
         "minutes": minutes,
@@ -80,6 +81,13 @@ def _cost_cells(parts: Sequence[StageResult], minutes: str) -> dict[str, str]:
         "FLOPs": f"{sum(flops):.1e}" if len(flops) == len(parts) else "-",
         "best dev\n%": number(mean(scores), ".2f"),
     }
+
+
+def _examples(counts: Sequence[Mapping[str, int]]) -> str:
+    """Of all tasks together; those that are trained on without their labels apart."""
+    labelled, unlabelled = (sum(each.get(split, 0) for each in counts) for split in ("train", "unlabelled"))
+    shown = [f"{labelled:,}"] * bool(labelled) + [f"{unlabelled:,} unlabelled"] * bool(unlabelled)
+    return " + ".join(shown) or "-"
 
 
 def published_table(entries: Sequence[Entry]) -> Table:

@@ -76,7 +76,10 @@ class ModelResult:
 
 @dataclass
 class StageResult:
-    """What a stage, or its part for one task, took: optimizer steps, real tokens, seconds, estimated FLOPs."""
+    """What a stage, or its part for one task, took: optimizer steps, real tokens, seconds, estimated FLOPs.
+
+    `examples` is task to split ("train", "unlabelled") to how many were trained on; none of general text.
+    """
 
     stage: str
     task: Optional[str]
@@ -89,6 +92,7 @@ class StageResult:
     objective: dict[str, dict[str, Any]]
     flops: Optional[float] = None
     held_out: Optional[dict[str, float]] = None
+    examples: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Callable, Optional
 from ernie_tiny.config.schema import CORPUS_LENGTH, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import Shape
 from ernie_tiny.data.corpus import check_general_text, corpus_files
-from ernie_tiny.data.task import Example, TaskSpec
+from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
 from ernie_tiny.kinds.read import read_split
@@ -173,7 +173,8 @@ def _reader(run: RunConfig, specs: dict[str, TaskSpec]) -> Examples:
 
 def _task(spec: TaskSpec, examples: Examples) -> Finding:
     try:
-        counts = [f"{len(examples(spec.name, split, None)):,} {split}" for split in ("train", "dev")]
+        splits = [*filter(spec.files_of, ("train", UNLABELLED)), "dev"]
+        counts = [f"{len(examples(spec.name, split, None)):,} {split}" for split in splits]
     except InputError as error:
         return Finding(FAULT, f"task {spec.name}: {error}")
     return Finding(OK, f"task {spec.name}: {', '.join(counts)}")

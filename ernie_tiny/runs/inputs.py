@@ -11,7 +11,7 @@ from ernie_tiny.data.corpus import corpus_files
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import file_checksum, read_record, write_record
 from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
-from ernie_tiny.training.tasks import report_tasks, run_tasks
+from ernie_tiny.training.tasks import report_tasks, run_tasks, training_splits
 
 INPUTS_FILE = "inputs.json"
 
@@ -52,7 +52,12 @@ def _inputs(run: RunConfig, folder: Path) -> Iterator[tuple[str, Path]]:
     """Key and place of every file of a task, a corpus or a pretrained model that is still to be read."""
     stages = [stage for stage in run.stages if stage.taken_from is None and not _is_finished(stage, folder)]
     root, specs = Path(run.data.root), run_tasks(run)
-    read = dict.fromkeys((task, split) for stage in stages for task in stage.data.tasks for split in ("train", "dev"))
+    read = dict.fromkeys(
+        (task, split)
+        for stage in stages
+        for task in stage.data.tasks
+        for split in ("dev", *dict(training_splits(stage.of_task(task), specs[task])))
+    )
     read.update(dict.fromkeys((task, "dev") for task in report_tasks(run) if task in specs))
     for task, split in read:
         for name in specs[task].files_of(split):

@@ -9,7 +9,7 @@ from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.corpus import check_general_text, corpus_files
-from ernie_tiny.data.task import TaskSpec
+from ernie_tiny.data.task import UNLABELLED, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.kinds.read import read_split
@@ -17,7 +17,7 @@ from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
 from ernie_tiny.training.flops import input_length, planned_shape, stage_flops
 from ernie_tiny.training.size_guard import Size, size_warnings
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.training.tasks import run_tasks, training_splits
 
 
 def plan(run: RunConfig) -> str:
@@ -43,13 +43,17 @@ def plan(run: RunConfig) -> str:
     return "\n".join(lines)
 
 
-def _count(spec: TaskSpec, run: RunConfig) -> Optional[tuple[int, int]]:
-    """Training and dev examples, or None when the data is not there."""
+Counts = dict[str, int]  # split to its examples
+
+
+def _count(spec: TaskSpec, run: RunConfig) -> Optional[Counts]:
+    """Labelled and unlabelled training examples and dev ones, or None when the data is not there."""
     root = Path(run.data.root)
-    files = [root / file for split in ("train", "dev") for file in spec.files_of(split)]
+    splits = [*filter(spec.files_of, ("train", UNLABELLED)), "dev"]
+    files = [root / file for split in splits for file in spec.files_of(split)]
     if not files or not all(file.is_file() for file in files):
         return None
-    return len(read_split(spec, root, "train").examples), len(read_split(spec, root, "dev").examples)
+    return {split: len(read_split(spec, root, split).examples) for split in splits}
 
 
 def _model_line(run: RunConfig, name: str) -> str:
@@ -67,8 +71,10 @@ def _model_line(run: RunConfig, name: str) -> str:
     )
 
 
-def _task_line(spec: TaskSpec, count: Optional[tuple[int, int]]) -> str:
-    found = "no data below data.root" if count is None else f"{count[0]:,} train, {count[1]:,} dev"
+def _task_line(spec: TaskSpec, count: Optional[Counts]) -> str:
+    found = "no data below data.root"
+    if count is not None:
+        found = ", ".join(f"{number:,} {split}" for split, number in count.items())
     labels = f", {len(spec.labels)} labels" if spec.labels else ""
     return f"  {spec.name:<12} {facts_of(spec.kind).name}{labels}, {spec.max_length} tokens: {found}"
 
@@ -83,7 +89,7 @@ def _corpus_line(run: RunConfig, name: str) -> str:
 
 
 def _stage_lines(
-    run: RunConfig, stage: StageConfig, specs: dict[str, TaskSpec], counts: dict[str, Optional[tuple[int, int]]]
+    run: RunConfig, stage: StageConfig, specs: dict[str, TaskSpec], counts: dict[str, Optional[Counts]]
 ) -> list[str]:
     teacher = f" from {', '.join(stage.teachers)}" if stage.teachers else ""
     terms = " + ".join(f"{term.weight:g} {name}" for name, term in stage.objective.terms().items())
@@ -96,7 +102,13 @@ def _stage_lines(
     for group in groups:
         part = stage.of_task(group[0]) if stage.per_task else stage
         source = ", ".join(group) if part.data.corpus is None else f"{part.data.corpus} text"
-        steps = _steps(part, [counts[task] for task in group])
+        trained = [_trained(part, specs[task], counts[task]) for task in group]
+        unlabelled = sum(count.get(UNLABELLED, 0) for count in trained if count)
+        if unlabelled:
+            source += (
+                f" ({sum(count.get('train', 0) for count in trained if count):,} train + {unlabelled:,} unlabelled)"
+            )
+        steps = _steps(part, trained)
         length = input_length(part, [specs[task] for task in group])
         tokens = (part.optim.max_tokens or (part.optim.batch_size or 0) * length) * part.optim.accumulate
         flops = stage_flops(run, part, [specs[task] for task in group], tokens)
@@ -123,7 +135,14 @@ def _size_warnings(run: RunConfig, stage: StageConfig) -> Iterator[str]:
     yield from size_warnings(stage.name, *sizes)
 
 
-def _steps(stage: StageConfig, counts: list[Optional[tuple[int, int]]]) -> Optional[int]:
+def _trained(stage: StageConfig, spec: TaskSpec, count: Optional[Counts]) -> Optional[Counts]:
+    """The examples of a task that a stage takes of each split that it trains on; None without data."""
+    if count is None:
+        return None
+    return {split: min(count[split], limit or count[split]) for split, limit in training_splits(stage, spec)}
+
+
+def _steps(stage: StageConfig, counts: list[Optional[Counts]]) -> Optional[int]:
     """Optimizer steps, or None when they depend on data that is not there or on a token budget."""
     optim = stage.optim
     if optim.max_steps is not None:
@@ -132,7 +151,7 @@ def _steps(stage: StageConfig, counts: list[Optional[tuple[int, int]]]) -> Optio
         return None
     copies = 0 if stage.data.augment is None else stage.data.augment.copies
     batches = sum(
-        math.ceil((1 + copies) * min(count[0], stage.data.examples or count[0]) / optim.batch_size)
+        math.ceil(((1 + copies) * count.get("train", 0) + count.get(UNLABELLED, 0)) / optim.batch_size)
         for count in counts
         if count
     )
@@ -143,7 +162,7 @@ def check_data(run: RunConfig) -> None:
     """Raises an InputError for the first file of a task that is not there, or of a corpus that is not or is no text."""
     root = Path(run.data.root)
     for spec in run_tasks(run).values():
-        for split in ("train", "dev"):
+        for split in ("train", UNLABELLED, "dev"):
             for file in spec.files_of(split):
                 if not (root / file).is_file():
                     raise InputError(

@@ -12,14 +12,14 @@ from typing import Callable, Optional
 
 from ernie_tiny.config.schema import CORPUS_LENGTH, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import usable_positions
-from ernie_tiny.data.task import Example, TaskSpec
+from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import FACTS
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.forms import read_heads
 from ernie_tiny.models.weights import HEADS_FILE
-from ernie_tiny.training.tasks import report_tasks, run_tasks
+from ernie_tiny.training.tasks import report_tasks, run_tasks, training_splits
 
 Examples = Callable[[str, str, Optional[int]], Sequence[Example]]  # of a task's split, so many of them
 FEW = 5  # labels that a warning names
@@ -45,23 +45,29 @@ def check_run(run: RunConfig, examples: Examples, tokenizer: Callable[[], Tokeni
 
 
 def read_data(run: RunConfig, examples: Examples) -> Iterator[str]:
-    """Reads every split that the run needs; yields a sentence for each that lacks labels or shares examples."""
+    """Reads every split that the run needs; yields a sentence for each that lacks labels or shares examples.
+
+    Unlabelled texts may lack labels, and no label of a dev example is learnt from them.
+    """
     specs = run_tasks(run)
     wanted = list(dict.fromkeys(_splits(run)))
     found = {key: examples(*key) for key in wanted}
     for task, split, limit in dict.fromkeys(_learned_and_scored(run)):
+        if split == UNLABELLED:
+            continue
         warning = _label_warning(specs[task], split, found[task, split, limit], limit)
         if warning is not None:
             yield warning
     for task in specs:
-        train = {_inputs(example) for key in wanted if key[:2] == (task, "train") for example in found[key]}
         dev = max((found[key] for key in wanted if key[:2] == (task, "dev")), key=len, default=())
-        shared = [_inputs(example) for example in dev if _inputs(example) in train]
-        if shared:
-            yield (
-                f"{task}: {len(shared):,} of {len(dev):,} dev examples ({len(set(shared)):,} different inputs) stand "
-                "in train too, so that scores on dev are too high. Take them out of train where the data is yours."
-            )
+        for split, effect in (("train", "scores on dev are too high"), (UNLABELLED, "dev measures no new texts")):
+            trained = {_inputs(example) for key in wanted if key[:2] == (task, split) for example in found[key]}
+            shared = [_inputs(example) for example in dev if _inputs(example) in trained]
+            if shared:
+                yield (
+                    f"{task}: {len(shared):,} of {len(dev):,} dev examples ({len(set(shared)):,} different inputs) "
+                    f"stand in {split} too, so that {effect}. Take them out of {split} where the data is yours."
+                )
 
 
 def _label_warning(spec: TaskSpec, split: str, examples: Sequence[Example], limit: Optional[int]) -> Optional[str]:
@@ -85,9 +91,10 @@ def _label_warning(spec: TaskSpec, split: str, examples: Sequence[Example], limi
 
 def _learned_and_scored(run: RunConfig) -> Iterator[tuple[str, str, Optional[int]]]:
     """Task, split and number of examples of all that training, selection and report read."""
+    specs = run_tasks(run)
     for stage in run.stages:
         for task in stage.data.tasks if stage.taken_from is None else ():
-            yield task, "train", stage.of_task(task).data.examples
+            yield from ((task, *split) for split in training_splits(stage.of_task(task), specs[task]))
             if stage.select.every is not None:
                 yield task, "dev", stage.select.examples
     for task in report_tasks(run):

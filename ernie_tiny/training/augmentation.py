@@ -17,6 +17,7 @@ from ernie_tiny.batch import Array, Feature
 from ernie_tiny.config.schema import AugmentConfig, StageConfig
 from ernie_tiny.data.augment import MaskedText, augment, restore
 from ernie_tiny.data.batching import collate, plan_batches
+from ernie_tiny.data.task import UNLABELLED
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.distill.cache import fingerprint_of
 from ernie_tiny.errors import InputError
@@ -24,6 +25,7 @@ from ernie_tiny.files import damage, whole_folder
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest, to_tensor
 from ernie_tiny.training.callbacks import progress_bar
+from ernie_tiny.training.tasks import training_splits
 from ernie_tiny.training.workspace import Workspace
 
 AUGMENTED_FOLDER, IDS_FILE = "augmented", "input_ids.npy"
@@ -34,18 +36,20 @@ logger = logging.getLogger(__name__)
 
 
 def training_features(workspace: Workspace, stage: StageConfig, task: str) -> list[Feature]:
-    """The features of a task that a stage trains on: its train split, and behind it the copies of data.augment.
+    """The features of a task that a stage trains on: its train split, the copies of data.augment, unlabelled texts.
 
     The copies lie in a folder that is named by all that they depend on, so that another model, vocabulary, setting or
     example makes new ones, and stages that agree in all of it share them.
     """
     data = stage.data
-    features = workspace.features(task, "train", data.max_length, data.examples)
-    if data.augment is None:
-        return features
+    splits = dict(training_splits(stage, workspace.task(task)))
+    found = {split: workspace.features(task, split, data.max_length, limit) for split, limit in splits.items()}
+    features, unlabelled = found.get("train", []), found.get(UNLABELLED, [])
+    if data.augment is None or not features:
+        return [*features, *unlabelled]
     config, seed = data.augment, workspace.run.seed if stage.seed is None else stage.seed
     folder = processes.from_main(lambda: str(_augmented(workspace, config, seed, task, features)))
-    return [*features, *restore(features, config.copies, np.load(Path(folder) / IDS_FILE))]
+    return [*features, *restore(features, config.copies, np.load(Path(folder) / IDS_FILE)), *unlabelled]
 
 
 def _augmented(workspace: Workspace, config: AugmentConfig, seed: int, task: str, features: Sequence[Feature]) -> Path:

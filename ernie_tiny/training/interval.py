@@ -12,26 +12,34 @@ import paddle
 from paddle import Tensor
 
 from ernie_tiny import processes
+from ernie_tiny.batch import Batch
 from ernie_tiny.distill.teacher import Teacher
 
 
 class Interval:
     """The steps between two lines of the log. Losses stay on the device: a number would wait for every step."""
 
-    def __init__(self, teacher: Optional[Teacher]) -> None:
-        self._teacher = teacher
+    def __init__(self, teacher: Optional[Teacher], part_labelled: bool = False) -> None:
+        """With `part_labelled` the share of labelled examples is logged."""
+        self._teacher, self._part_labelled = teacher, part_labelled
         self.begin(0)
 
     def begin(self, tokens: int) -> None:
         """Starts anew; `tokens` is how many of all processes the stage has trained on so far."""
         self.loss, self._steps = paddle.zeros([]), 0  # float32 scalar, the sum over the steps
         self._terms: dict[str, list[Tensor]] = defaultdict(list)
+        self._examples, self._labelled = 0, 0
         self._start, self._tokens = time.perf_counter(), tokens
         self._teacher_start = self._teacher_seconds
 
-    def add_batch(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
-        """The weighted loss of a batch, by which it adds to its step's, and its raw terms."""
+    def add_batch(self, batch: Batch, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
+        """A batch, its weighted loss, by which it adds to its step's, and its raw terms."""
         self.loss = self.loss + loss
+        if self._part_labelled:
+            self._examples, self._labelled = (
+                self._examples + len(batch.example_ids),
+                self._labelled + batch.labelled.sum(),
+            )
         for name, value in terms.items():
             self._terms[name].append(value)
 
@@ -53,11 +61,15 @@ class Interval:
         """
         seconds, tokens = time.perf_counter() - self._start, tokens - self._tokens
         raw = [float(np.mean([float(value) for value in found])) for found in self._terms.values()]
-        loss, *raw = processes.mean([float(self.loss) / self._steps, *raw])
+        loss, examples, labelled, *raw = processes.mean(
+            [float(self.loss) / self._steps, self._examples, self._labelled, *raw]
+        )
         values = {"loss": round(loss, 8), "learning_rate": float(f"{learning_rate:.3e}")}
         for name, value in zip(self._terms, raw):
             values[f"raw/{name}"] = value
             values[f"weighted/{name}"] = value * weights[name]
+        if self._part_labelled:
+            values["labelled_share"] = labelled / examples
         values["tokens_per_second"] = tokens / seconds
         if self._teacher is not None:
             teacher_seconds = self._teacher_seconds - self._teacher_start

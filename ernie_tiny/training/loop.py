@@ -63,6 +63,7 @@ class LoopSettings:
     runtime: RuntimeConfig
     evaluate_every: Optional[int] = None
     parts_unused: bool = False
+    part_labelled: bool = False
 
 
 class StageLoop:
@@ -94,7 +95,8 @@ class StageLoop:
         half = settings.runtime.precision == "float16"
         self.scaler: Any = paddle.amp.GradScaler(init_loss_scaling=FIRST_LOSS_SCALE) if half else None
         self.best = BestWeights(network, settings.folder)
-        self._interval, self._gradients = Interval(teacher), GradientWatch(network, settings.folder)
+        self._interval = Interval(teacher, settings.part_labelled)
+        self._gradients = GradientWatch(network, settings.folder)
         self.step, self.stopped = 0, False
         self._position = 0  # batches drawn since the stage began
         self._tokens = paddle.zeros([], "int64")  # a tensor: on a GPU a number would wait for every step
@@ -165,7 +167,7 @@ class StageLoop:
             loss = loss / self.settings.optim.accumulate
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         terms = {name: value.detach() for name, value in terms.items()}
-        self._interval.add_batch(loss.detach(), terms)
+        self._interval.add_batch(batch, loss.detach(), terms)
         return terms
 
     def _autocast(self) -> Any:
@@ -305,7 +307,8 @@ def draw_step(
     totals = processes.total([*(sum(found[name] for found in counts) for name in counts[0]), tokens, told_to_stop])
     shares: list[Optional[Shares]] = [None] * accumulate
     if accumulate * processes.world_size() > 1:
-        means = dict(zip(counts[0], totals.astype("float32") / (accumulate * processes.world_size())))
+        # A term that counts nothing in a step, as hard without a labelled example, is 0 in it: shares of 0, not of 0/0.
+        means = dict(zip(counts[0], totals.clip(min=1).astype("float32") / (accumulate * processes.world_size())))
         shares = [{name: count / means[name] for name, count in found.items()} for found in counts]
     return Step(tuple(zip(batches, shares)), totals[-2], totals[-1])
 

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from ernie_tiny import processes
 from ernie_tiny.config.schema import CORPUS_LENGTH, StageConfig, split_reference
 from ernie_tiny.data.sampling import TaskStream
+from ernie_tiny.data.task import UNLABELLED
 from ernie_tiny.distill.objective import Objective
 from ernie_tiny.distill.teacher import Teacher
 from ernie_tiny.distill.terms import Side, side_of
@@ -42,7 +43,7 @@ from ernie_tiny.training.interruption import Interruption
 from ernie_tiny.training.loop import LoopSettings, StageLoop
 from ernie_tiny.training.network import StageNetwork
 from ernie_tiny.training.size_guard import Size, size_warnings
-from ernie_tiny.training.streams import BatchStream, corpus_stream, task_stream
+from ernie_tiny.training.streams import BatchStream, corpus_stream, task_stream, training_examples
 from ernie_tiny.training.teachers import CACHE_FOLDER, ByTask, connect_teacher, load_teachers
 from ernie_tiny.training.workspace import Workspace
 
@@ -105,6 +106,7 @@ class PreparedStage:
     seed: int
     network: StageNetwork
     stream: BatchStream
+    examples: dict[str, dict[str, int]]  # of training_examples
     steps: int
     teacher: Optional[Teacher]
 
@@ -121,6 +123,7 @@ def prepare_stage(workspace: Workspace, stage: StageConfig, task: Optional[str],
         _warn_of_sizes(stage, network, teachers)
     on_tasks = stage.data.corpus is None
     stream = task_stream(workspace, stage, tasks, seed) if on_tasks else corpus_stream(workspace, stage, seed)
+    examples = training_examples(workspace, stage, tasks)
     steps = stage.optim.max_steps
     if steps is None:
         assert isinstance(stream, TaskStream) and stage.optim.epochs is not None
@@ -135,7 +138,7 @@ def prepare_stage(workspace: Workspace, stage: StageConfig, task: Optional[str],
         title,
         folder,
     )
-    return PreparedStage(title, tasks, seed, network, stream, steps, teacher)
+    return PreparedStage(title, tasks, seed, network, stream, examples, steps, teacher)
 
 
 def _warn_of_sizes(stage: StageConfig, network: StageNetwork, teachers: dict[str, ByTask]) -> None:
@@ -180,7 +183,7 @@ def _train(
         loop.train(None if resumed is None else Path(resumed))
         if loop.stopped:
             interruption.leave(f"Stopped after step {loop.step} of {title}; a checkpoint is saved")
-    result = _finish(workspace, stage, loop, tasks, folder, title)
+    result = _finish(workspace, stage, loop, prepared, folder)
     if log is not None:
         log.close()
     return result
@@ -257,6 +260,7 @@ def _settings(stage: StageConfig, workspace: Workspace, folder: Path, prepared: 
         workspace.run.runtime,
         stage.select.every,
         # A batch uses one head of several. What no batch of a stage uses, Paddle finds at the first one by itself.
+        part_labelled=any(UNLABELLED in counts for counts in prepared.examples.values()),
         parts_unused=not stage.per_task and len(stage.data.tasks) > 1 and stage.objective.reads_answers,
     )
 
@@ -280,16 +284,15 @@ def _finish(
     workspace: Workspace,
     stage: StageConfig,
     loop: StageLoop,
-    tasks: tuple[str, ...],
+    prepared: PreparedStage,
     folder: Path,
-    title: str,
 ) -> dict[str, Any]:
     """Selects the weights, drops what only distillation needed, writes the model and the stage's result."""
     if stage.select.every is not None:
         if loop.step % stage.select.every:
             loop.evaluate()
         loop.best.load()
-    network = loop.network
+    network, title = loop.network, prepared.title
     for model in network.models.values():
         if stage.auxiliary_layers:
             drop_layers(model.encoder, stage.auxiliary_layers)
@@ -299,9 +302,10 @@ def _finish(
         "task": title.partition("/")[2] or None,
         "trained": ", ".join(network.models),
         "steps": loop.step,
+        "examples": prepared.examples,
         "tokens": loop.tokens,
         "seconds": round(loop.seconds, 1),
-        "flops": stage_flops(workspace.run, stage, [workspace.task(task) for task in tasks], loop.tokens),
+        "flops": stage_flops(workspace.run, stage, [workspace.task(task) for task in prepared.tasks], loop.tokens),
         "parameters": count_parameters(network.model.encoder),
         "best_dev": loop.best.score,
         "held_out": masked_token_quality(workspace, stage, network.model) if masking else None,

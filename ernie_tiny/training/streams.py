@@ -13,6 +13,7 @@ from ernie_tiny.data.masking import mask_tokens
 from ernie_tiny.data.sampling import TaskStream, sampling_weights
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.training.augmentation import training_features
+from ernie_tiny.training.tasks import training_splits
 from ernie_tiny.training.workspace import Workspace
 
 
@@ -44,6 +45,18 @@ def task_stream(workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...]
         rank=processes.rank(),
         world_size=processes.world_size(),
     )
+
+
+def training_examples(workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    """Task to split ("train", "unlabelled") to the number of its examples that a stage is trained on; copies left out.
+
+    Empty for general text.
+    """
+    return {
+        task: {split: len(workspace.examples(task, split, limit)) for split, limit in training_splits(stage, spec)}
+        for task, spec in zip(tasks, map(workspace.task, tasks))
+        if stage.data.corpus is None
+    }
 
 
 def corpus_stream(workspace: Workspace, stage: StageConfig, seed: int) -> TextStream:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from typing import Optional
 
-from ernie_tiny.config.schema import RunConfig, split_reference
+from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.data.clue import find_task
-from ernie_tiny.data.task import TaskSpec
+from ernie_tiny.data.task import UNLABELLED, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import facts_of
 
 
 def custom_tasks(run: RunConfig) -> dict[str, TaskSpec]:
-    """The user's own tasks, from data.tasks.
+    """The user's own tasks, from data.tasks, and others with the unlabelled files that data.unlabelled gives them.
 
     Raises:
         InputError: names the task's key whose value no task can have.
@@ -32,7 +34,45 @@ def custom_tasks(run: RunConfig) -> dict[str, TaskSpec]:
         twice = sorted({label for label in spec.labels if spec.labels.count(label) > 1})
         if twice:
             raise InputError(f"data.tasks.{name}.labels = {list(spec.labels)}: {twice[0]!r} stands twice.")
+    for name, files in run.data.unlabelled.items():
+        try:
+            spec = find_task(name, specs)
+        except InputError as error:
+            raise InputError(f"data.unlabelled.{name}: {error}") from None
+        if spec.files_of(UNLABELLED):
+            raise InputError(
+                f"data.unlabelled.{name}: data.tasks.{name} has unlabelled texts already. Give all files there."
+            )
+        specs[name] = dataclasses.replace(spec, files={**spec.files, UNLABELLED: files})
     return specs
+
+
+def training_splits(stage: StageConfig, spec: TaskSpec) -> Iterator[tuple[str, Optional[int]]]:
+    """The splits of a task that a stage (with the task's settings) trains on, and how many examples of each."""
+    if spec.files_of("train"):
+        yield "train", stage.data.examples
+    if spec.files_of(UNLABELLED) and stage.reads_unlabelled:
+        yield UNLABELLED, stage.data.unlabelled_examples
+
+
+def _check_rows(stage: StageConfig, specs: dict[str, TaskSpec]) -> None:
+    """Raises an InputError where a stage has no rows that it can learn from, or not those that it asks for."""
+    for spec in map(specs.__getitem__, stage.data.tasks if stage.data.corpus is None else ()):
+        own = stage.of_task(spec.name)
+        where = f"stages.{stage.name}.data.tasks: {spec.name}"
+        if UNLABELLED in spec.files and not spec.files_of("train") and own.objective.hard is not None:
+            raise InputError(
+                f"{where} has unlabelled files alone, and hard needs labels. Give the task files.train, or learn from "
+                "a teacher's answers alone: a term such as soft in place of hard."
+            )
+        if not list(training_splits(own, spec)):
+            raise InputError(f"{where} leaves nothing to train on. Give it files.train or files.unlabelled.")
+    asked = [stage.data.unlabelled_examples, *(each.unlabelled_examples for each in stage.task_settings.values())]
+    if any(asked) and not any(specs[task].files_of(UNLABELLED) for task in stage.data.tasks):
+        raise InputError(
+            f"stages.{stage.name}.data.unlabelled_examples: no task of the stage has unlabelled texts. Name their "
+            "files: data.tasks.NAME.files.unlabelled, or data.unlabelled.NAME of a built-in task."
+        )
 
 
 def run_tasks(run: RunConfig) -> dict[str, TaskSpec]:
@@ -45,6 +85,7 @@ def run_tasks(run: RunConfig) -> dict[str, TaskSpec]:
     custom = custom_tasks(run)
     specs = {task: find_task(task, custom) for stage in run.stages for task in stage.data.tasks}
     for stage in run.stages:
+        _check_rows(stage, specs)
         recurrent = [name for name in stage.trained if getattr(shape_of(run.models[name]), "recurrent", False)]
         for task in stage.data.tasks if recurrent else ():
             reason = facts_of(specs[task].kind).not_recurrent

@@ -8,6 +8,7 @@ from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.corpus import paragraphs_of
+from ernie_tiny.data.task import UNLABELLED
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.data.used_tokens import used_tokens
 from ernie_tiny.errors import InputError
@@ -20,10 +21,11 @@ from ernie_tiny.training.tasks import run_tasks
 
 
 def task_texts(run: RunConfig) -> Iterator[str]:
-    """The texts of the train splits of all tasks of a run, candidates included."""
+    """The texts that all tasks of a run are trained on, labelled or not, candidates included."""
     for spec in run_tasks(run).values():
-        for example in read_split(spec, Path(run.data.root), "train").examples:
-            yield from (*example.texts, *example.candidates)
+        for split in filter(spec.files_of, ("train", UNLABELLED)):
+            for example in read_split(spec, Path(run.data.root), split).examples:
+                yield from (*example.texts, *example.candidates)
 
 
 def file_texts(files: Iterable[Path], field: Optional[str] = None) -> Iterator[str]:

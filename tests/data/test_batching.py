@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ernie_tiny.batch import NO_LABEL, Feature
+from ernie_tiny.batch import NO_LABEL, UNKNOWN, Feature
 from ernie_tiny.data.batching import collate, plan_batches, smallest_batch
 from ernie_tiny.errors import InputError
 
@@ -52,8 +52,37 @@ def test_numbers_are_float32():
     assert (batch.labels.tolist(), batch.labels.dtype) == ([2.5, 0.0], np.float32)
 
 
-def test_there_are_labels_only_where_every_feature_has_one():
-    assert collate([feature("a", [CLS], label=(0,)), feature("b", [CLS])], "toy", PAD).labels is None
+def test_a_feature_without_a_label_beside_others_has_an_unknown_one():
+    batch = collate([feature("a", [CLS], label=(0,)), feature("b", [CLS])], "toy", PAD)
+    assert batch.labels.tolist() == [0, UNKNOWN] and batch.labels.dtype == np.int64
+    assert batch.labelled.tolist() == [True, False]
+    spans = collate([feature("a", [CLS]), feature("b", [CLS, 5], label=(0, 1))], "toy", PAD)
+    assert spans.labels.tolist() == [[UNKNOWN, UNKNOWN], [0, 1]] and spans.labelled.tolist() == [False, True]
+    bare = collate([feature("a", [CLS]), feature("b", [CLS])], "toy", PAD)
+    assert bare.labels is None and bare.labelled.tolist() == [False, False]
+
+
+def test_an_unknown_number_is_none_that_a_label_could_be():
+    numbers = [feature("a", [CLS], label=(-1.0,)), feature("b", [CLS]), feature("c", [CLS], label=(-100.0,))]
+    batch = collate(numbers, "toy", PAD)
+    assert batch.labels.dtype == np.float32 and np.isnan(batch.labels[1]) and batch.labels[2] == -100
+    assert batch.labelled.tolist() == [True, False, True]
+
+
+def test_a_part_of_a_batch_keeps_its_candidates_together():
+    choices = [
+        Feature(name, tuple((np.array(ids, np.int32), np.zeros(len(ids), np.int32)) for ids in rows), label)
+        for name, rows, label in (
+            ("a", ([CLS, 5], [CLS, 6]), (1,)),
+            ("b", ([CLS, 7],), ()),
+            ("c", ([CLS, 8], [CLS, 9, 5]), (0,)),
+        )
+    ]
+    batch = collate(choices, "toy", PAD)
+    part = batch.only(batch.labelled)
+    assert part.example_ids == ("a", "c") and part.labels.tolist() == [1, 0]
+    assert part.input_ids[:, 1].tolist() == [5, 6, 8, 9] and part.choice_mask.tolist() == [[1, 1], [1, 1]]
+    assert batch.only(~batch.labelled).choice_mask.tolist() == [[1, 0]]
 
 
 def test_a_missing_candidate_is_one_real_token_that_the_choice_mask_excludes():

@@ -36,7 +36,8 @@ stages:
     objective: {hard: {}}
     optim: {max_steps: 5, batch_size: 4}
 """
-LABELS = "data.tasks.mine.labels"
+LABELS, FILES = "data.tasks.mine.labels", "data.tasks.mine.files"
+SOFT = ("stages.second.teacher=teacher", "stages.second.objective={soft: {}}")
 
 
 def refused(path: Path, *overrides: str) -> InputError:
@@ -110,6 +111,16 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C50", ["runtime.teacher_engine=onnx", "runtime.teacher_precision=bfloat16"]),
         ("C47", ["models.student.init_narrowed=svd"]),
         ("C45", ["runtime.teacher_precision=bfloat16"]),
+        ("C921", ["stages.second.data.unlabelled_examples=9"]),
+        ("C922", ["stages.first.data.unlabelled_examples=9"]),
+        ("C923", [*SOFT, "stages.second.data.unlabelled_examples=9"]),
+        ("C924", [*SOFT, "stages.second.objective.hard={}", f"{FILES}={{unlabelled: [a.jsonl], dev: [a.jsonl]}}"]),
+        (
+            "C925",
+            [*SOFT, "stages.second.data.unlabelled_examples=0", f"{FILES}={{unlabelled: [a.jsonl], dev: [a.jsonl]}}"],
+        ),
+        ("C926", ["data.unlabelled={mine: [b.jsonl]}", f"{FILES}={{unlabelled: [a.jsonl], dev: [a.jsonl]}}"]),
+        ("C927", ["data.unlabelled={tnewz: [b.jsonl]}"]),
     ],
 )
 def test_value(row: str, overrides: list[str], path: Path, says) -> None:

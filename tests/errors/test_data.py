@@ -293,6 +293,34 @@ def test_dev_examples_in_train(run: RunConfig, says, caplog: pytest.LogCaptureFi
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
+@pytest.fixture
+def unlabelled(run: RunConfig, tmp_path: Path) -> RunConfig:
+    """The run with a file of texts without labels, which its first stage learns from a teacher."""
+    (tmp_path / "more.jsonl").write_bytes(lines({"text": "好"}))
+    files = "{train: [train.jsonl], unlabelled: [more.jsonl], dev: [dev.jsonl]}"
+    changes = [f"data.tasks.mine.files={files}", "stages.0.teacher=student", "stages.0.objective={soft: {}}"]
+    places = [f"data.root={tmp_path}", f"output_dir={tmp_path}/run"]
+    return load_config(tmp_path / "run.yaml", [*places, *changes])
+
+
+def test_unlabelled_files(unlabelled: RunConfig, tmp_path: Path, says: Any, caplog: pytest.LogCaptureFixture) -> None:
+    more = tmp_path / "more.jsonl"
+    check(unlabelled)
+    assert "unlabelled" not in caplog.text
+    more.write_bytes(lines({"text": "很", "label": "a"}, {"text": "天", "label": "never heard of"}))
+    check(unlabelled)
+    says("D922", caplog.text)
+    says("D923", caplog.text)
+    more.write_bytes(lines({"txt": "很"}))
+    with pytest.raises(InputError) as caught:
+        check(unlabelled)
+    says("D924", caught.value)
+    more.unlink()
+    with pytest.raises(InputError) as caught:
+        check(unlabelled)
+    says("D921", caught.value)
+
+
 def test_sets_that_lack_labels(run: RunConfig, tmp_path: Path, says, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "train.jsonl").write_bytes(lines(*({"text": text, "label": "a"} for text in "今天气")))
     data = dataclasses.replace(run.stages[0].data, examples=2)

@@ -13,7 +13,7 @@ import pytest
 from seqeval.metrics import classification_report, f1_score, precision_score, recall_score
 from seqeval.scheme import IOBES
 
-from ernie_tiny.batch import NO_LABEL
+from ernie_tiny.batch import NO_LABEL, UNKNOWN
 from ernie_tiny.data.batching import collate
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
@@ -63,9 +63,9 @@ def test_tokens_that_share_a_character_decide_once() -> None:
     assert labelling._deciding(offsets).tolist() == [True, False, True, False, True]
 
 
-def test_an_example_without_labels_has_none() -> None:
+def test_an_example_without_labels_says_which_tokens_decide() -> None:
     (feature,) = featurise(SPEC, [Example("0", ("甲乙",))], TOKENIZER, 16)
-    assert feature.label == ()
+    assert feature.label == (NO_LABEL, UNKNOWN, UNKNOWN, NO_LABEL)
 
 
 def test_windows_share_tokens_and_each_has_its_labels() -> None:
@@ -85,8 +85,10 @@ def test_a_decision_is_a_token_that_has_a_label() -> None:
     assert [TAGS[number] for number in table.labels] == ["B-PER", "E-PER", "O", "O"]
     assert labelling.count(batch) == 4 and table.real is None and not table.numeric
     np.testing.assert_array_equal(table.logits.numpy()[3], logits.numpy()[1, :, 1])
-    unlabelled = dataclasses.replace(batch, labels=None)  # of the teacher's soft labels alone: every token
-    assert labelling.count(unlabelled) == 8 == len(labelling.decisions(logits, unlabelled).logits)
+    bare = [dataclasses.replace(each, answers=()) for each in examples]  # the same tokens decide
+    unlabelled = collate(featurise(SPEC, bare, TOKENIZER, 16), "mine", TOKENIZER.pad_id)
+    assert labelling.count(unlabelled) == 4 and not unlabelled.labelled.any()
+    np.testing.assert_array_equal(labelling.decisions(logits, unlabelled).logits.numpy(), table.logits.numpy())
 
 
 def logits_of(tags: list[str]) -> np.ndarray:

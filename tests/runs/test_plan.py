@@ -77,6 +77,36 @@ def test_steps_come_from_epochs_and_batch_size(overrides: tuple[str, ...], steps
     assert f"    mine: {steps} steps" in plan(load(tmp_path, *overrides))
 
 
+UNLABELLED = (
+    "data.tasks.mine.files={train: [train.jsonl], unlabelled: [more.jsonl], dev: [dev.jsonl]}",
+    "stages.finetune.teacher=teacher",
+    "stages.finetune.objective={soft: {}}",
+)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stage"),
+    [
+        ((), "(10 train + 21 unlabelled): 16 steps"),  # ceil(31 / 4) = 8 batches, 2 epochs
+        (("stages.finetune.data.unlabelled_examples=5",), "(10 train + 5 unlabelled): 8 steps"),
+        (("stages.finetune.data.examples=4",), "(4 train + 21 unlabelled): 14 steps"),
+        (("stages.finetune.data.unlabelled_examples=0",), ": 6 steps"),
+        (("stages.finetune.teacher=null", "stages.finetune.objective={hard: {}}"), ": 6 steps"),
+        (
+            ("data.tasks.mine.files={unlabelled: [more.jsonl], dev: [dev.jsonl]}",),
+            "(0 train + 21 unlabelled): 12 steps",
+        ),
+    ],
+)
+def test_unlabelled_texts_count_where_a_term_needs_no_label(
+    overrides: tuple[str, ...], stage: str, tmp_path: Path
+) -> None:
+    tmp_path.joinpath("more.jsonl").write_text('{"text": "好"}\n' * 21, encoding="utf-8")
+    printed = plan(load(tmp_path, *UNLABELLED, *overrides))
+    assert f"    mine {stage}".replace(" :", ":") in printed
+    assert "21 unlabelled, 4 dev" in printed
+
+
 def test_a_tasks_settings_are_no_other_tasks(tmp_path: Path) -> None:
     run = load(tmp_path)
     own = {name: replace(run.data.tasks["mine"]) for name in ("one", "two")}

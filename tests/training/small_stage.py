@@ -74,6 +74,7 @@ def build(
     seed: int = 5,
     accumulate: int = 1,
     evaluate_every: Optional[int] = None,
+    part_labelled: bool = False,
     **runtime: Any,
 ) -> StageLoop:
     """A loop of six steps, with a head of which no batch makes use; `runtime` is of RuntimeConfig."""
@@ -96,7 +97,7 @@ def build(
     network = StageNetwork({"student": model}, {"student": objective})
     optim = OptimConfig(learning_rate=1e-2, warmup_ratio=0.3, weight_decay=0.0, accumulate=accumulate)
     options = RuntimeConfig(**{"logging_steps": 2, "save_steps": 3, **runtime})
-    settings = LoopSettings(folder, steps, seed, optim, options, evaluate_every)
+    settings = LoopSettings(folder, steps, seed, optim, options, evaluate_every, part_labelled=part_labelled)
     return StageLoop(network, stream, None, settings, score, StageLog("stage", EventLog(folder), curves), told_to_stop)
 
 

@@ -83,7 +83,7 @@ def test_evaluation_takes_nothing_from_the_speed(monkeypatch: pytest.MonkeyPatch
     now = iter([0.0, 7.0])
     monkeypatch.setattr("ernie_tiny.training.interval.time.perf_counter", lambda: next(now))
     interval = Interval(None)
-    interval.add_batch(paddle.to_tensor(3.0), {"hard": paddle.to_tensor(6.0)})
+    interval.add_batch(Stream().next_batch(), paddle.to_tensor(3.0), {"hard": paddle.to_tensor(6.0)})
     interval.end_step()
     interval.leave_out(5.0)
     assert interval.values(100, 0.00123456, {"hard": 0.5}) == {

@@ -14,7 +14,7 @@ from ernie_tiny.config import load_config
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError
 from ernie_tiny.kinds.read import read_split
-from ernie_tiny.training.tasks import custom_tasks, run_tasks
+from ernie_tiny.training.tasks import custom_tasks, run_tasks, training_splits
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "add-a-task.md"
 FENCES = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -35,6 +35,10 @@ FILES = {
     "shopping_10/online_shopping_10_cats.csv": f"cat,label,review\n{SHOPPING}",
     "ner/msra/train.txt": MSRA,
     "ner/msra/test.txt": MSRA,
+    "hotels/labelled.csv": "label,review\n1,很好\n0,不好\n",
+    "hotels/more.csv": "review\n还行\n",
+    "hotels/questions.jsonl": '{"review": "一般"}\n',
+    "hotels/dev.csv": "label,review\n1,不错\n",
     "similarity/train.jsonl": '{"sentence1": "甲", "sentence2": "乙", "score": 2.5}\n',
     "similarity/dev.jsonl": '{"sentence1": "甲", "sentence2": "丙", "score": 0}\n',
 }
@@ -67,6 +71,7 @@ def test_the_page_has_an_example_of_each_form() -> None:
         "shopping-categories",
         "similarity",
         "msra",
+        "hotels",
     }
 
 
@@ -84,6 +89,9 @@ def test_an_example_of_the_page_reads_its_files(tmp_path: Path, name: str) -> No
         assert [(example.id, *example.texts) for example in train] == [("0", '很"好'), ("1", "不好")]
         assert [example.id for example in dev] == ["7", "8"]
         assert read_split(spec, tmp_path, "test").examples[0].label is None
+    if name == "hotels":
+        unlabelled = read_split(spec, tmp_path, "unlabelled").examples
+        assert [(*example.texts, example.label) for example in unlabelled] == [("还行", None), ("一般", None)]
     if name.startswith("shopping"):
         test = read_split(spec, tmp_path, "test").examples
         assert sorted(int(example.id) for example in (*train, *dev, *test)) == list(range(200))
@@ -96,6 +104,44 @@ def test_the_draws_of_the_page_are_tasks(tmp_path: Path) -> None:
     assert [spec.files["train"] for spec in specs.values()] == [
         (f"fewclue/bustm/train_{draw}.json",) for draw in range(5)
     ]
+
+
+def test_a_built_in_task_gets_unlabelled_files_for_stages_with_a_teacher(tmp_path: Path) -> None:
+    stage = {"train": "student", "data": {"tasks": ["tnews"]}, "optim": {"epochs": 1, "batch_size": 8}}
+    taught = {"teacher": "student", "objective": {"hard": {}, "soft": {}}}
+    stages = [
+        {**stage, "name": "finetune", "objective": {"hard": {}}},
+        {**stage, **taught, "name": "distil"},
+        {**stage, **taught, "name": "few", "data": {"tasks": ["tnews"], "examples": 7, "unlabelled_examples": 9}},
+        {**stage, **taught, "name": "none", "data": {"tasks": ["tnews"], "unlabelled_examples": 0}},
+    ]
+    run = config(tmp_path, data={"unlabelled": {"tnews": ["clue/more.json"]}}, stages=stages)
+    tnews = run_tasks(run)["tnews"]
+    assert tnews.files["unlabelled"] == ("clue/more.json",) and "train" in tnews.files
+    assert [list(training_splits(stage, tnews)) for stage in run.stages] == [
+        [("train", None)],
+        [("train", None), ("unlabelled", None)],
+        [("train", 7), ("unlabelled", 9)],
+        [("train", None)],
+    ]
+
+
+def test_settings_of_a_task_bound_its_unlabelled_texts(tmp_path: Path) -> None:
+    stage = {
+        "name": "distil",
+        "train": "student",
+        "teacher": "student",
+        "per_task": True,
+        "data": {"tasks": ["tnews", "ocnli"]},
+        "objective": {"soft": {}},
+        "optim": {"epochs": 1, "batch_size": 8},
+        "task_settings": {"ocnli": {"unlabelled_examples": 5}},
+    }
+    unlabelled = {"tnews": ["a.json"], "ocnli": ["b.json"]}
+    run = config(tmp_path, data={"unlabelled": unlabelled}, stages=[stage])
+    specs = run_tasks(run)
+    found = {name: dict(training_splits(run.stages[0].of_task(name), spec)) for name, spec in specs.items()}
+    assert found == {name: {"train": None, "unlabelled": limit} for name, limit in (("tnews", None), ("ocnli", 5))}
 
 
 @pytest.mark.parametrize(
