@@ -8,6 +8,8 @@ from typing import Optional
 
 CORPUS_LENGTH = 128  # tokens of an input of general text where a stage does not say
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")  # what may be changed of a pretrained model
+LABEL_TERMS = ("hard", "mlm")  # read labels and no teacher
+ANSWER_TERMS = ("hard", "soft", "logit_mse")  # read the logits of a task's head
 
 
 @dataclass(frozen=True)
@@ -232,10 +234,6 @@ class ObjectiveConfig:
         return any(name in ANSWER_TERMS for name in self.terms())
 
 
-LABEL_TERMS = ("hard", "mlm")  # read labels and no teacher
-ANSWER_TERMS = ("hard", "soft", "logit_mse")  # read the logits of a task's head
-
-
 @dataclass(frozen=True)
 class OptimConfig:
     """AdamW with linear decay after a linear warm-up; no decay on biases and norms."""
@@ -389,9 +387,8 @@ class RunConfig:
         """Folder, file or name that the vocabulary comes from; None where it is built, or where there is none."""
         if self.base_run is not None:
             return f"{self.base_run}/tokenizer"
-        if self.tokenizer.build_from is not None:
-            return None
-        return self.tokenizer.vocab or next((one.pretrained for one in self.models.values() if one.pretrained), None)
+        named = self.tokenizer.vocab or next((one.pretrained for one in self.models.values() if one.pretrained), None)
+        return named if self.tokenizer.build_from is None else None
 
     def stage(self, name: str) -> StageConfig:
         return next(stage for stage in self.stages if stage.name == name)
