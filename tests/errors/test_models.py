@@ -159,7 +159,11 @@ def test_an_encoder_of_another_build(folder: Path, says) -> None:
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-@pytest.mark.parametrize("wrap", [lambda it: it, lambda it: {"a": it}, lambda it: {"a": [it]}, lambda it: {it: 1}])
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda it: it, lambda it: {"a": it}, lambda it: {"a": [it]}, lambda it: {it: 1}],
+    ids=["alone", "in a table", "in a list in a table", "as a key"],
+)
 def test_nothing_of_a_strangers_pickle_is_run(wrap: Callable, protocol: int, folder: Path) -> None:
     (folder / PICKLED).write_bytes(pickle.dumps(wrap(Stranger()), protocol))
     with pytest.raises(InputError, match=r"asks for posix\.system"):

@@ -138,7 +138,9 @@ def test_fewer_numbers_than_were_stored(save) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrap", [lambda it: it, lambda it: {"a": it}, lambda it: {it: 1}, lambda it: OrderedDict(a=[it])]
+    "wrap",
+    [lambda it: it, lambda it: {"a": it}, lambda it: {it: 1}, lambda it: OrderedDict(a=[it])],
+    ids=["alone", "in a table", "as a key", "in a list in a table"],
 )
 def test_nothing_of_a_strangers_pickle_is_run(wrap: Any, save) -> None:
     file = save(wrap(Stranger()))

@@ -50,7 +50,7 @@ def test_each_stage_has_a_chart_with_its_terms():
     assert len(curves(page_of(make(), events))) == 3
 
 
-@pytest.mark.parametrize("loss", [float, lambda step: 2.0 + math.sin(7.0 * step)])
+@pytest.mark.parametrize("loss", [float, lambda step: 2.0 + math.sin(7.0 * step)], ids=["line", "wave"])
 def test_long_curves_are_thinned_and_keep_their_ends(loss):
     events = [log(step, hard=loss(step)) for step in range(1, 20_001)]
     (points,) = curves(page_of(make(), events))
