@@ -16,8 +16,20 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "_base_")
 STUDIES = sorted(path for path in (ROOT / "benchmarks").rglob("*.yaml") if not path.name.startswith("_"))
 SHIPPED = [*CONFIGS, *STUDIES]
-# Each goes on from the run of the one before it.
-CHAIN = [ROOT / f"benchmarks/quality/study/{stem}.yaml" for stem in ("pretrain", "teachers", "students", "follow_up")]
+# Of the studies' configs that go on from the run of another: that other, which stands before it.
+BASES = {
+    "study/pretrain": None,
+    "study/teachers": "study/pretrain",
+    "study/students": "study/teachers",
+    "study/follow_up": "study/students",
+    "real_teacher/teachers": None,
+    "real_teacher/rates": "real_teacher/teachers",
+    "real_teacher/agnostic": "real_teacher/teachers",
+    "real_teacher/combined": "real_teacher/agnostic",
+    "real_teacher/gd": "real_teacher/teachers",
+    "real_teacher/progressive": "real_teacher/gd",
+    "real_teacher/joint": "real_teacher/teachers",
+}
 # Runs the tool on lists of arguments, one a line, with an import of Paddle an error; prints code and output of each.
 WITHOUT_PADDLE = """
 import contextlib, io, json, runpy, sys
@@ -89,13 +101,13 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, tuple[int, s
     """Exit code and output of --check of each config, by its file, from a process in which Paddle is not to be had."""
     folder = tmp_path_factory.mktemp("runs")
     overrides: dict[Path, list[str]] = {}
-    base: list[str] = []
-    for path in CHAIN:
-        overrides[path] = ["-o", *base] if base else []
-        run = load_config(path, [*base, f"output_dir={folder / path.stem}"])
-        (folder / path.stem).mkdir()
-        (folder / path.stem / "config.yaml").write_text(to_yaml(run), encoding="utf-8")
-        base = [f"base_run={folder / path.stem}"]
+    for config, base in BASES.items():
+        path = ROOT / f"benchmarks/quality/{config}.yaml"
+        given = [f"base_run={folder / base}"] if base is not None else []
+        overrides[path] = ["-o", *given] if given else []
+        run = load_config(path, [*given, f"output_dir={folder / config}"])
+        (folder / config).mkdir(parents=True)
+        (folder / config / "config.yaml").write_text(to_yaml(run), encoding="utf-8")
     found = without_paddle([["-c", str(path), "--check", *overrides.get(path, [])] for path in SHIPPED])
     return dict(zip(SHIPPED, found))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.quality.judging import averages
 from ernie_tiny.config import load_config, to_yaml
 from ernie_tiny.training.tasks import run_tasks
 
@@ -82,9 +83,9 @@ def test_tables_and_claims_by_hand(study: ModuleType) -> None:
         "out-of-domain": ["shopping_10"],
         "low-resource": [f"csldcp-{n}" for n in range(5)],
     }
-    arm = {"scores": [{"a": 1.0, "few-0": 2.0, "few-1": 4.0}]}
-    assert study.averages(arm, ["a", "few-0", "few-1"]) == [2.0]  # of 1 and 3
-    assert study.averages(arm, ["a", "few-2"]) == []
+    scores = [{"a": 1.0, "few-0": 2.0, "few-1": 4.0}]
+    assert averages(scores, ["a", "few-0", "few-1"]) == [2.0]  # of 1 and 3
+    assert averages(scores, ["a", "few-2"]) == []
     text = "\n".join(study.tables(made))
     assert "| afqmc | 1000 | 69.00 | 70.00 | 69.00 | no |" in text
     assert "| c > b | out-of-domain | +2.00 ± 1.41 | +1.00, +3.00 | holds |" in text

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Callable
 
 import numpy as np
 
+from ernie_tiny.batch import Array
 from ernie_tiny.kinds.kind import ScoresOf
 
 RESAMPLES, CONFIDENCE = 1000, 95  # draws, percent
+ScoreOf = Callable[[Array], float]  # indices of examples, one as often as it counts, to one score in percent
 
 
 def confidence_intervals(scores_of: ScoresOf, examples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
@@ -28,6 +31,35 @@ def confidence_intervals(scores_of: ScoresOf, examples: int, seed: int = 0) -> d
     tails = ((100 - CONFIDENCE) / 2, (100 + CONFIDENCE) / 2)
     ends = {name: np.percentile([each[name] for each in scores], tails) for name in scores[0]}
     return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
+
+
+def paired_interval(
+    pairs: Mapping[str, Sequence[tuple[ScoreOf, ScoreOf]]], examples: Mapping[str, int], seed: int = 0
+) -> tuple[float, float]:
+    """The ends of the 95 % interval of one model's gain over another, over the choice of examples and of seeds.
+
+    A percentile bootstrap of two levels: each of 1,000 resamples draws as many training seeds as there are, and of each
+    task as many examples, with replacement. Both models are scored on the same examples, so that what is hard for both
+    does not widen the interval. The gain is the mean over tasks of the mean over the seeds that were drawn.
+
+    Args:
+        pairs: By task and training seed, the score of either model of any choice among the task's examples.
+        examples: Their number, by task.
+        seed: Of the draws; the same one gives the same interval.
+    """
+    draw = np.random.default_rng(seed)
+    seeds = min(map(len, pairs.values()))
+    gains = []
+    for _ in range(RESAMPLES):
+        runs = draw.integers(seeds, size=seeds)
+        by_task = []
+        for task, found in pairs.items():
+            chosen = draw.integers(examples[task], size=examples[task])
+            own = {run: found[run][0](chosen) - found[run][1](chosen) for run in set(runs.tolist())}
+            by_task.append(np.mean([own[run] for run in runs.tolist()]))
+        gains.append(np.mean(by_task))
+    low, high = np.percentile(gains, ((100 - CONFIDENCE) / 2, (100 + CONFIDENCE) / 2))
+    return float(low), float(high)
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:

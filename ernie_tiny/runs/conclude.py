@@ -26,13 +26,14 @@ from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.report.card import CARD_FILE, Export, Gate, model_card
 from ernie_tiny.report.results import ModelResult, Results, Speed, compare, from_record, to_record, to_stages
 from ernie_tiny.runs.int8 import check_int8
+from ernie_tiny.runs.record import PREDICTIONS_FOLDER
 from ernie_tiny.serving.export import PADDLE, check_parity, export_model, require_bfloat16
 from ernie_tiny.serving.speed import measure, megabytes
 from ernie_tiny.training.tasks import report_tasks
 from ernie_tiny.training.workspace import Workspace
 
 SPEED_LENGTH = 64  # tokens of the inputs that are timed, less where a model has fewer positions
-EXPORT_FOLDER, SPEED_FOLDER, PREDICTIONS_FOLDER = "export", "speed", "predictions"
+EXPORT_FOLDER, SPEED_FOLDER = "export", "speed"
 logger = logging.getLogger(__name__)
 
 

@@ -20,6 +20,8 @@ from ernie_tiny.runtime import git_revision, versions
 from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
 
 ENVIRONMENT_FILE, RESULTS_FILE = "environment.json", "results.json"
+PREDICTIONS_FOLDER = "predictions"  # of a run, by the role of a model
+EVALUATION_FILE = "evaluation.json"  # in the folder that tools/evaluate.py writes into
 logger = logging.getLogger(__name__)
 
 

@@ -15,9 +15,8 @@ from ernie_tiny.evaluation.metrics import agreement, details, scorer
 from ernie_tiny.evaluation.statistics import confidence_intervals
 from ernie_tiny.files import to_json, write_text
 from ernie_tiny.runs.conclude import evaluate, trained_model, trained_tasks, write_predictions
+from ernie_tiny.runs.record import EVALUATION_FILE
 from ernie_tiny.training.workspace import Workspace
-
-EVALUATION_FILE = "evaluation.json"
 
 
 def evaluate_models(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Callable
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ernie_tiny.evaluation.metrics import details, score, scorer
 from ernie_tiny.evaluation.statistics import (
     confidence_intervals,
     mean_and_deviation,
+    paired_interval,
 )
 from ernie_tiny.kinds.classification import confusion_matrix
 
@@ -93,3 +95,27 @@ def test_worst_answers_come_first_and_are_ten() -> None:
 def test_mean_and_deviation_by_hand() -> None:
     assert mean_and_deviation([1.0, 2.0, 3.0]) == (2.0, 1.0)
     assert mean_and_deviation([4.0])[0] == 4.0 and math.isnan(mean_and_deviation([4.0])[1])
+
+
+def test_a_paired_interval_leaves_out_what_is_hard_for_both() -> None:
+    hard = np.arange(1000) % 2  # both are right on every second example, and the first on 40 more
+    better = hard.copy()
+    better[:80:2] = 1
+
+    def rate(right: np.ndarray) -> Callable[[np.ndarray], float]:
+        return lambda chosen: 100 * float(right[chosen].mean())
+
+    low, high = paired_interval({"toy": [(rate(better), rate(hard))]}, {"toy": 1000})
+    # the gain is Binomial(1000, 0.04) / 1000: 4 percent, standard error 0.62; unpaired its error would be 2.2
+    assert (low, high) == pytest.approx((2.8, 5.2), abs=0.15)
+    assert paired_interval({"toy": [(rate(hard), rate(hard))] * 3}, {"toy": 1000}) == (0.0, 0.0)
+
+
+def test_a_paired_interval_holds_the_chance_of_the_seeds() -> None:
+    def constant(value: float) -> Callable[[np.ndarray], float]:
+        return lambda chosen: value
+
+    gains = {"toy": [(constant(gain), constant(0.0)) for gain in (1.0, 2.0, 6.0)]}
+    assert paired_interval(gains, {"toy": 10}) == pytest.approx((1.0, 6.0))  # thrice one seed: 1 of 27 each
+    two = {"a": gains["toy"], "b": [(constant(0.0), constant(0.0))] * 3}
+    assert paired_interval(two, {"a": 10, "b": 10}) == pytest.approx((0.5, 3.0))

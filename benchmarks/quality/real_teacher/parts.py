@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
 HERE = Path(__file__).resolve().parent
-RATES = ("3.0e-5", "1.0e-4", "2.0e-4")  # of the grid
-TEACHERS = "teachers"
+TEACHER_RATES = ("3.0e-5", "1.0e-4", "2.0e-4")  # of the grid
+STUDENT_RATES = ("3e-4", "5e-4", "1e-3")  # of rates.yaml
+STARTS = ("scratch", "distilled")  # what a student begins a task with: random weights, or what distillation left
+TEACHERS, RATES, NANO = "teachers", "rates", "nano"
+SEEDS = ("1", "2", "3")
+IN_DOMAIN = ("tnews", "ocnli", "csl", "msra")
+FEW_CLUE = tuple(f"{task}-{draw}" for task in ("bustm", "eprstmt", "csldcp") for draw in range(5))
+FEW_FOLDER = "few"  # of a run: its scores on FewCLUE
+FEW_SPLIT = "dev_few_all"  # the union of FewCLUE's dev draws: it shares no row with any train draw
 
 
 @dataclass(frozen=True)
@@ -20,14 +28,18 @@ class Part:
         config: The file beside this one, without its ending.
         base: The part whose models it goes on from.
         settings: Overrides of the config.
-        at_rate: Stages that train at the rate that won the grid.
+        rates: Stage to the kind of model whose rate it takes: "teacher", or one of STARTS.
+        few: The models, as model@stage, to be scored on FewCLUE when it is trained.
+        exported: model@stage/task to be written in Hugging Face's form.
     """
 
     name: str
     config: str
     base: Optional[str] = None
     settings: tuple[str, ...] = ()
-    at_rate: tuple[str, ...] = ()
+    rates: Mapping[str, str] = field(default_factory=dict)
+    few: tuple[str, ...] = ()
+    exported: Optional[str] = None
 
     @property
     def file(self) -> Path:
@@ -35,9 +47,70 @@ class Part:
 
 
 def grid() -> list[Part]:
-    return [Part(f"grid/{rate}", "grid", settings=(f"stages.rate.optim.learning_rate={rate}",)) for rate in RATES]
+    """The runs that find the teacher's rate."""
+    return [
+        Part(f"grid/{rate}", "grid", settings=(f"stages.rate.optim.learning_rate={rate}",)) for rate in TEACHER_RATES
+    ]
 
 
 def queue() -> list[Part]:
-    """Every part, a part that another goes on from before it."""
-    return [*grid(), Part(TEACHERS, "teachers", at_rate=("finetune-teacher", "enhance"))]
+    """Every part: teachers, rates, all arms of the first seed, of the second and the third, then arms of one seed.
+
+    A part that another one goes on from stands before it.
+    """
+    parts = [*grid(), Part(TEACHERS, "teachers", rates={"finetune-teacher": "teacher", "enhance": "teacher"})]
+    parts.append(Part(RATES, "rates", TEACHERS, ("seed=0",)))
+    for seed in SEEDS:
+        parts += arms(seed)
+    return [*parts, *single(SEEDS[0]), Part(NANO, "nano", exported="student@finetune/tnews")]
+
+
+def arms(seed: str) -> Iterator[Part]:
+    """The arms of one seed; what is cheap, or what others go on from, first."""
+    at = f"seed={seed}"
+
+    def part(name: str, config: str, base: str, *settings: str, **rates: str) -> Part:
+        found = {stage.replace("_", "-"): start for stage, start in rates.items()}
+        few = ("student@finetune",) if config == "agnostic" else ()
+        return Part(f"{at}/{name}", config, base, (at, *settings), found, few)
+
+    yield part("scratch", "agnostic", TEACHERS, "stages.distil.skip=true", finetune="scratch")
+    yield part("mkd", "joint", TEACHERS, joint="scratch", joint_alone="scratch")
+    yield part("mkd-bilstm", "joint", TEACHERS, *BILSTM)
+    yield part("task-alone", "progressive", TEACHERS, *TASK_ALONE, TSD="scratch")
+    yield part("gd", "gd", TEACHERS)
+    both = {"TAD": "distilled", "TSD": "distilled"}
+    left_out = {"TSD-without-TAD": "distilled"}
+    yield part("four-stages", "progressive", f"{at}/gd", *WITHOUT_TAD, **both, **left_out)
+    yield part("mitkd", "agnostic", TEACHERS, finetune="distilled")
+    yield part("combined", "combined", f"{at}/mitkd", **both)
+    yield part("unenhanced", "agnostic", TEACHERS, "stages.distil.teacher=teacher", finetune="distilled")
+    yield part("without-ged", "progressive", f"{at}/gd", "stages.GED.skip=true", **both)
+    yield part("without-gd", "progressive", TEACHERS, "stages.GED.train=student", **both)
+
+
+BILSTM = (
+    "stages.joint.train=bilstm", "stages.joint-alone.train=bilstm",
+    "report.student=bilstm@joint", "report.others={alone: bilstm@joint-alone}",
+)  # fmt: skip
+TASK_ALONE = ("stages.GED.skip=true", "stages.GED.train=student", "stages.TAD.skip=true")
+WITHOUT_TAD = ("stages.TSD-without-TAD.skip=false", "report.others={without TAD: student@TSD-without-TAD}")
+FROM_TEACHER = (
+    "models.student.family=bert", "models.student.init_from=teacher@enhance",
+    "models.student.init_layers=[2, 5, 8, 11]", "models.student.init_narrowed=svd",
+)  # fmt: skip
+ONLY_IN_DOMAIN = tuple(f"{key}=[{', '.join(IN_DOMAIN)}]" for key in ("stages.finetune.data.tasks", "report.tasks"))
+
+
+def single(seed: str) -> Iterator[Part]:
+    """The arms of one seed alone. INT8 and unlabelled texts of the tasks are left out until they can be run."""
+    at = f"seed={seed}"
+    rates = {"finetune": "distilled"}
+    yield Part(f"{at}/mitkd-6L384H", "agnostic", TEACHERS, (at, *ONLY_IN_DOMAIN, "models.student.shape=mini"), rates)
+    heads = "stages.distil.objective.relation.relation_heads=16"  # divides 128 and 384
+    small = (at, *ONLY_IN_DOMAIN, "models.student.shape=pico", heads)
+    yield Part(f"{at}/mitkd-3L128H", "agnostic", TEACHERS, small, rates)
+    begun = (at, *ONLY_IN_DOMAIN, *FROM_TEACHER)
+    yield Part(f"{at}/mitkd-from-teacher", "agnostic", TEACHERS, begun, rates)
+    longer = (at, *ONLY_IN_DOMAIN, "stages.distil.skip=true", "stages.finetune.optim.epochs=10")
+    yield Part(f"{at}/scratch-longer", "agnostic", TEACHERS, longer, {"finetune": "scratch"})

@@ -9,22 +9,32 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import re
+import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from fnmatch import fnmatch
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from benchmarks.quality.real_teacher.parts import Part, grid, queue
+from benchmarks.quality.real_teacher.gather import gather
+from benchmarks.quality.real_teacher.hours import Estimate
+from benchmarks.quality.real_teacher.page import draw, page
+from benchmarks.quality.real_teacher.parts import FEW_CLUE, FEW_FOLDER, FEW_SPLIT, RATES, SEEDS, Part, queue
+from benchmarks.quality.real_teacher.rates import best_rate, rates
 from ernie_tiny.config import load_config
 from ernie_tiny.errors import InputError
-from ernie_tiny.files import to_json
+from ernie_tiny.files import finite_or_none, to_json
 from ernie_tiny.runs.children import Children
-from ernie_tiny.runs.record import RESULTS_FILE, read_results
+from ernie_tiny.runs.record import EVALUATION_FILE, RESULTS_FILE
 
-TRAIN = Path(__file__).resolve().parents[3] / "tools/train.py"
+TOOLS = Path(__file__).resolve().parents[3] / "tools"
 LOG_FILE = "train.log"
+CORPORA = "corpora"  # of a run: the tokenised general text
 SMOKE_EXAMPLES = 100  # dev examples of a task in a run that is shortened
 
 
@@ -34,19 +44,24 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--teacher", type=Path, required=True, help="folder of the pretrained teacher")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--part", type=float, default=1.0, help="of each stage's steps, to see that every run works")
+    parser.add_argument("--only", nargs="+", default=["*"], metavar="PATTERN", help="names of runs, as in 'seed=1/*'")
     parser.add_argument("--list", action="store_true", help="train nothing, list the runs with their states")
+    parser.add_argument("--smoke", type=Path, help="of --list: the output of a run with --part, for hours by its speed")
+    parser.add_argument("--summarise", action="store_true", help="train nothing, write the page of what is there")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str]) -> int:
     args = parse_args(arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it otherwise
+    parts = [part for part in queue() if any(fnmatch(part.name, pattern) for pattern in args.only)]
     if args.list:
-        for part in queue():
-            print(f"{state(args.output / part.name):<9} {part.name}")
+        print("\n".join(outline(args, parts)))
         return 0
     try:
-        failed = run_queue(args, queue())
+        failed = [] if args.summarise else run_queue(args, parts)
+        if args.part == 1:
+            summarise(args)
     except KeyboardInterrupt:
         return 130
     except InputError as error:
@@ -57,30 +72,111 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def state(folder: Path) -> str:
-    if (folder / RESULTS_FILE).is_file():
+def summarise(args: argparse.Namespace) -> None:
+    """Writes study.json, the page and the picture of what is finished."""
+    study = {**gather(args.output, args.data), "rates": rates(args.output)}
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / "study.json").write_text(to_json(finite_or_none(study), indent=1) + "\n", encoding="utf-8")
+    (args.output / "real_teacher.md").write_text(page(study), encoding="utf-8")
+    draw(study, args.output / "real_teacher.svg")
+
+
+def outline(args: argparse.Namespace, parts: Sequence[Part]) -> Iterator[str]:
+    """A line for each run: its state, and with --smoke its steps, tokens and hours, which are alike for all seeds."""
+    estimate = Estimate(args.data, args.smoke) if args.smoke else None
+    total = 0.0
+    for part in parts:
+        line = f"{state(part, args.output):<9} {part.name:<28}"
+        if estimate is not None:
+            smoke = argparse.Namespace(**{**vars(args), "output": args.smoke, "part": 1.0})
+            alike = next(
+                other for other in queue() if other.name == re.sub("^seed=[0-9]+", f"seed={SEEDS[0]}", part.name)
+            )
+            work = estimate.of(load_config(alike.file, overrides(smoke, alike)), alike.name)
+            line += " not measured" if work is None else f" {work.steps:>7,} steps {work.tokens / 1e6:>7.2f} M tokens"
+            line += "" if work is None else f" {work.hours:>6.2f} h"
+            total += work.hours if work is not None else 0.0
+        yield line.rstrip()
+    if estimate is not None:
+        yield f"all that is measured: {total:.1f} h, at the speed of the shortened runs"
+
+
+def state(part: Part, output: Path) -> str:
+    folder = output / part.name
+    if all(file.is_file() for file in results_of(part, folder)):
         return "finished"
     return "begun" if folder.is_dir() else "waiting"
+
+
+def results_of(part: Part, folder: Path) -> list[Path]:
+    """The files that a finished run of the part has."""
+    scored = [folder / FEW_FOLDER / EVALUATION_FILE] if part.few else []
+    exported = [hugging_face_folder(folder, part.exported) / "config.json"] if part.exported else []
+    return [folder / RESULTS_FILE, *scored, *exported]
+
+
+def hugging_face_folder(folder: Path, exported: str) -> Path:
+    return folder / "huggingface" / exported.partition("/")[2]
+
+
+def commands(args: argparse.Namespace, part: Part) -> list[tuple[str, ...]]:
+    """What runs a part: its training, its scores on FewCLUE, and its export for transformers."""
+    folder = args.output / part.name
+    found = [(sys.executable, str(TOOLS / "train.py"), "-c", str(part.file), "-o", *overrides(args, part))]
+    if part.few:
+        few = ("--models", *part.few, "--tasks", *FEW_CLUE, "--split", FEW_SPLIT, "--output", str(folder / FEW_FOLDER))
+        found.append((sys.executable, str(TOOLS / "evaluate.py"), "--run", str(folder), *few))
+    if part.exported:
+        model, _, task = part.exported.partition("/")
+        where = ("--format", "huggingface", "--output", str(hugging_face_folder(folder, part.exported)))
+        found.append(
+            (sys.executable, str(TOOLS / "export.py"), "--run", str(folder), "--model", model, "--task", task, *where)
+        )
+    return found
 
 
 def run_queue(args: argparse.Namespace, parts: Sequence[Part]) -> list[str]:
     """Runs what is not finished, in order; names what failed, or goes on from what did."""
     failed: list[str] = []
     for part in parts:
-        folder = args.output / part.name
-        if state(folder) == "finished":
+        if state(part, args.output) == "finished":
             continue
         if part.base in failed:
             failed.append(part.name)
             continue
-        print(f"{part.name} begins", flush=True)
-        command = (sys.executable, str(TRAIN), "-c", str(part.file), "-o", *overrides(args, part))
-        with Children({str(folder): command}, 1, LOG_FILE) as children:
-            code = next(iter(children))[1]
-        print(f"{part.name} {'finished' if code == 0 else f'failed with exit code {code}'}", flush=True)
+        print(f"{now()} {part.name} begins", flush=True)
+        code = run_part(args, part)
+        print(f"{now()} {part.name} {'finished' if code == 0 else f'failed with exit code {code}'}", flush=True)
         if code:
             failed.append(part.name)
     return failed
+
+
+def run_part(args: argparse.Namespace, part: Part) -> int:
+    """Runs what is not there of a part, and gives the exit code of what failed, or 0."""
+    folder = args.output / part.name
+    for command, result in zip(commands(args, part), results_of(part, folder)):
+        if result.is_file():
+            continue
+        share_text(args.output / RATES / CORPORA, folder / CORPORA)
+        with Children({str(folder): command}, 1, LOG_FILE) as children:
+            code = next(iter(children))[1]
+        if code:
+            return code
+    return 0
+
+
+def share_text(source: Path, target: Path) -> None:
+    """Links the tokenised general text of one run into another, which checks that it is of the same files."""
+    if source.is_dir() and not target.exists():
+        partial = target.with_name(f"{target.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial, copy_function=os.link)
+        partial.rename(target)
+
+
+def now() -> str:
+    return datetime.now().isoformat(" ", "seconds")
 
 
 def overrides(args: argparse.Namespace, part: Part) -> list[str]:
@@ -91,9 +187,8 @@ def overrides(args: argparse.Namespace, part: Part) -> list[str]:
     else:
         found.append(f"base_run={to_json(str(args.output / part.base))}")
     found += part.settings
-    if part.at_rate:
-        rate = best_rate(args.output)
-        found += [f"stages.{stage}.optim.learning_rate={rate}" for stage in part.at_rate]
+    for stage, kind in part.rates.items():
+        found.append(f"stages.{stage}.optim.learning_rate={best_rate(args.output, kind)}")
     return found + shortened(part, found, args.part) if args.part < 1 else found
 
 
@@ -111,23 +206,6 @@ def shortened(part: Part, given: Sequence[str], share: float) -> list[str]:
             if settings.epochs is not None:
                 found.append(f"stages.{stage.name}.task_settings.{task}.epochs={share * settings.epochs}")
     return found
-
-
-def best_rate(output: Path) -> str:
-    """The rate of the grid with the best score on dev, the lower one of two alike.
-
-    Raises:
-        InputError: a run of the grid is not finished.
-    """
-    scores: dict[str, float] = {}
-    for part in grid():
-        results = read_results(output / part.name)
-        if results is None:
-            raise InputError(
-                f"{output / part.name}: is not finished, so that no rate has won. Run the same command again."
-            )
-        scores[Path(part.name).name] = results.models[0].average
-    return max(scores, key=lambda rate: (scores[rate], -float(rate)))
 
 
 if __name__ == "__main__":

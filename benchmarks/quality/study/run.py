@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,11 +17,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from ernie_tiny.evaluation.statistics import mean_and_deviation
+from benchmarks.quality import judging
+from benchmarks.quality.judging import Point, above_majority, averages, draws_of, gains_between, shown
 from ernie_tiny.files import finite_or_none, to_json
-from ernie_tiny.report.results import by_drawn_task, mean
 from ernie_tiny.report.tables import Table
-from ernie_tiny.report.wording import with_deviation
 
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parents[2] / "tools"
@@ -209,8 +206,7 @@ def _read(file: Path) -> Any:
 
 def carries_signal(task: Mapping[str, float]) -> bool:
     """Whether the teacher is above the majority baseline by more than two standard errors of the dev set."""
-    share = task["majority"] / 100
-    return task["teacher"] - task["majority"] > 200 * math.sqrt(share * (1 - share) / task["examples"])
+    return above_majority(task["teacher"], task["majority"], task["examples"])
 
 
 def _markdown(header: Sequence[str], rows: list[list[str]]) -> str:
@@ -235,12 +231,16 @@ def tables(study: Mapping[str, Any]) -> Iterator[str]:
     if not arms:
         return
     groups = {name: tasks for name, tasks in groups_of(study).items() if tasks}
-    columns = _draws([*study["in-domain"], *OUT_OF_DOMAIN, *LOW_RESOURCE])
+    columns = draws_of([*study["in-domain"], *OUT_OF_DOMAIN, *LOW_RESOURCE])
     yield ""
     yield _markdown(
         ["arm", "", *columns, *(f"**{group}**" for group in groups)],
         [
-            [arm, found["what"], *(_shown(averages(found, tasks)) for tasks in (*columns.values(), *groups.values()))]
+            [
+                arm,
+                found["what"],
+                *(shown(averages(found["scores"], tasks)) for tasks in (*columns.values(), *groups.values())),
+            ]
             for arm, found in arms.items()
         ],
     )
@@ -248,7 +248,11 @@ def tables(study: Mapping[str, Any]) -> Iterator[str]:
     yield _markdown(
         ["claim", "average of", "gain", "by seed", ""],
         [
-            [f"{above} > {below}", group, *_claimed(*(averages(arms[arm], groups[group]) for arm in (above, below)))]
+            [
+                f"{above} > {below}",
+                group,
+                *_claimed(*(averages(arms[arm]["scores"], groups[group]) for arm in (above, below))),
+            ]
             for above, below, group in CLAIMS
             if {above, below} <= set(arms) and group in groups
         ],
@@ -257,16 +261,15 @@ def tables(study: Mapping[str, Any]) -> Iterator[str]:
 
 def _claimed(above: Sequence[float], below: Sequence[float]) -> tuple[str, str, str]:
     """The mean gain with its deviation, the gains by seed, and whether the claim holds."""
-    gains = [one - other for one, other in zip(above, below)]
-    verdict = "holds" if min(gains) > 0 else "on average" if sum(gains) > 0 else "fails"
-    return _shown(gains, "+.2f"), ", ".join(f"{gain:+.2f}" for gain in gains), verdict
+    gains, verdict = gains_between(above, below)
+    return shown(gains, "+.2f"), ", ".join(f"{gain:+.2f}" for gain in gains), verdict
 
 
 def _folded(tasks: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """The figures by task, means over its draws."""
     return {
         name: {key: sum(tasks[draw][key] for draw in draws) / len(draws) for key in tasks[draws[0]]}
-        for name, draws in _draws(list(tasks)).items()
+        for name, draws in draws_of(list(tasks)).items()
     }
 
 
@@ -275,57 +278,18 @@ def groups_of(study: Mapping[str, Any]) -> dict[str, list[str]]:
     alive = {name for name, task in _folded(study["tasks"]).items() if carries_signal(task)}
     named = {"in-domain": study["in-domain"], "out-of-domain": OUT_OF_DOMAIN, "low-resource": LOW_RESOURCE}
     return {
-        group: [draw for name, draws in _draws(tasks).items() if name in alive for draw in draws]
+        group: [draw for name, draws in draws_of(tasks).items() if name in alive for draw in draws]
         for group, tasks in named.items()
     }
 
 
-def averages(arm: Mapping[str, Any], tasks: Sequence[str]) -> list[float]:
-    """By seed the mean over tasks, of which the draws count as one; nothing for an arm that was not run on them."""
-    return [mean({task: scores[task] for task in tasks}) for scores in arm["scores"] if set(tasks) <= set(scores)]
-
-
-def _draws(tasks: Sequence[str]) -> dict[str, list[str]]:
-    """Task to its draws, or to itself."""
-    return {
-        name: [task for task in tasks if task == name or task.rpartition("-")[0] == name]
-        for name in by_drawn_task(dict.fromkeys(tasks, 0.0))
-    }
-
-
-def _shown(values: Sequence[float], spec: str = ".2f") -> str:
-    center, deviation = mean_and_deviation(values) if values else (math.nan, math.nan)
-    return with_deviation(center, deviation, spec)
-
-
 def draw(study: Mapping[str, Any], target: Path) -> None:
-    """The in-domain average of every arm over its parameters and over its latency, which is its shape's median."""
-    import matplotlib.pyplot as plt
-
-    tasks, arms = groups_of(study)["in-domain"], study["arms"]
-    shapes: dict[int, list[str]] = {}
-    for arm, found in arms.items():
-        shapes.setdefault(found["parameters"], []).append(arm)
-    latency = {size: statistics.median(arms[arm]["latency"] for arm in alike) for size, alike in shapes.items()}
-    figure, panels = plt.subplots(1, 2, figsize=(11, 5.5), sharey=True, layout="constrained")
-    for panel, costs, title in (
-        (panels[0], {size: size / 1e6 for size in shapes}, "parameters, M"), (panels[1], latency, "latency p50, ms")
-    ):  # fmt: skip
-        step = max(costs.values()) / 120
-        for size, alike in shapes.items():
-            for place, arm in enumerate(alike):
-                center, deviation = mean_and_deviation(averages(arms[arm], tasks))
-                x = costs[size] + step * (place - (len(alike) - 1) / 2)
-                panel.errorbar(x, center, deviation, fmt="o", capsize=3, label=f"{arm}: {arms[arm]['what']}")
-                side = {"xytext": (-5, 4), "ha": "right"} if place % 2 else {"xytext": (5, 4), "ha": "left"}
-                panel.annotate(arm, (x, center), textcoords="offset points", **side)
-        panel.set_xlim(0, max(costs.values()) * 1.1)
-        panel.set_xlabel(f"{title} (arms of one shape side by side)")
-        panel.grid(alpha=0.3)
-    panels[0].set_ylabel("in-domain average, %")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
-    figure.savefig(target)
-    plt.close(figure)
+    tasks = groups_of(study)["in-domain"]
+    points = [
+        Point(arm, found["what"], found["parameters"], found["latency"], averages(found["scores"], tasks))
+        for arm, found in study["arms"].items()
+    ]
+    judging.draw(points, target)
 
 
 if __name__ == "__main__":
