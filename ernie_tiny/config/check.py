@@ -11,7 +11,15 @@ from ernie_tiny.config.check_augment import check_augmentation
 from ernie_tiny.config.check_engines import check_engines
 from ernie_tiny.config.check_family import check_family, check_source, check_stage_families
 from ernie_tiny.config.check_names import check_names, unfit_name
-from ernie_tiny.config.check_objective import Fault, check_choice, check_objective, check_unlabelled, divisors, listed
+from ernie_tiny.config.check_objective import (
+    Fault,
+    check_answers,
+    check_choice,
+    check_objective,
+    check_unlabelled,
+    divisors,
+    listed,
+)
 from ernie_tiny.config.ranges import check_numbers
 from ernie_tiny.config.schema import DROPOUTS, RunConfig, RuntimeConfig, StageConfig, StageDataConfig, split_reference
 from ernie_tiny.config.shapes import SHAPES, EncoderShape, shape_of
@@ -111,7 +119,7 @@ def _unlink_skipped(run: RunConfig) -> RunConfig:
             stage,
             train=links.get(stage.train, stage.train),
             also_train=tuple(links.get(name, name) for name in stage.also_train),
-            teacher=stage.teacher and links.get(stage.teacher, stage.teacher),
+            teacher=links.get(stage.teacher, stage.teacher) if isinstance(stage.teacher, str) else stage.teacher,
             ensemble={links.get(name, name): weight for name, weight in stage.ensemble.items()},
             data=_relink_augmentation(stage.data, links),
         )
@@ -152,6 +160,7 @@ def _check_stage(run: RunConfig, stage: StageConfig, before: tuple[StageConfig, 
         check_augmentation(run, stage, stage.data.augment, fault)
     check_stage_families(run, stage, fault)
     check_objective(run, stage, fault)
+    check_answers(stage, fault)
     check_unlabelled(stage, fault)
     _check_optim(stage, key, fault)
 

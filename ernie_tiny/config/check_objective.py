@@ -7,7 +7,7 @@ from math import gcd
 from typing import Callable
 
 from ernie_tiny.config.layer_map import layer_map
-from ernie_tiny.config.schema import AttentionTerm, RelationTerm, RunConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import ANSWER_TERMS, AttentionTerm, RelationTerm, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import EncoderShape, shape_of
 from ernie_tiny.engine_facts import FACTS as ENGINES
 from ernie_tiny.engine_facts import PRECISIONS
@@ -52,11 +52,12 @@ def check_objective(run: RunConfig, stage: StageConfig, fault: Fault) -> None:
     objective, where = stage.objective, f"stages.{stage.name}.objective"
     if not objective.terms():
         raise fault(where, "is empty: name at least one term, as in {hard: {weight: 1.0}}.")
-    if objective.needs_teacher and not stage.teachers:
+    if objective.needs_teacher and not stage.taught_by:
         raise fault(f"stages.{stage.name}.teacher", "is missing: the objective compares the student with a teacher.")
-    if stage.teachers and not objective.needs_teacher:
-        named = ", ".join(stage.teachers)
-        raise fault(f"stages.{stage.name}.teacher", f"= {named!r}, but no term of the objective uses a teacher.")
+    if stage.taught_by and not objective.needs_teacher:
+        raise fault(
+            f"stages.{stage.name}.teacher", f"= {stage.taught_by!r}, but no term of the objective uses a teacher."
+        )
     _check_terms_fit_data(stage, where, fault)
     if objective.attention is not None:
         check_choice(objective.attention.form, "form", f"{where}.attention.form", fault)
@@ -90,6 +91,31 @@ def _check_terms_fit_data(stage: StageConfig, where: str, fault: Fault) -> None:
             f"= {stage.optim.accumulate}: sample_relation compares the inputs of a batch, and several never "
             "make the loss of a large one. Set accumulate to 1, or take relation, which compares tokens of one input.",
         )
+
+
+def check_answers(stage: StageConfig, fault: Fault) -> None:
+    """Raises an InputError where recorded answers cannot teach what the stage is to learn."""
+    if stage.answers is None:
+        return
+    where, key = f"stages.{stage.name}", f"stages.{stage.name}.teacher.answers"
+    inner = [name for name in stage.objective.terms() if name not in (*ANSWER_TERMS, "mlm")]
+    if inner:
+        raise fault(
+            f"{where}.objective.{inner[0]}",
+            "compares inner layers, and a file of answers has none. Take soft, or a teacher that is a model.",
+        )
+    if len(stage.data.tasks) > 1 and "{task}" not in stage.answers.answers:
+        raise fault(
+            key,
+            f"= {stage.answers.answers!r}: {', '.join(stage.data.tasks)} have answers of their own. Write "
+            "{task} where the names of their files differ.",
+        )
+    if stage.cache is not None:
+        raise fault(
+            f"{where}.cache", "keeps what a model answers; recorded answers lie in a file already. Take it out."
+        )
+    if stage.data.augment is not None:
+        raise fault(f"{where}.data.augment", "makes texts that nobody has answered. Take it out, or name a model.")
 
 
 def check_unlabelled(stage: StageConfig, fault: Fault) -> None:

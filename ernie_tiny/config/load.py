@@ -20,7 +20,18 @@ from ernie_tiny.files import at_home, encoding_advice, file_head
 Origins = dict[str, str]
 LONGEST_PART, LONGEST_PATH = 255, 4096  # bytes of a file's name and of a path, on Linux
 CONFIG_FILE = "config.yaml"  # of a run's folder: the merged config
-PATHS = ("output_dir", "base_run", "root", "files", "unlabelled", "vocab", "pretrained", "folder", "taken_from")  # keys
+PATHS = (
+    "output_dir",
+    "base_run",
+    "root",
+    "files",
+    "unlabelled",
+    "answers",
+    "vocab",
+    "pretrained",
+    "folder",
+    "taken_from",
+)  # keys
 
 WHOLE_NUMBER = re.compile(r"(?:0|-?[1-9][0-9]*)$")
 EXPECTED = {
@@ -233,10 +244,11 @@ def _build(kind: Any, value: Any, key: str, fault: _Fault) -> Any:
     origin = getattr(kind, "__origin__", None)
     if dataclasses.is_dataclass(kind):
         return _build_dataclass(kind, value, key, fault)
-    if origin is Union:  # Optional
+    if origin is Union:  # Optional, or a text or a block
         if value is None:
             return None
-        return _build(kind.__args__[0], value, key, fault)
+        blocks = [part for part in kind.__args__ if dataclasses.is_dataclass(part) and isinstance(value, dict)]
+        return _build((*blocks, *kind.__args__)[0], value, key, fault)
     if origin is tuple:
         items = [value] if isinstance(value, str) else value
         if not isinstance(items, list):

@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 from ernie_tiny.config import schema
 from ernie_tiny.config.check_objective import Fault
+from ernie_tiny.config.results import ExportConfig, ReportConfig
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,10 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
         "examples": COUNT,
         "unlabelled_examples": COUNT_OR_NONE,
     },
+    schema.AnswersConfig: {"label_smoothing": PART_BELOW_ONE},
     schema.StageConfig: {"ensemble": POSITIVE, "auxiliary_layers": COUNT_OR_NONE, "seed": COUNT_OR_NONE},
-    schema.ReportConfig: {"examples": COUNT, "batch_tokens": COUNT},
-    schema.ExportConfig: {"parity_examples": COUNT, "tolerance": POSITIVE, "max_loss": NOT_NEGATIVE},
+    ReportConfig: {"examples": COUNT, "batch_tokens": COUNT},
+    ExportConfig: {"parity_examples": COUNT, "tolerance": POSITIVE, "max_loss": NOT_NEGATIVE},
 }
 
 

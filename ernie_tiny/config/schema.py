@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Optional
+from typing import Optional, Union
+
+from ernie_tiny.config.results import ExportConfig, ReportConfig
 
 CORPUS_LENGTH = 128  # tokens of an input of general text where a stage does not say
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")  # what may be changed of a pretrained model
@@ -282,6 +284,14 @@ class CacheConfig:
 
 
 @dataclass(frozen=True)
+class AnswersConfig:
+    """A teacher whose answers lie in files, whatever gave them: rows of JSON lines, TSV or CSV, one an example."""
+
+    answers: str  # file relative to data.root; {task} in it stands for the task's name
+    label_smoothing: Optional[float] = None  # of a row that has a label alone: what the other labels get together
+
+
+@dataclass(frozen=True)
 class StageConfig:
     """Trains one model, on some data, towards some objective, with or without a teacher."""
 
@@ -289,7 +299,7 @@ class StageConfig:
     train: str  # model (as configured) or model@stage (the weights that it had when that stage ended)
     data: StageDataConfig
     objective: ObjectiveConfig
-    teacher: Optional[str] = None  # model or model@stage; of a stage per task, the one of the batch's task
+    teacher: Union[str, AnswersConfig, None] = None  # model or model@stage (per task that of a batch's task), or files
     ensemble: Mapping[str, float] = field(default_factory=dict)  # teachers in place of one, with their weights
     cache: Optional[CacheConfig] = None  # compute the teacher's signals once and keep them on disk
     per_task: bool = False  # run the stage once for each of its tasks
@@ -320,45 +330,24 @@ class StageConfig:
 
     @property
     def teachers(self) -> Mapping[str, float]:
-        """The teachers' references and weights; one, several or none."""
-        return self.ensemble or ({self.teacher: 1.0} if self.teacher is not None else {})
-
-
-@dataclass(frozen=True)
-class ReportConfig:
-    """Whose scores stand side by side, as model@stage."""
-
-    teacher: Optional[str] = None
-    student: Optional[str] = None
-    baseline: Optional[str] = None  # the same student without distillation
-    others: Mapping[str, Optional[str]] = field(default_factory=dict)  # further ones, such as ablations, by title
-    tasks: tuple[str, ...] = ()  # by default those of the student's stage
-    examples: Optional[int] = None  # draw so many of a task's dev examples
-    batch_tokens: int = 8192
+        """The references and weights of the teachers that are models; one, several or none."""
+        return self.ensemble or ({self.teacher: 1.0} if isinstance(self.teacher, str) else {})
 
     @property
-    def models(self) -> dict[str, str]:
-        """Role (of the others their title) to model@stage, in the order of the report's rows."""
-        roles = {"teacher": self.teacher, "student": self.student, "baseline": self.baseline, **self.others}
-        return {role: reference for role, reference in roles.items() if reference is not None}
+    def answers(self) -> Optional[AnswersConfig]:
+        """The teacher, where it is files of answers."""
+        return self.teacher if isinstance(self.teacher, AnswersConfig) else None
 
     @property
-    def first(self) -> Optional[str]:
-        """The model whose stage has the tasks that the report compares unless it names them."""
-        return self.student or next(iter(self.models.values()), None)
+    def answer_files(self) -> dict[str, str]:
+        """Task to the file of its recorded answers; empty where a model teaches, or nobody."""
+        name = self.answers.answers if self.answers is not None else None
+        return {task: name.replace("{task}", task) for task in self.data.tasks if name is not None}
 
-
-@dataclass(frozen=True)
-class ExportConfig:
-    """Which model is exported for inference engines, one folder a task."""
-
-    model: Optional[str] = None  # model@stage; nothing is exported without it
-    tasks: tuple[str, ...] = ()  # by default those of the model's stage
-    parity_examples: int = 32
-    tolerance: float = 1.0e-4
-    engines: tuple[str, ...] = ("paddle",)  # further ones, onnx and openvino, take extras of the installation
-    precisions: tuple[str, ...] = ("float32",)  # each engine gets those that it has: bfloat16, int8 (onnx)
-    max_loss: float = 0.5  # points of the task's metric, of 100, that int8 may lose on dev
+    @property
+    def taught_by(self) -> str:
+        """Who teaches, in words; "" for nobody."""
+        return f"the answers in {self.answers.answers}" if self.answers is not None else ", ".join(self.teachers)
 
 
 @dataclass(frozen=True)

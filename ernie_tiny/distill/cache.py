@@ -51,7 +51,7 @@ def write_cache(
             signals = teacher(batch)
             lengths = _lengths(batch)
             answers = _answers(signals, batch, heads) if request.logits else [np.zeros(0)] * len(lengths)
-            for number, key in enumerate(_keys(batch)):
+            for number, key in enumerate(keys_of(batch)):
                 own = lengths[number]
                 if request.logits:
                     files["logits"].write(answers[number].astype(precision).tobytes())
@@ -101,7 +101,7 @@ class CachedTeacher:
 
     def __call__(self, batch: Batch) -> Signals:
         start = time.perf_counter()
-        found = [self._find(key, example) for key, example in zip(_keys(batch), batch.example_ids)]
+        found = [self._find(key, example) for key, example in zip(keys_of(batch), batch.example_ids)]
         signals = Signals(to_tensor(batch.attention_mask))
         lengths = _lengths(batch)
         if self.request.logits:
@@ -190,7 +190,7 @@ def _lengths(batch: Batch) -> list[list[tuple[int, int]]]:
     ]
 
 
-def _keys(batch: Batch) -> Iterator[int]:
+def keys_of(batch: Batch) -> Iterator[int]:
     """The digest of each input: its task, its token ids and types, padding left out."""
     for own in _lengths(batch):
         digest = hashlib.blake2b(batch.task.encode(), digest_size=8)

@@ -24,6 +24,7 @@ from ernie_tiny.kinds.metrics import (
     percent_equal,
     scores_of_arrays,
 )
+from ernie_tiny.kinds.recorded import Recorded, with_label
 from ernie_tiny.kinds.sequences import Room, Row, encoded, row
 from ernie_tiny.kinds.submission import Submission, shown
 
@@ -152,6 +153,14 @@ def submission_fault(spec: TaskSpec, example: Example, answer: Any) -> tuple[Opt
     return index_fault(example, answer), None
 
 
+def recorded_choice(spec: TaskSpec, example: Example, value: Any, place: str) -> Example:
+    """The example with the candidate that a row names, by its text or by its number from 0."""
+    names = [*example.candidates, *map(str, range(len(example.candidates)))]
+    if isinstance(value, bool) or str(value) not in names:
+        raise InputError(f"{place}: the answer {value!r} is none of the choices. {offer(str(value), names)}")
+    return with_label(example, names.index(str(value)) % len(example.candidates))
+
+
 MULTIPLE_CHOICE = Kind(
     facts=FACTS["multiple_choice"],
     read=read,
@@ -171,4 +180,9 @@ MULTIPLE_CHOICE = Kind(
     ),
     sample_input=lambda spec: {"context": "小明在看书。", "question": "小明在做什么？", "choice": ["看书", "跑步"]},
     answers=lambda spec: "one of the candidates",
+    recorded=Recorded(
+        texts=lambda spec, record, place: tuple(field_of(record, name, str, place) for name in ("context", "question")),
+        options=lambda spec, example: tuple(map(str, range(len(example.candidates)))),
+        labelled=recorded_choice,
+    ),
 )

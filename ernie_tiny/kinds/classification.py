@@ -28,6 +28,7 @@ from ernie_tiny.kinds.metrics import (
     percent_equal,
     scores_of_arrays,
 )
+from ernie_tiny.kinds.recorded import Recorded, with_label
 from ernie_tiny.kinds.sequences import encoded, text_row
 from ernie_tiny.kinds.submission import Submission, shown
 
@@ -104,7 +105,11 @@ def _label(spec: TaskSpec, record: Mapping[str, Any], place: str, labelled: bool
     if not has_field(record, spec.label_field, place) and not labelled:
         return None
     label = field_of(record, spec.label_field, object, place)
-    return label if isinstance(label, str) else json.dumps(label)
+    return _as_text(label)
+
+
+def _as_text(label: Any) -> str:
+    return label if isinstance(label, str) else json.dumps(label, ensure_ascii=False)
 
 
 def read(
@@ -234,6 +239,18 @@ def submission_fault(spec: TaskSpec, example: Example, answer: Any) -> tuple[Opt
     return None, None
 
 
+def recorded(
+    text_of: Callable[[Any, str, str], str] = text_field,
+    value_of: Callable[[TaskSpec, str, str], float] = index_of_label,
+) -> Recorded:
+    """Of labels; the arguments are those of `read`."""
+    return Recorded(
+        texts=lambda spec, record, place: tuple(text_of(record, name, place) for name in spec.texts),
+        options=lambda spec, example: spec.labels,
+        labelled=lambda spec, example, value, place: with_label(example, value_of(spec, _as_text(value), place)),
+    )
+
+
 CLASSIFICATION = Kind(
     facts=FACTS["classification"],
     read=read,
@@ -251,6 +268,7 @@ CLASSIFICATION = Kind(
     submission=Submission(one_object=False, value=submitted, fault=submission_fault),
     sample_input=lambda spec: dict.fromkeys(spec.texts, TEXT),
     answers=lambda spec: f"one of {len(spec.labels)} labels",
+    recorded=recorded(),
 )
 PAIR = dataclasses.replace(CLASSIFICATION, facts=FACTS["pair"])
 KEYWORDS = dataclasses.replace(
@@ -258,12 +276,14 @@ KEYWORDS = dataclasses.replace(
     facts=FACTS["keywords"],
     read=lambda spec, paths, split: read(spec, paths, split, words),
     inputs=lambda spec, path: read(unlabelled(spec), [path], "test", words),
+    recorded=recorded(words),
 )
 COREFERENCE = dataclasses.replace(
     CLASSIFICATION,
     facts=FACTS["coreference"],
     read=lambda spec, paths, split: read(spec, paths, split, marked_text),
     inputs=lambda spec, path: read(unlabelled(spec), [path], "test", marked_text),
+    recorded=recorded(marked_text),
     sample_input=lambda spec: {
         spec.texts[0]: "小明把书给了小红，她很高兴。",
         "target": {"span1_text": "小红", "span1_index": 6, "span2_text": "她", "span2_index": 9},
@@ -313,4 +333,5 @@ REGRESSION = dataclasses.replace(
         one_object=False, value=lambda spec, prediction: float(prediction.answer), fault=number_fault
     ),
     answers=lambda spec: "a number",
+    recorded=dataclasses.replace(recorded(value_of=number_of), softened=None),
 )

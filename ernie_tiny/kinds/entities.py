@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ernie_tiny.data.records import field_of, id_of, json_lines, text_lines
+from ernie_tiny.data.records import checked, field_of, id_of, json_lines, text_lines
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec, is_labelled
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kinds.kind import Rows
@@ -61,19 +61,45 @@ def _read_records(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
                 answers = ((),) if record.get("label") is not None else ()
                 yield place, Example(id_of(record, "id", number, place), (text,), answers=answers)
             else:
-                found: list[Entity] = []
-                for name in field_of(record, "label", dict, place):
-                    check_type(spec, name, place)
-                    for words, places in field_of(record["label"], name, dict, place).items():
-                        for first, last in places_of(places, f"{place}: {name}, {words!r}"):
-                            if text[first : last + 1] != words:
-                                raise InputError(
-                                    f"{place}: {name} is {words!r}, but at {first} to {last} stands "
-                                    f"{text[first : last + 1]!r}. Places are characters from 0, the last one included."
-                                )
-                            found.append(Entity(words, name, first, last + 1))
-                yield place, Example(id_of(record, "id", number, place), (text,), answers=(_apart(found, place),))
+                found = _by_type(spec, text, field_of(record, "label", dict, place), place)
+                yield place, Example(id_of(record, "id", number, place), (text,), answers=(found,))
             number += 1
+
+
+def _by_type(spec: TaskSpec, text: str, label: Any, place: str) -> tuple[Entity, ...]:
+    """The entities of CLUENER's form."""
+    found: list[Entity] = []
+    for name in label:
+        check_type(spec, name, place)
+        for words, places in field_of(label, name, dict, place).items():
+            for first, last in places_of(places, f"{place}: {name}, {words!r}"):
+                if text[first : last + 1] != words:
+                    raise InputError(
+                        f"{place}: {name} is {words!r}, but at {first} to {last} stands {text[first : last + 1]!r}. "
+                        "Places are characters from 0, the last one included."
+                    )
+                found.append(Entity(words, name, first, last + 1))
+    return _apart(found, place)
+
+
+def recorded_entities(spec: TaskSpec, example: Example, value: Any, place: str) -> Example:
+    """The example with the entities that a row states: in CLUENER's form, or as tools/infer.py gives them."""
+    text = example.texts[0]
+    if isinstance(value, dict):
+        return replace(example, answers=(_by_type(spec, text, value, place),))
+    found: list[Entity] = []
+    for item in checked(value, list, f"{place}: the entities"):
+        name = field_of(item, "type", str, place)
+        start, end = (field_of(item, end, int, place) for end in ("start", "end"))
+        check_type(spec, name, place)
+        words = text[max(start, 0) : max(end, 0)]
+        if not 0 <= start < end <= len(text) or item.get("text", words) != words:
+            raise InputError(
+                f"{place}: {shown(item)} does not stand there: from {start} to {end} of {len(text)} characters stands "
+                f"{words!r}. Places are characters from 0, the end not included."
+            )
+        found.append(Entity(words, name, start, end))
+    return replace(example, answers=(_apart(found, place),))
 
 
 def places_of(places: Any, place: str) -> Iterator[tuple[int, int]]:

@@ -18,6 +18,7 @@ from ernie_tiny.batch import Array, Batch, Feature, known
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.kind_facts import KindFacts
+from ernie_tiny.kinds.recorded import Recorded
 from ernie_tiny.kinds.submission import Submission
 
 Rows = Iterator[tuple[str, Optional[Example]]]  # where a row stands and its example, None for one to drop
@@ -80,6 +81,7 @@ class Kind:
         submission: Of a leaderboard.
         sample_input: A line for tools/infer.py that a task's model card shows.
         answers: What an answer is, in words: "a span of the text".
+        recorded: How answers of a teacher that lie in a file are taken; None where they are not.
     """
 
     facts: KindFacts
@@ -98,3 +100,4 @@ class Kind:
     submission: Submission
     sample_input: Callable[[TaskSpec], dict[str, Any]]
     answers: Callable[[TaskSpec], str]
+    recorded: Optional[Recorded] = None

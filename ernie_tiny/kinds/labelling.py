@@ -20,9 +20,10 @@ from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import FACTS
-from ernie_tiny.kinds.entities import Entity, check_type, places_of, read
+from ernie_tiny.kinds.entities import Entity, check_type, places_of, read, recorded_entities
 from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Rows, ScoresOf
 from ernie_tiny.kinds.metrics import log_softmax
+from ernie_tiny.kinds.recorded import Recorded, softened
 from ernie_tiny.kinds.sequences import encoded, row
 from ernie_tiny.kinds.submission import Submission, shown
 from ernie_tiny.kinds.tags import spans_of, tag_names, tags_of
@@ -223,6 +224,15 @@ def submission_fault(spec: TaskSpec, example: Example, answer: Any) -> tuple[Opt
     return None, None
 
 
+def _of_characters(feature: Feature, numbers: Array) -> Array:
+    """[tags, length]: for each token the numbers of its first character."""
+    assert feature.offsets is not None
+    rows = np.zeros((len(feature.offsets), numbers.shape[1]), np.float32)
+    inside = feature.offsets[:, 0] >= 0
+    rows[inside] = numbers[np.minimum(feature.offsets[inside, 0], len(numbers) - 1)]
+    return rows.T
+
+
 LABELLING = Kind(
     facts=FACTS["labelling"],
     read=read,
@@ -239,5 +249,13 @@ LABELLING = Kind(
     details=details,
     submission=Submission(one_object=False, value=submitted, fault=submission_fault),
     sample_input=lambda spec: {"text": "王小明在北京大学读书。"},
+    recorded=Recorded(
+        texts=lambda spec, record, place: (field_of(record, "text", str, place),),
+        options=lambda spec, example: tag_names(spec.labels, spec.scheme),
+        labelled=recorded_entities,
+        logits=_of_characters,
+        softened=lambda feature, options, smoothing: softened(np.array(feature.label), options, smoothing).T,
+        decisions=lambda example: len(example.texts[0]),
+    ),
     answers=lambda spec: f"the entities of a text, of {len(spec.labels)} types, with their places in characters",
 )

@@ -69,7 +69,8 @@ def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
 
 def _answers(question: Any, place: str, split: str) -> tuple[Answer, ...]:
     if split == UNLABELLED:
-        return (Answer("", 0),) if question.get("answers") else ()
+        stated = str(question.get("answers") or "")
+        return (Answer("", 0),) if stated and FAKE_ANSWER not in stated else ()
     labelled = is_labelled(split)
     if not has_field(question, "answers", place) and not labelled:
         return ()

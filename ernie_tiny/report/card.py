@@ -124,7 +124,7 @@ def _method(export: Export, stages: Sequence[StageConfig]) -> Table:
         tokens, seconds = sum(record.tokens for record in own), sum(record.seconds for record in own)
         terms = " + ".join(f"{term.weight:g} {name}" for name, term in stage.objective.terms().items())
         costs = [number(tokens / 1e6, ",.2f"), number(seconds / 60)] if own else ["-", "-"]
-        rows.append([stage.name, ", ".join(stage.trained.values()), ", ".join(stage.teachers) or "none", terms, *costs])
+        rows.append([stage.name, ", ".join(stage.trained.values()), stage.taught_by or "none", terms, *costs])
     return Table(["stage", "trains", "teacher", "objective", "tokens, M", "minutes"], [rows])
 
 

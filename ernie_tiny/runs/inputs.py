@@ -62,6 +62,9 @@ def _inputs(run: RunConfig, folder: Path) -> Iterator[tuple[str, Path]]:
     for task, split in read:
         for name in specs[task].files_of(split):
             yield f"{name} ({task}, {split})", root / name
+    for stage in stages:
+        for name in stage.answer_files.values():
+            yield f"{name} (stages.{stage.name}.teacher.answers)", root / name
     for corpus in dict.fromkeys(stage.data.corpus for stage in stages if stage.data.corpus is not None):
         key = f"data.corpora.{corpus}.files"
         for path in corpus_files(root, run.data.corpora[corpus].files, key):

@@ -91,7 +91,7 @@ def _corpus_line(run: RunConfig, name: str) -> str:
 def _stage_lines(
     run: RunConfig, stage: StageConfig, specs: dict[str, TaskSpec], counts: dict[str, Optional[Counts]]
 ) -> list[str]:
-    teacher = f" from {', '.join(stage.teachers)}" if stage.teachers else ""
+    teacher = f" from {stage.taught_by}" if stage.taught_by else ""
     terms = " + ".join(f"{term.weight:g} {name}" for name, term in stage.objective.terms().items())
     head = f"  {stage.name}: trains {', '.join(stage.trained.values())}{teacher}, {terms}"
     augment = stage.data.augment
@@ -169,5 +169,12 @@ def check_data(run: RunConfig) -> None:
                         f"data.root = {root}: {file} of task {spec.name} is not there. Point data.root at the folder "
                         "that holds clue/, or fetch it: python tools/download_clue.py --root DIR."
                     )
+    for stage in run.stages:
+        for file in stage.answer_files.values() if stage.taken_from is None else ():
+            if not (root / file).is_file():
+                raise InputError(
+                    f"stages.{stage.name}.teacher.answers: {root / file} is not there. Its place is relative to "
+                    "data.root."
+                )
     for name, corpus in run.data.corpora.items():
         check_general_text(corpus_files(root, corpus.files, f"data.corpora.{name}.files"), corpus.field)

@@ -19,9 +19,8 @@ from ernie_tiny.family_facts import FACTS
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.forms import read_heads
 from ernie_tiny.models.weights import HEADS_FILE
-from ernie_tiny.training.tasks import report_tasks, run_tasks, training_splits
+from ernie_tiny.training.tasks import Examples, report_tasks, run_tasks, stage_answers, training_splits
 
-Examples = Callable[[str, str, Optional[int]], Sequence[Example]]  # of a task's split, so many of them
 FEW = 5  # labels that a warning names
 logger = logging.getLogger(__name__)
 
@@ -58,6 +57,9 @@ def read_data(run: RunConfig, examples: Examples) -> Iterator[str]:
         warning = _label_warning(specs[task], split, found[task, split, limit], limit)
         if warning is not None:
             yield warning
+    for stage in run.stages:
+        for task in stage.answer_files if stage.taken_from is None else ():
+            stage_answers(run, stage.of_task(task), specs[task], examples)
     for task in specs:
         dev = max((found[key] for key in wanted if key[:2] == (task, "dev")), key=len, default=())
         for split, effect in (("train", "scores on dev are too high"), (UNLABELLED, "dev measures no new texts")):

@@ -44,7 +44,7 @@ from ernie_tiny.training.loop import LoopSettings, StageLoop
 from ernie_tiny.training.network import StageNetwork
 from ernie_tiny.training.size_guard import Size, size_warnings
 from ernie_tiny.training.streams import BatchStream, corpus_stream, task_stream, training_examples
-from ernie_tiny.training.teachers import CACHE_FOLDER, ByTask, connect_teacher, load_teachers
+from ernie_tiny.training.teachers import CACHE_FOLDER, ByTask, connect_teacher, load_teachers, recorded_teacher
 from ernie_tiny.training.workspace import Workspace
 
 PROJECTIONS_FILE = "projections.safetensors"  # beside the model, for a stage that goes on from it
@@ -128,16 +128,12 @@ def prepare_stage(workspace: Workspace, stage: StageConfig, task: Optional[str],
     if steps is None:
         assert isinstance(stream, TaskStream) and stage.optim.epochs is not None
         steps = max(1, math.ceil(stage.optim.epochs * stream.batches_per_epoch / stage.optim.accumulate))
-    teacher = connect_teacher(
-        workspace,
-        stage,
-        teachers,
-        network.teacher_request,
-        stream,
-        steps * stage.optim.accumulate,
-        title,
-        folder,
-    )
+    batches = steps * stage.optim.accumulate
+    request = network.teacher_request
+    if stage.answers is not None:
+        teacher: Optional[Teacher] = recorded_teacher(workspace, stage, tasks)
+    else:
+        teacher = connect_teacher(workspace, stage, teachers, request, stream, batches, title, folder)
     return PreparedStage(title, tasks, seed, network, stream, examples, steps, teacher)
 
 

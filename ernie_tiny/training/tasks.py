@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Optional
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Callable, Optional
 
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.data.clue import find_task
-from ernie_tiny.data.task import UNLABELLED, TaskSpec
+from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import facts_of
+from ernie_tiny.kinds.answers import Answers, Reading, read_answers, recorded_of
+
+Examples = Callable[[str, str, Optional[int]], Sequence[Example]]  # of a task's split, so many of them
 
 
 def custom_tasks(run: RunConfig) -> dict[str, TaskSpec]:
@@ -55,6 +59,25 @@ def training_splits(stage: StageConfig, spec: TaskSpec) -> Iterator[tuple[str, O
         yield UNLABELLED, stage.data.unlabelled_examples
 
 
+def stage_answers(run: RunConfig, stage: StageConfig, spec: TaskSpec, examples: Examples) -> Answers:
+    """The recorded answers of a stage (with the task's settings) to a task's training examples, read and checked.
+
+    Args:
+        examples: Reads a task's split, so many of it.
+    """
+    assert stage.answers is not None
+    reading = Reading(
+        Path(run.data.root) / stage.answer_files[spec.name],
+        f"stages.{stage.name}.teacher",
+        stage.answers.label_smoothing,
+        stage.objective.logit_mse is not None,
+    )
+    splits = dict(training_splits(stage, spec))
+    known = {split: examples(spec.name, split, None) for split in splits}
+    wanted = {split: examples(spec.name, split, limit) for split, limit in splits.items()}
+    return read_answers(spec, reading, known, wanted)
+
+
 def _check_rows(stage: StageConfig, specs: dict[str, TaskSpec]) -> None:
     """Raises an InputError where a stage has no rows that it can learn from, or not those that it asks for."""
     for spec in map(specs.__getitem__, stage.data.tasks if stage.data.corpus is None else ()):
@@ -86,6 +109,8 @@ def run_tasks(run: RunConfig) -> dict[str, TaskSpec]:
     specs = {task: find_task(task, custom) for stage in run.stages for task in stage.data.tasks}
     for stage in run.stages:
         _check_rows(stage, specs)
+        for task in stage.answer_files:
+            recorded_of(specs[task], f"stages.{stage.name}.teacher")
         recurrent = [name for name in stage.trained if getattr(shape_of(run.models[name]), "recurrent", False)]
         for task in stage.data.tasks if recurrent else ():
             reason = facts_of(specs[task].kind).not_recurrent

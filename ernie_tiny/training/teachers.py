@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -13,15 +14,18 @@ from ernie_tiny import processes
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import StageConfig, split_reference
 from ernie_tiny.distill.cache import CachedTeacher, fingerprint_of, write_cache
+from ernie_tiny.distill.recorded import RecordedTeacher
 from ernie_tiny.distill.teacher import EnsembleTeacher, PerTaskTeacher, Teacher
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.files import alone_at, require_whole, whole_folder, write_text
-from ernie_tiny.kinds.ask import head_of
+from ernie_tiny.kinds.answers import recorded_of
+from ernie_tiny.kinds.ask import featurise, head_of
 from ernie_tiny.models.forms import HeadSpec
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
 from ernie_tiny.training.callbacks import progress_bar
 from ernie_tiny.training.streams import BatchStream
+from ernie_tiny.training.tasks import stage_answers, training_splits
 from ernie_tiny.training.teacher_engine import check_agreement, frozen_teacher, teacher_engine
 from ernie_tiny.training.workspace import Workspace
 
@@ -112,6 +116,29 @@ def connect_teacher(
     for part in parts:
         require_whole(part, f"Remove {cache} to compute the teacher's signals anew.")
     return CachedTeacher(parts, request, stage.cache.precision, identity, heads)
+
+
+def recorded_teacher(workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...]) -> Teacher:
+    """The answers of files, in place of those of a model."""
+    assert stage.answers is not None
+    smoothing = stage.answers.label_smoothing or 0.0
+    teacher = RecordedTeacher({task: head_of(workspace.task(task)) for task in tasks})
+    for task in tasks:
+        spec = workspace.task(task)
+        recorded = recorded_of(spec, f"stages.{stage.name}.teacher")
+        answers = stage_answers(workspace.run, stage, spec, workspace.examples)
+        for split, limit in training_splits(stage, spec):
+            of_split = {example.id: answers[split, example.id] for example in workspace.examples(task, split, limit)}
+            asked = [answer.example for answer in of_split.values()]
+            features = featurise(spec, asked, workspace.tokenizer, stage.data.max_length or spec.max_length)
+            teacher.add(
+                task,
+                (
+                    (feature, partial(of_split[feature.example_id].logits, recorded, feature, smoothing))
+                    for feature in features
+                ),
+            )
+    return teacher
 
 
 def _first_batch(stream: BatchStream) -> Batch:

@@ -37,6 +37,8 @@ stages:
     optim: {max_steps: 5, batch_size: 4}
 """
 LABELS, FILES = "data.tasks.mine.labels", "data.tasks.mine.files"
+ANSWERS, AUGMENT = "stages.second.teacher={answers: a.jsonl}", "stages.second.data.augment={model: student@first}"
+OTHER = "{kind: pair, texts: [a, b], labels: [x, y], files: {train: [b.jsonl], dev: [b.jsonl]}}"
 SOFT = ("stages.second.teacher=teacher", "stages.second.objective={soft: {}}")
 
 
@@ -120,6 +122,11 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
             [*SOFT, "stages.second.data.unlabelled_examples=0", f"{FILES}={{unlabelled: [a.jsonl], dev: [a.jsonl]}}"],
         ),
         ("C926", ["data.unlabelled={mine: [b.jsonl]}", f"{FILES}={{unlabelled: [a.jsonl], dev: [a.jsonl]}}"]),
+        ("C928", [ANSWERS, "stages.second.objective={hidden: {}}"]),
+        ("C929", [*SOFT, ANSWERS, f"data.tasks.other={OTHER}", "stages.second.data.tasks=[mine, other]"]),
+        ("C930", [*SOFT, ANSWERS, "stages.second.cache={precision: float32}"]),
+        ("C931", [*SOFT, ANSWERS, "stages.first.objective={mlm: {}}", "stages.first.teacher=null", AUGMENT]),
+        ("C932", [*SOFT, ANSWERS, "data.tasks.mine={kind: reading, files: {train: [a.json], dev: [a.json]}}"]),
         ("C927", ["data.unlabelled={tnewz: [b.jsonl]}"]),
     ],
 )

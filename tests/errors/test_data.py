@@ -257,6 +257,11 @@ stages:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunConfig:
+    return write_run(tmp_path)
+
+
+def write_run(tmp_path: Path) -> RunConfig:
+    """The run of CONFIG with its files."""
     (tmp_path / "run.yaml").write_text(CONFIG, encoding="utf-8")
     (tmp_path / "train.jsonl").write_bytes(lines(*({"text": text, "label": "a"} for text in "今天气")))
     (tmp_path / "late.jsonl").write_bytes(lines({"text": "好", "label": "b"}))

@@ -79,7 +79,8 @@ def put(content: Any, place: tuple[Any, ...], value: Any) -> Any:
         return value
     if isinstance(content, list):
         return [put(item, place[1:], value) if index == place[0] else item for index, item in enumerate(content)]
-    return {**(content or {}), place[0]: put((content or {}).get(place[0]), place[1:], value)}
+    block = content if isinstance(content, dict) else {}  # a teacher is a model's name, or a block
+    return {**block, place[0]: put(block.get(place[0]), place[1:], value)}
 
 
 @pytest.fixture(scope="module")
