@@ -81,7 +81,8 @@ def frozen_teacher(model: MultiTaskModel, request: SignalRequest, chosen: Teache
         return LiveTeacher(model, request)
     network = SignalNetwork(model, request)
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
-    with tempfile.TemporaryDirectory() as folder, paddle.utils.unique_name.guard("teacher_engine_"):
+    # The guard has no prefix: Paddle knows the variables that it makes of a loop by how their names begin.
+    with tempfile.TemporaryDirectory() as folder, paddle.utils.unique_name.guard():
         export_network(network, Path(folder))
         if chosen.engine != "paddle":
             write_onnx(Path(folder))

@@ -45,6 +45,7 @@ ARMS = {
     "j": Arm("MKD, BiLSTM", "seed={seed}/mkd-bilstm", "bilstm@joint"),
     "j0": Arm("as j, no teacher", "seed={seed}/mkd-bilstm", "bilstm@joint-alone"),
     "k": Arm("the three papers together", "seed={seed}/combined", "student@TSD"),
+    "u": Arm("as k, more texts without labels (one seed)", "seed={seed}/combined-unlabelled", "student@TSD", ONE),
     "b5": Arm("as b, ten epochs (one seed)", "seed={seed}/scratch-longer", "student@finetune", ONE),
     "n": Arm("as d, begun from its teacher (one seed)", "seed={seed}/mitkd-from-teacher", "student@finetune", ONE),
     "m": Arm("as d, 6L384H (one seed)", "seed={seed}/mitkd-6L384H", "student@finetune", ONE),

@@ -124,7 +124,8 @@ def commands(args: argparse.Namespace, part: Part) -> list[tuple[str, ...]]:
     folder = args.output / part.name
     found = [(sys.executable, str(TOOLS / "train.py"), "-c", str(part.file), "-o", *overrides(args, part))]
     if part.few:
-        few = ("--models", *part.few, "--tasks", *FEW_CLUE, "--split", FEW_SPLIT, "--output", str(folder / FEW_FOLDER))
+        few = ["--models", *part.few, "--tasks", *FEW_CLUE, "--split", FEW_SPLIT, "--output", str(folder / FEW_FOLDER)]
+        few += ["--examples", str(SMOKE_EXAMPLES)] if args.part < 1 else []
         found.append((sys.executable, str(TOOLS / "evaluate.py"), "--run", str(folder), *few))
     if part.exported:
         model, _, task = part.exported.partition("/")
@@ -200,11 +201,13 @@ def shortened(part: Part, given: Sequence[str], share: float) -> list[str]:
             continue
         if stage.optim.max_steps is not None:
             found.append(f"stages.{stage.name}.optim.max_steps={math.ceil(share * stage.optim.max_steps)}")
+        elif stage.cache is not None and stage.data.examples is not None:  # all of whose rows the teacher would answer
+            found.append(f"stages.{stage.name}.data.examples={math.ceil(share * stage.data.examples)}")
         else:
-            found.append(f"stages.{stage.name}.optim.epochs={share * (stage.optim.epochs or 0)}")
+            found.append(f"stages.{stage.name}.optim.epochs={share * (stage.optim.epochs or 0):.6g}")
         for task, settings in stage.task_settings.items():
             if settings.epochs is not None:
-                found.append(f"stages.{stage.name}.task_settings.{task}.epochs={share * settings.epochs}")
+                found.append(f"stages.{stage.name}.task_settings.{task}.epochs={share * settings.epochs:.6g}")
     return found
 
 
