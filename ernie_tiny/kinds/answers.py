@@ -25,6 +25,7 @@ from ernie_tiny.kinds.registry import kind_named
 
 LOGITS, PROBABILITIES, LABEL = "logits", "probabilities", "label"
 FIELDS = {LOGITS: ("logits",), PROBABILITIES: ("probabilities", "scores"), LABEL: ("label", "answer")}
+LARGEST = 1e30  # of a number, which float32 is to hold
 TOLERANCE = 0.02  # of a sum of probabilities, which may be rounded; they are divided by it
 Examples = Mapping[str, Sequence[Example]]  # by split
 Answers = dict[tuple[str, str], Answer]  # by split and id
@@ -214,6 +215,6 @@ def _number(value: Any, form: str, place: str) -> float:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) < LARGEST:  # NaN is not, either
         raise InputError(f"{place}: {form} holds {shown(value)}, which is no number.")
     return number

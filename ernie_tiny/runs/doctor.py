@@ -58,8 +58,11 @@ def examine_run(run: RunConfig) -> Iterator[Finding]:
     yield from tasks.values()
     readable = [task for task, finding in tasks.items() if finding.state == OK]
     if len(readable) == len(tasks):
-        for warning in read_data(run, examples):
-            yield Finding(WARNING, warning)
+        try:
+            for warning in read_data(run, examples):
+                yield Finding(WARNING, warning)
+        except InputError as error:  # of recorded answers; the tasks are read already
+            yield Finding(FAULT, str(error))
     for name in run.data.corpora:
         yield _corpus(run, name)
     yield from _vocabulary(run, readable, examples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Optional
 
@@ -17,20 +18,29 @@ from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
 from ernie_tiny.training.flops import input_length, planned_shape, stage_flops
 from ernie_tiny.training.size_guard import Size, size_warnings
-from ernie_tiny.training.tasks import run_tasks, training_splits
+from ernie_tiny.training.tasks import Examples, run_tasks, stage_answers, training_splits
 
 
 def plan(run: RunConfig) -> str:
     """Models with parameter counts, tasks with example counts, stages with steps and estimated FLOPs.
 
     Counts come from the data where it lies below data.root; where it does not, the plan says so. FLOPs take
-    every input at its full length, so they are an upper bound, and leave embeddings and heads out.
+    every input at its full length, so they are an upper bound, and leave embeddings and heads out. Recorded answers to
+    data that is there are read.
+
+    Raises:
+        InputError: what is known to be wrong; also where the labelled data of a task is there and other files are not.
     """
-    specs = run_tasks(run)
+    specs, root = run_tasks(run), Path(run.data.root)
     check_machine(run)
     check_lengths(run)
     check_heads(run)
-    counts = {name: _count(specs[name], run) for name in specs}
+    examples = cache(lambda task, *split: read_split(specs[task], root, *split).examples)
+    counts = {name: _count(specs[name], root, examples) for name in specs}
+    for stage in run.stages:
+        for task in stage.answer_files if stage.taken_from is None else ():
+            if counts[task] is not None:
+                stage_answers(run, stage.of_task(task), specs[task], examples)
     lines = [f"run      {run.name}", f"folder   {run.folder}", f"seed     {run.seed}", ""]
     lines += ["models", *(_model_line(run, name) for name in run.models), ""]
     lines += ["tasks", *(_task_line(specs[name], counts[name]) for name in specs)] if specs else []
@@ -46,14 +56,13 @@ def plan(run: RunConfig) -> str:
 Counts = dict[str, int]  # split to its examples
 
 
-def _count(spec: TaskSpec, run: RunConfig) -> Optional[Counts]:
-    """Labelled and unlabelled training examples and dev ones, or None when the data is not there."""
-    root = Path(run.data.root)
-    splits = [*filter(spec.files_of, ("train", UNLABELLED)), "dev"]
-    files = [root / file for split in splits for file in spec.files_of(split)]
+def _count(spec: TaskSpec, root: Path, examples: Examples) -> Optional[Counts]:
+    """Labelled and unlabelled training examples and dev ones, or None when the labelled data is not there."""
+    files = [root / file for split in ("train", "dev") for file in spec.files_of(split)]
     if not files or not all(file.is_file() for file in files):
         return None
-    return {split: len(read_split(spec, root, split).examples) for split in splits}
+    splits = [*filter(spec.files_of, ("train", UNLABELLED)), "dev"]
+    return {split: len(examples(spec.name, split, None)) for split in splits}
 
 
 def _model_line(run: RunConfig, name: str) -> str:

@@ -10,6 +10,8 @@ import pytest
 
 from ernie_tiny.config import RunConfig, load_config
 from ernie_tiny.errors import InputError
+from ernie_tiny.runs.doctor import examine_run
+from ernie_tiny.runs.installation import FAULT
 from tests.errors.test_data import check, lines, write_run
 
 
@@ -71,6 +73,9 @@ def test_recorded_answers_that_can_be_used(
     run = recorded(*THREE, {"id": "x", "logits": [0, 1]})
     check(run)
     says("D927", caplog.text)
+    run_without = recorded(*THREE[:2])
+    faults = [str(finding) for finding in examine_run(run_without) if finding.state == FAULT]
+    assert any("1 of 3 examples of mine have no answer; the first is '2' of train" in fault for fault in faults)
     (tmp_path / "answers.jsonl").unlink()
     with pytest.raises(InputError) as caught:
         check(run)

@@ -31,6 +31,7 @@ from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import FACTS
+from ernie_tiny.kinds.answers import Reading, read_answers, recorded_of
 from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.kinds.read import read_inputs, read_split
 from ernie_tiny.models.weights import read_weights
@@ -207,7 +208,7 @@ def spec_of(kind: str, file_format: str = "jsonl") -> TaskSpec:
     return TaskSpec(
         name="toy",
         kind=kind,
-        files={"train": ("a", "b") if kind == "cloze" else ("a",), "test": ("a",)},
+        files={"train": ("a", "b") if kind == "cloze" else ("a",), "test": ("a",), "unlabelled": ("a",)},
         texts=texts if kind in FLAT else (),
         labels=("0", "1") if FACTS[kind].labelled else (),
         file_format=file_format,
@@ -246,7 +247,7 @@ def check_examples(spec: TaskSpec, examples: Sequence[Example]) -> None:
 
 
 @fuzz
-@given(data=st.data(), kind=st.sampled_from(sorted(FACTS)), split=st.sampled_from(["train", "test"]))
+@given(data=st.data(), kind=st.sampled_from(sorted(FACTS)), split=st.sampled_from(["train", "test", "unlabelled"]))
 def test_data_bytes(folder: Path, data: st.DataObject, kind: str, split: str) -> None:
     file_format = data.draw(st.sampled_from(["jsonl", "tsv", "csv"])) if kind in ("classification", "pair") else "jsonl"
     content = file_of(kind, original_of(kind))
@@ -258,7 +259,7 @@ def test_data_bytes(folder: Path, data: st.DataObject, kind: str, split: str) ->
 
 
 @fuzz
-@given(data=st.data(), kind=st.sampled_from(sorted(FACTS)), split=st.sampled_from(["train", "test"]))
+@given(data=st.data(), kind=st.sampled_from(sorted(FACTS)), split=st.sampled_from(["train", "test", "unlabelled"]))
 def test_data_values(folder: Path, data: st.DataObject, kind: str, split: str) -> None:
     (folder / "a").write_bytes(json.dumps(changed(data.draw, original_of(kind))).encode())
     (folder / "b").write_bytes(json.dumps(changed(data.draw, {"#idiom000001#": 1})).encode())
@@ -277,6 +278,40 @@ def test_questions_to_a_deployed_model(folder: Path, data: st.DataObject, kind: 
     )
     with suppress(InputError):
         check_examples(spec_of(kind), read_inputs(spec_of(kind), folder / "a"))
+
+
+ANSWERED = {
+    "multiple_choice": Example("a", ("今天天气", "好?"), candidates=("好", "不好")),
+    "cloze": Example("a", ("今天", "好"), candidates=("天气", "公园")),
+    "labelling": Example("a", ("今天天气很好",)),
+}
+ANSWERS = [
+    {"id": "a", "logits": [0.5, -1]},
+    {"id": "a", "probabilities": {"0": 0.5, "1": 0.5}},
+    {"id": "a", "label": "1"},
+    {"id": "a", "answer": "0", "scores": [0.25, 0.75]},
+    {"text": "今天天气很好", "a": "今天", "b": "好", "context": "今天天气", "question": "好?", "label": 1},
+    {"id": "a", "label": {"0": {"天气": [[2, 3]]}}},
+    {"id": "a", "label": [{"type": "1", "start": 0, "end": 2, "text": "今天"}]},
+    {"id": "a", "logits": [[0, 1, 2, 3, 4]] * 6},
+]
+
+
+@fuzz
+@given(data=st.data(), kind=st.sampled_from(sorted(FACTS)), answer=st.sampled_from(ANSWERS))
+def test_recorded_answers(folder: Path, data: st.DataObject, kind: str, answer: Any) -> None:
+    spec = spec_of(kind)
+    examples = [ANSWERED.get(kind, Example("a", ("今天天气很好", "好")[: len(spec.texts)], 0))]
+    (folder / "a.jsonl").write_bytes(
+        data.draw(damaged(json.dumps(answer).encode()))
+        if data.draw(st.booleans())
+        else json.dumps(changed(data.draw, answer)).encode()
+    )
+    with suppress(InputError):
+        reading = Reading(folder / "a.jsonl", "teacher", data.draw(st.sampled_from([None, 0.0, 0.1])))
+        (found,) = read_answers(spec, reading, {"train": examples}, {"train": examples}).values()
+        for feature in featurise(spec, [found.example], TOKENIZER, spec.max_length):
+            assert np.isfinite(found.logits(recorded_of(spec, ""), feature, 0.1)).all()
 
 
 # ---- vocabularies, weights, archives

@@ -195,6 +195,7 @@ def test_a_half_certain_label_by_hand() -> None:
         (CLASSES, {"id": "a", "probabilities": [0.5, 0.2, 0.1]}, "add up to 0.8, and must to 1"),
         (CLASSES, {"id": "a", "probabilities": [1.5, -0.5, 0]}, "1: probabilities holds -0.5, which is below 0"),
         (CLASSES, {"id": "a", "logits": [1, 2, "x"]}, '1: logits holds "x", which is no number'),
+        (CLASSES, {"id": "a", "logits": [1, 2, 1e300]}, "1: logits holds 1e[+]300, which is no number"),
         (CLASSES, {"id": "a", "logits": [1, 2, True]}, "1: logits holds true, which is no number"),
         (CLASSES, [1], r"1: is not an object with fields: \[1\]"),
         (CHOICE, {"id": "a", "label": "己"}, "1: the answer '己' is none of the choices"),

@@ -107,6 +107,18 @@ def test_unlabelled_texts_count_where_a_term_needs_no_label(
     assert "21 unlabelled, 4 dev" in printed
 
 
+def test_a_missing_file_of_unlabelled_texts_or_answers_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="more.jsonl: no such file. The split 'unlabelled' of mine"):
+        plan(load(tmp_path, *UNLABELLED))
+    answered = ("stages.finetune.teacher={answers: '{task}.jsonl'}", "stages.finetune.objective={soft: {}}")
+    with pytest.raises(InputError, match="mine.jsonl: no such file of answers"):
+        plan(load(tmp_path, *answered))
+    tmp_path.joinpath("mine.jsonl").write_text('{"id": 0, "logits": [0, 1]}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="9 of 10 examples of mine have no answer; the first is '1' of train"):
+        plan(load(tmp_path, *answered))
+    assert "answers in {task}.jsonl, 1 soft" in plan(load(tmp_path, *answered, "stages.finetune.data.examples=1"))
+
+
 def test_a_tasks_settings_are_no_other_tasks(tmp_path: Path) -> None:
     run = load(tmp_path)
     own = {name: replace(run.data.tasks["mine"]) for name in ("one", "two")}
