@@ -112,11 +112,9 @@ def _stage_lines(
         part = stage.of_task(group[0]) if stage.per_task else stage
         source = ", ".join(group) if part.data.corpus is None else f"{part.data.corpus} text"
         trained = [_trained(part, specs[task], counts[task]) for task in group]
-        unlabelled = sum(count.get(UNLABELLED, 0) for count in trained if count)
-        if unlabelled:
-            source += (
-                f" ({sum(count.get('train', 0) for count in trained if count):,} train + {unlabelled:,} unlabelled)"
-            )
+        totals = {split: sum(count.get(split, 0) for count in trained if count) for split in ("train", UNLABELLED)}
+        if totals[UNLABELLED]:
+            source += f" ({' + '.join(f'{total:,} {split}' for split, total in totals.items() if total)})"
         steps = _steps(part, trained)
         length = input_length(part, [specs[task] for task in group])
         tokens = (part.optim.max_tokens or (part.optim.batch_size or 0) * length) * part.optim.accumulate

@@ -54,6 +54,7 @@ class LoopSettings:
         steps: Optimizer steps of the whole stage.
         evaluate_every: Optimizer steps between evaluations; None for none.
         parts_unused: Whether a batch may use less of the network than another, as a stage of several heads does.
+        part_labelled: Whether some examples have no label, so that the share of the others is logged.
     """
 
     folder: Path

@@ -94,7 +94,7 @@ UNLABELLED = (
         (("stages.finetune.teacher=null", "stages.finetune.objective={hard: {}}"), ": 6 steps"),
         (
             ("data.tasks.mine.files={unlabelled: [more.jsonl], dev: [dev.jsonl]}",),
-            "(0 train + 21 unlabelled): 12 steps",
+            "(21 unlabelled): 12 steps",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from pathlib import Path
@@ -124,6 +125,21 @@ def test_a_built_in_task_gets_unlabelled_files_for_stages_with_a_teacher(tmp_pat
         [("train", 7), ("unlabelled", 9)],
         [("train", None)],
     ]
+
+
+def test_a_task_of_unlabelled_texts_alone_is_learnt_from_a_teacher_that_a_base_run_trained(tmp_path: Path) -> None:
+    task = {"kind": "classification", "texts": ["a"], "labels": ["0", "1"], "files": {"unlabelled": ["x.jsonl"]}}
+    stage = {"train": "student", "data": {"tasks": ["own"]}, "optim": {"epochs": 1, "batch_size": 8}}
+    stages = [
+        {**stage, "name": "finetune", "objective": {"hard": {}}},
+        {**stage, "name": "distil", "teacher": "student@finetune", "objective": {"soft": {}}},
+    ]
+    run = config(tmp_path, data={"tasks": {"own": task}}, stages=stages)
+    with pytest.raises(InputError, match="stages.finetune.data.tasks: own has unlabelled files alone"):
+        run_tasks(run)
+    finished = dataclasses.replace(run.stages[0], taken_from="base")
+    spec = run_tasks(dataclasses.replace(run, stages=(finished, run.stages[1])))["own"]
+    assert list(training_splits(run.stages[1], spec)) == [("unlabelled", None)]
 
 
 def test_settings_of_a_task_bound_its_unlabelled_texts(tmp_path: Path) -> None:
