@@ -253,6 +253,27 @@ def test_a_shortened_run_has_a_share_of_every_stage(tmp_path: Path) -> None:
     assert run.report.examples == study.SMOKE_EXAMPLES
 
 
+def test_the_list_has_the_work_that_a_shortened_run_foretells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ({"sentence": f"新闻{number}", "label": "100"} for number in range(640))
+    for split in ("train", "dev"):
+        file = tmp_path / f"clue/tnews_public/{split}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(to_json(row) + "\n" for row in rows if split == "train"), encoding="utf-8")
+    stage = StageResult("rate", None, "teacher", 2, 400, 36.0, 1, None, {}, flops=1.0e9)
+    made = Results("made", [], {}, {}, {}, {}, {}, [stage])
+    write_results(tmp_path / "smoke" / grid()[0].name, to_json(to_record(made)))
+    smoke = ["--list", "--smoke", str(tmp_path / "smoke"), "--only", "grid/*"]
+    assert study.main(arguments(tmp_path, *smoke)) == 0
+    first, second, _, total = capsys.readouterr().out.splitlines()
+    # 640 rows twice in batches of 32 are 40 steps, twenty times what was run
+    work = "40 steps 0.01 M tokens 2.00e+10 FLOPs 0.20 h"
+    assert " ".join(first.split()) == f"waiting {grid()[0].name} {work}"
+    assert second.split() == ["waiting", grid()[1].name]
+    assert total.startswith("all that was measured: 0.2 h")
+
+
 # ---- claims and page, from numbers made by hand
 
 

@@ -1,4 +1,4 @@
-"""What is left to do: each run with its state, and its steps, tokens and hours by the speed of a shortened run."""
+"""What is left to do: each run with its state, and its steps, tokens, FLOPs and hours by a shortened run."""
 
 from __future__ import annotations
 
@@ -21,38 +21,34 @@ class Work:
 
     steps: int
     tokens: float
+    flops: float
     hours: float
 
 
 class Estimate:
-    """Steps from the configs and the sizes of the data; tokens and seconds a step from a shortened run's stages."""
+    """Steps from the configs and the sizes of the data; what a step takes from the stages of a shortened run."""
 
     def __init__(self, data: Path, smoke: Path) -> None:
         self._data, self._smoke = data, smoke
         self._sizes: dict[str, int] = {}
 
-    def of(self, run: RunConfig, name: str) -> Optional[Work]:
-        """The work of a run; None where its shortened run is not finished.
-
-        Args:
-            name: Of the shortened run's folder.
-        """
+    def of(self, run: RunConfig, name: str) -> Work:
+        """The work of a run, whose shortened run is finished in the folder of this name."""
         results = read_results(self._smoke / name)
-        if results is None:
-            return None
+        assert results is not None
         parts = list(self._stages(run, {(stage.stage, stage.task): stage for stage in results.stages}))
         return Work(*(sum(values) for values in zip(*parts)))
 
     def _stages(
         self, run: RunConfig, measured: dict[tuple[str, Optional[str]], StageResult]
-    ) -> Iterator[tuple[int, float, float]]:
+    ) -> Iterator[tuple[int, float, float, float]]:
         for stage in run.stages:
             if stage.taken_from is not None:
                 continue
             for task in stage.data.tasks if stage.per_task else (None,):
                 found, steps = measured[stage.name, task], self._steps(run, stage.of_task(task), task)
                 share = steps / found.steps
-                yield steps, share * found.tokens, share * found.seconds / 3600
+                yield steps, share * found.tokens, share * (found.flops or 0), share * found.seconds / 3600
 
     def _steps(self, run: RunConfig, stage: StageConfig, task: Optional[str]) -> int:
         if stage.optim.max_steps is not None:

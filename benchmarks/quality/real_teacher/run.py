@@ -18,11 +18,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from benchmarks.quality.real_teacher.gather import gather
-from benchmarks.quality.real_teacher.hours import Estimate
+from benchmarks.quality.real_teacher.hours import Estimate, Work
 from benchmarks.quality.real_teacher.page import draw, page
 from benchmarks.quality.real_teacher.parts import FEW_CLUE, FEW_FOLDER, FEW_SPLIT, RATES, SEEDS, Part, queue
 from benchmarks.quality.real_teacher.rates import best_rate, rates
@@ -82,23 +83,29 @@ def summarise(args: argparse.Namespace) -> None:
 
 
 def outline(args: argparse.Namespace, parts: Sequence[Part]) -> Iterator[str]:
-    """A line for each run: its state, and with --smoke its steps, tokens and hours, which are alike for all seeds."""
+    """A line for each run: its state; with --smoke steps, tokens, FLOPs and hours, alike for all seeds."""
     estimate = Estimate(args.data, args.smoke) if args.smoke else None
     total = 0.0
     for part in parts:
-        line = f"{state(part, args.output):<9} {part.name:<28}"
-        if estimate is not None:
-            smoke = argparse.Namespace(**{**vars(args), "output": args.smoke, "part": 1.0})
-            alike = next(
-                other for other in queue() if other.name == re.sub("^seed=[0-9]+", f"seed={SEEDS[0]}", part.name)
-            )
-            work = estimate.of(load_config(alike.file, overrides(smoke, alike)), alike.name)
-            line += " not measured" if work is None else f" {work.steps:>7,} steps {work.tokens / 1e6:>7.2f} M tokens"
-            line += "" if work is None else f" {work.hours:>6.2f} h"
-            total += work.hours if work is not None else 0.0
+        line = f"{state(part, args.output):<9} {part.name:<30}"
+        work = expected(args, part, estimate) if estimate is not None else None
+        if work is not None:
+            line += f" {work.steps:>7,} steps {work.tokens / 1e6:>7.2f} M tokens"
+            line += f" {work.flops:>9.2e} FLOPs {work.hours:>6.2f} h"
+            total += work.hours
         yield line.rstrip()
     if estimate is not None:
-        yield f"all that is measured: {total:.1f} h, at the speed of the shortened runs"
+        yield f"all that was measured: {total:.1f} h, at the speed of the shortened runs"
+
+
+def expected(args: argparse.Namespace, part: Part, estimate: Estimate) -> Optional[Work]:
+    """The work of a part, from its shortened run with the first seed; None where that is not finished."""
+    name = re.sub("^seed=[0-9]+", f"seed={SEEDS[0]}", part.name)
+    if not (args.smoke / name / RESULTS_FILE).is_file():
+        return None
+    alike = next(other for other in queue() if other.name == name)
+    whole = argparse.Namespace(**{**vars(args), "output": args.smoke, "part": 1.0})
+    return estimate.of(load_config(alike.file, overrides(whole, alike)), name)
 
 
 def state(part: Part, output: Path) -> str:
