@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from ernie_tiny.batch import Batch, Feature
+from ernie_tiny.batch import UNKNOWN, Batch, Feature
 from ernie_tiny.data.records import field_of, json_lines
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
@@ -32,7 +32,7 @@ def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
             for label in found:
                 if label not in spec.labels:
                     raise InputError(f"{place}: {spec.name} has no label {label!r}. {offer(str(label), spec.labels)}")
-            yield place, Example(str(number), (field_of(record, spec.texts[0], str, place),), answers=tuple(found))
+            yield place, Example(str(number), (field_of(record, spec.texts[0], str, place),), answers=(tuple(found),))
 
 
 def inputs(spec: TaskSpec, path: Path) -> Rows:
@@ -42,7 +42,9 @@ def inputs(spec: TaskSpec, path: Path) -> Rows:
 
 def features(spec: TaskSpec, examples: Sequence[Example], tokenizer: Tokenizer, max_length: int) -> Iterator[Feature]:
     for example, texts, room in encoded(spec, examples, tokenizer, max_length):
-        label = tuple(int(name in example.answers) for name in spec.labels)
+        label = (UNKNOWN,) * len(spec.labels)
+        for found in example.answers:  # one, or none of a text without labels, which is not a text of no label
+            label = tuple(int(name in found) for name in spec.labels)
         yield Feature(example.id, (text_row(texts, tokenizer, room),), label)
 
 
@@ -71,7 +73,7 @@ def decode(spec: TaskSpec, examples: Sequence[Example], outputs: Outputs) -> lis
 
 def hits(spec: TaskSpec, examples: Sequence[Example], answers: Mapping[str, Any]) -> np.ndarray:
     """int [examples, labels, 3]: right and given, right, given."""
-    right = np.array([[name in example.answers for name in spec.labels] for example in examples])
+    right = np.array([[name in example.answers[0] for name in spec.labels] for example in examples])
     given = np.array([[name in answers[example.id] for name in spec.labels] for example in examples])
     return np.stack([right & given, right, given], axis=-1).astype(int)
 
@@ -100,7 +102,7 @@ def fault(spec: TaskSpec, example: Example, answer: Any) -> tuple[Optional[str],
 MULTI_LABEL = Kind(
     facts=KindFacts("multi_label", ROW, ("micro_f1",), labelled=True, texts=(1,)),
     read=read,
-    label_names=lambda spec, example: example.answers,
+    label_names=lambda spec, example: example.answers[0],
     inputs=inputs,
     features=features,
     output_names=lambda spec: spec.labels,

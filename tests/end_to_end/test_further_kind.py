@@ -34,7 +34,7 @@ data:
       texts: [text]
       label_field: labels
       labels: [天气, 食物, 体育]
-      files: {{train: [train.jsonl], dev: [dev.jsonl]}}
+      files: {{train: [train.jsonl], unlabelled: [more.jsonl], dev: [dev.jsonl]}}
       max_length: 16
 tokenizer: {{vocab: {folder}/data/vocab.txt}}
 models:
@@ -98,6 +98,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, seed, count in (("train", 1, 400), ("dev", 2, 60)):
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records(seed, count))
         (folder / "data" / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    texts = [{"text": record["text"]} for record in records(4, 100)]
+    lines = "".join(json.dumps(text, ensure_ascii=False) + "\n" for text in texts)
+    (folder / "data" / "more.jsonl").write_text(lines, encoding="utf-8")
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"".join(WORDS.values()), *"甲乙丙丁"]
     (folder / "data" / "vocab.txt").write_text("\n".join(tokens), encoding="utf-8")
     (folder / "topics.yaml").write_text(CONFIG.format(folder=folder), encoding="utf-8")
@@ -118,7 +121,10 @@ def test_a_label_is_a_binary_cross_entropy() -> None:
 
 def test_the_plan_names_the_kind_and_without_its_package_it_is_refused(folder: Path) -> None:
     arguments = ["-c", str(folder / "topics.yaml"), "--check"]
-    assert "topics       multi_label, 3 labels" in tool(folder, "train", *arguments).stdout
+    assert (
+        "topics       multi_label, 3 labels, 16 tokens: 400 train, 100 unlabelled, 60 dev"
+        in tool(folder, "train", *arguments).stdout
+    )
     command = [sys.executable, "tools/train.py", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "task topics: kind = 'multi_label'. Did you mean 'multiple_choice'?" in done.stderr
@@ -127,6 +133,7 @@ def test_the_plan_names_the_kind_and_without_its_package_it_is_refused(folder: P
 def test_it_is_learned_scored_and_reported(folder: Path) -> None:
     found = json.loads((folder / "run" / "results.json").read_text(encoding="utf-8"))
     scores = {model["role"]: model["scores"]["topics"]["micro_f1"] for model in found["models"]}
+    assert found["stages"][1]["examples"] == {"topics": {"train": 400, "unlabelled": 100}}
     assert scores["teacher"] > 80 and scores["student"] > 80  # 57 is that of always giving all labels
     page = (folder / "run" / "report.html").read_text(encoding="utf-8")
     assert "topics" in page and f"{scores['student']:.2f}" in page
