@@ -37,6 +37,7 @@ from ernie_tiny.config import load_config, to_yaml
 from ernie_tiny.files import to_json
 from ernie_tiny.kinds.read import read_split
 from ernie_tiny.report.results import ModelResult, Results, StageResult, to_record
+from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.record import differences
 from ernie_tiny.training.tasks import run_tasks
 
@@ -174,6 +175,12 @@ def test_what_is_finished_is_not_run_again(root: Path) -> None:
     (root / "out" / "seed=2" / "mitkd" / "few" / "evaluation.json").unlink()
     assert study.main(arguments(root)) == 0
     assert calls(root)[len(expected) :] == ["evaluate seed=2/mitkd"]
+
+
+def test_two_queues_do_not_work_in_one_folder(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with run_lock(root / "out"):
+        assert study.main(arguments(root)) == 2
+    assert str(os.getpid()) in capsys.readouterr().err and not (root / "calls").exists()
 
 
 def test_only_what_is_asked_for_is_run(root: Path) -> None:

@@ -31,6 +31,7 @@ from ernie_tiny.config import load_config
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import finite_or_none, to_json
 from ernie_tiny.runs.children import Children
+from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.record import EVALUATION_FILE, RESULTS_FILE
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
@@ -144,7 +145,16 @@ def commands(args: argparse.Namespace, part: Part) -> list[tuple[str, ...]]:
 
 
 def run_queue(args: argparse.Namespace, parts: Sequence[Part]) -> list[str]:
-    """Runs what is not finished, in order; names what failed, or goes on from what did."""
+    """Runs what is not finished, in order; names what failed, or goes on from what did.
+
+    Raises:
+        InputError: another queue works in the folder, or a rate is wanted that has not won yet.
+    """
+    with run_lock(args.output):
+        return _run_parts(args, parts)
+
+
+def _run_parts(args: argparse.Namespace, parts: Sequence[Part]) -> list[str]:
     failed: list[str] = []
     for part in parts:
         if state(part, args.output) == "finished":
