@@ -37,9 +37,9 @@ from ernie_tiny.config import load_config, to_yaml
 from ernie_tiny.files import to_json
 from ernie_tiny.kinds.read import read_split
 from ernie_tiny.report.results import ModelResult, Results, StageResult, to_record
+from ernie_tiny.runs.changes import differences
 from ernie_tiny.runs.lock import run_lock
-from ernie_tiny.runs.record import differences
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.training.tasks import task_specs
 
 RUN = Path(study.__file__)
 CONFIGS = RUN.parents[3] / "configs"
@@ -118,7 +118,7 @@ def load_all(output: Path) -> dict[str, Any]:
     runs = {}
     for part in queue():
         run = runs[part.name] = load_config(part.file, study.overrides(args, part))
-        run_tasks(run)
+        task_specs(run)
         folder = output / part.name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(to_yaml(run), encoding="utf-8")
@@ -416,7 +416,7 @@ def write_run(folder: Path, data: Path, right: float) -> None:
     run = load_config(folder / "config.yaml")
     model = ModelResult("student", "student@finetune", 16_000_000, 11_000_000, megabytes=60.0)
     for task in GROUPS["out-of-domain"]:
-        spec = run_tasks(run)[task]
+        spec = task_specs(run)[task]
         examples = read_split(spec, data, "dev").examples
         count = round(right * len(examples))
         answers = [
@@ -431,7 +431,7 @@ def write_run(folder: Path, data: Path, right: float) -> None:
         StageResult(name, task, "student", 1, 1, 3600.0, 1, None, {})
         for name, task in (("enhance", None), ("distil", None), ("finetune", "tnews"), ("finetune", "afqmc"))
     ]
-    examples_of = {task: len(read_split(run_tasks(run)[task], data, "dev").examples) for task in model.main}
+    examples_of = {task: len(read_split(task_specs(run)[task], data, "dev").examples) for task in model.main}
     majority = dict.fromkeys(model.main, 20.0)
     write_results(folder, to_json(to_record(Results("made", [model], majority, {}, examples_of, {}, {}, stages))))
 

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.quality.judging import averages
 from ernie_tiny.config import load_config, to_yaml
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.training.tasks import task_specs
 
 STUDY = Path(__file__).resolve().parents[1] / "benchmarks/quality/study"
 
@@ -30,7 +30,7 @@ def test_the_configs_go_on_from_each_other_and_train_every_arm(study: ModuleType
     runs = {}
     for name in ("pretrain", "teachers", "students", "follow_up"):
         run = runs[name] = load_config(STUDY / f"{name}.yaml", [*before, f"output_dir={tmp_path / name}"])
-        run_tasks(run)
+        task_specs(run)
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").write_text(to_yaml(run), encoding="utf-8")
         before = [f"base_run={tmp_path / name}"]

@@ -41,9 +41,9 @@ def main(args: argparse.Namespace) -> None:
     folder = args.output or place / (args.task or "encoder")
     check_output_folder("--output", folder)
     prepare(run.runtime.device, run.runtime.threads)
-    from ernie_tiny.runs.conclude import export_task
+    from ernie_tiny.runs.export import export_task
     from ernie_tiny.runs.huggingface_export import export_for_transformers
-    from ernie_tiny.runs.record import read_results
+    from ernie_tiny.runs.run_folders import read_results
     from ernie_tiny.training.workspace import Workspace
 
     workspace, results = Workspace(run), read_results(args.run)

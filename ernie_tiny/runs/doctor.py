@@ -23,7 +23,7 @@ from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths, check_vocabularies, read_data
 from ernie_tiny.runtime import remedy_of
 from ernie_tiny.training.flops import planned_shape
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.training.tasks import task_specs
 
 UNKNOWN_SHARE = 0.05  # of tokens, above which a vocabulary hardly is the texts' own
 TEXTS = 500  # that are looked at for it
@@ -42,7 +42,7 @@ def examine_run(run: RunConfig) -> Iterator[Finding]:
     for name in run.models:
         yield _model(run, name)
     try:
-        specs = run_tasks(run)
+        specs = task_specs(run)
         check_machine(run)
         check_lengths(run)
         check_heads(run)
@@ -131,7 +131,7 @@ def stage_bytes(run: RunConfig, stage: StageConfig) -> Optional[float]:
     """
     students = [_shape(run, reference) for reference in stage.trained.values()]
     teachers = [shape for reference in stage.teachers if (shape := _shape(run, reference)) is not None]
-    specs = run_tasks(run)
+    specs = task_specs(run)
     length = stage.data.max_length or max((specs[task].max_length for task in stage.data.tasks), default=CORPUS_LENGTH)
     tokens = stage.optim.max_tokens or (stage.optim.batch_size or 0) * length
     total = PROCESS_BYTES + float(WEIGHT_BYTES * sum(shape.parameters for shape in teachers))

@@ -16,7 +16,7 @@ from ernie_tiny.models.huggingface_write import require_class, save_for_transfor
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.report.card import CARD_FILE, Export, model_card
 from ernie_tiny.report.results import Results
-from ernie_tiny.runs.conclude import trained_model, trained_tasks
+from ernie_tiny.runs.trained import trained_length, trained_model, trained_tasks
 from ernie_tiny.training.workspace import Workspace
 
 
@@ -41,7 +41,7 @@ def export_for_transformers(
         )
     model = trained_model(workspace, reference, spec.name)
     require_class(model.encoder, head, f"{reference}, {task}" if task else reference)
-    length = workspace.stage_of(reference, task).data.max_length or spec.max_length
+    length = trained_length(workspace, reference, spec.name)
     with whole_folder(folder) as target:
         _save(workspace, model, target, task or "", head, min(length, usable_positions(model.encoder) or length))
         if task:

@@ -11,7 +11,7 @@ from ernie_tiny.data.corpus import corpus_files
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import file_checksum, read_record, write_record
 from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
-from ernie_tiny.training.tasks import report_tasks, run_tasks, training_splits
+from ernie_tiny.training.tasks import report_tasks, task_specs, training_splits
 
 INPUTS_FILE = "inputs.json"
 
@@ -51,7 +51,7 @@ def _state(path: Path, known: Optional[dict[str, Any]]) -> dict[str, Any]:
 def _inputs(run: RunConfig, folder: Path) -> Iterator[tuple[str, Path]]:
     """Key and place of every file of a task, a corpus or a pretrained model that is still to be read."""
     stages = [stage for stage in run.stages if stage.taken_from is None and not _is_finished(stage, folder)]
-    root, specs = Path(run.data.root), run_tasks(run)
+    root, specs = Path(run.data.root), task_specs(run)
     read = dict.fromkeys(
         (task, split)
         for stage in stages

@@ -16,15 +16,15 @@ from ernie_tiny.files import alone_at, write_record, write_text
 from ernie_tiny.report.page import report_page
 from ernie_tiny.report.results import Results, to_record
 from ernie_tiny.report.summary import text_table
-from ernie_tiny.runs.conclude import conclude
+from ernie_tiny.runs.changes import write_config
 from ernie_tiny.runs.inputs import guard_inputs
 from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.model_points import write_models
 from ernie_tiny.runs.plan import check_data
 from ernie_tiny.runs.preflight import check_run
-from ernie_tiny.runs.record import RESULTS_FILE, read_results, record_run
-from ernie_tiny.runs.run_folders import REPORT_FILE, finished_run
+from ernie_tiny.runs.results import take_results
+from ernie_tiny.runs.run_folders import REPORT_FILE, RESULTS_FILE, finished_run, read_results
 from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
 from ernie_tiny.training.interruption import Interruption
 from ernie_tiny.training.stage import cache_stage, run_stage
@@ -50,7 +50,7 @@ def run_pipeline(run: RunConfig) -> None:
         for stage in run.stages:
             for task in stage.data.tasks if stage.per_task else (None,):
                 stages.append(run_stage(workspace, stage, task, interruption))
-        results = conclude(workspace, stages)
+        results = take_results(workspace, stages)
         processes.from_main(lambda: _end(run, workspace.folder, results))
 
 
@@ -107,7 +107,7 @@ def _open(run: RunConfig) -> Optional[Workspace]:
 
 def _begin(run: RunConfig, folder: Path) -> bool:
     """Whether there is something to do."""
-    record_run(run, folder)
+    write_config(run, folder)
     results = read_results(folder)
     if results is not None:
         print(text_table(results))

@@ -18,7 +18,7 @@ from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
 from ernie_tiny.training.flops import input_length, planned_shape, stage_flops
 from ernie_tiny.training.size_guard import Size, size_warnings
-from ernie_tiny.training.tasks import Examples, run_tasks, stage_answers, training_splits
+from ernie_tiny.training.tasks import Examples, stage_answers, task_specs, training_splits
 
 
 def plan(run: RunConfig) -> str:
@@ -31,7 +31,7 @@ def plan(run: RunConfig) -> str:
     Raises:
         InputError: what is known to be wrong; also where the labelled data of a task is there and other files are not.
     """
-    specs, root = run_tasks(run), Path(run.data.root)
+    specs, root = task_specs(run), Path(run.data.root)
     check_machine(run)
     check_lengths(run)
     check_heads(run)
@@ -168,7 +168,7 @@ def _steps(stage: StageConfig, counts: list[Optional[Counts]]) -> Optional[int]:
 def check_data(run: RunConfig) -> None:
     """Raises an InputError for the first file of a task that is not there, or of a corpus that is not or is no text."""
     root = Path(run.data.root)
-    for spec in run_tasks(run).values():
+    for spec in task_specs(run).values():
         for split in ("train", UNLABELLED, "dev"):
             for file in spec.files_of(split):
                 if not (root / file).is_file():

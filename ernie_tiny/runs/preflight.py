@@ -19,7 +19,7 @@ from ernie_tiny.family_facts import FACTS
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.forms import read_heads
 from ernie_tiny.models.weights import HEADS_FILE
-from ernie_tiny.training.tasks import Examples, report_tasks, run_tasks, stage_answers, training_splits
+from ernie_tiny.training.tasks import Examples, report_tasks, stage_answers, task_specs, training_splits
 
 FEW = 5  # labels that a warning names
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def read_data(run: RunConfig, examples: Examples) -> Iterator[str]:
 
     Unlabelled texts may lack labels, and no label of a dev example is learnt from them.
     """
-    specs = run_tasks(run)
+    specs = task_specs(run)
     wanted = list(dict.fromkeys(_splits(run)))
     found = {key: examples(*key) for key in wanted}
     for task, split, limit in dict.fromkeys(_learned_and_scored(run)):
@@ -93,7 +93,7 @@ def _label_warning(spec: TaskSpec, split: str, examples: Sequence[Example], limi
 
 def _learned_and_scored(run: RunConfig) -> Iterator[tuple[str, str, Optional[int]]]:
     """Task, split and number of examples of all that training, selection and report read."""
-    specs = run_tasks(run)
+    specs = task_specs(run)
     for stage in run.stages:
         for task in stage.data.tasks if stage.taken_from is None else ():
             yield from ((task, *split) for split in training_splits(stage.of_task(task), specs[task]))
@@ -119,7 +119,7 @@ def _inputs(example: Example) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def check_lengths(run: RunConfig) -> None:
     """Raises an InputError for the first stage whose inputs are longer than a model of known shape has positions."""
-    specs, pad_id = run_tasks(run), _padding(run)
+    specs, pad_id = task_specs(run), _padding(run)
     for stage in run.stages:
         lengths = [stage.of_task(task).data.max_length or specs[task].max_length for task in stage.data.tasks]
         if stage.data.corpus is not None:
@@ -148,7 +148,7 @@ def check_heads(run: RunConfig) -> None:
 
     Labels are compared with their order: it is that of the logits.
     """
-    specs = run_tasks(run)
+    specs = task_specs(run)
     for stage in run.stages:
         references = (*stage.trained.values(), *stage.teachers)
         for name in dict.fromkeys(split_reference(reference)[0] for reference in references):

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import yaml
+from pydantic import ValidationError
 
 from ernie_tiny.config.load import CONFIG_FILE
 from ernie_tiny.errors import InputError
-from ernie_tiny.files import write_text
+from ernie_tiny.files import read_record, write_text
 from ernie_tiny.report.page import report_page
-from ernie_tiny.report.results import Results
+from ernie_tiny.report.results import Results, from_record
 from ernie_tiny.report.runs import Run, results_so_far, state_so_far
-from ernie_tiny.runs.record import RESULTS_FILE, read_results
 from ernie_tiny.training.events import read_events
 
-REPORT_FILE, MARKDOWN_FILE = "report.html", "report.md"
+RESULTS_FILE, REPORT_FILE, MARKDOWN_FILE = "results.json", "report.html", "report.md"
+EVALUATION_FILE = "evaluation.json"  # in the folder that tools/evaluate.py writes into
 
 
 def write_report(folders: Sequence[Path], target: Path) -> list[Path]:
@@ -36,6 +37,21 @@ def write_report(folders: Sequence[Path], target: Path) -> list[Path]:
     write_text(files[0], page.html())
     write_text(files[1], page.markdown())
     return files
+
+
+def read_results(folder: Path) -> Optional[Results]:
+    """What a finished run came to; None for an unfinished one.
+
+    Raises:
+        InputError: results.json is damaged.
+    """
+    file, remedy = folder / RESULTS_FILE, "Remove it and run again: results are made anew, nothing is trained."
+    try:
+        return from_record(read_record(file, remedy)) if file.is_file() else None
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        raise InputError(f"{file}: is damaged: {key}: {fault['msg']}. {remedy}") from error
 
 
 def read_run(folder: Path) -> Run:

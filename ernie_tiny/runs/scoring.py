@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-import numpy as np
-
 from ernie_tiny import processes
 from ernie_tiny.config.schema import RunConfig
-from ernie_tiny.data.task import Example, Prediction, TaskSpec
-from ernie_tiny.evaluation.metrics import agreement, details, scorer
-from ernie_tiny.evaluation.statistics import confidence_intervals
+from ernie_tiny.data.task import Prediction
+from ernie_tiny.evaluation.scores import Scores, scores_of
 from ernie_tiny.files import to_json, write_text
-from ernie_tiny.runs.conclude import evaluate, trained_model, trained_tasks, write_predictions
-from ernie_tiny.runs.record import EVALUATION_FILE
+from ernie_tiny.models.multitask import MultiTaskModel
+from ernie_tiny.runs.run_folders import EVALUATION_FILE
+from ernie_tiny.runs.trained import features_for, trained_model, trained_tasks
 from ernie_tiny.training.workspace import Workspace
+
+
+def score_split(
+    workspace: Workspace, model: MultiTaskModel, reference: str, task: str, split: str, limit: Optional[int]
+) -> Scores:
+    """The scores of model@stage on the first `limit` examples of a task's split."""
+    examples = workspace.examples(task, split, limit)
+    features = features_for(workspace, reference, task, examples)
+    pad_id, batch_tokens = workspace.tokenizer.pad_id, workspace.run.report.batch_tokens
+    return scores_of(model, workspace.task(task), examples, features, pad_id, batch_tokens)
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """One JSON object a line, keyed by example id; the main process writes."""
+    lines = (to_json(dataclasses.asdict(prediction)) for prediction in predictions)
+    if processes.is_main():
+        write_text(path, "\n".join(lines) + "\n")
 
 
 def evaluate_models(
@@ -59,28 +75,20 @@ def _records(
     output: Optional[Path],
 ) -> Iterator[dict[str, Any]]:
     report = workspace.run.report
-    taught: dict[str, list[Prediction]] = {}
+    of_teacher: dict[str, Scores] = {}
     references = list(dict.fromkeys(models or report.models.values()))
     for reference in sorted(references, key=lambda name: name != report.teacher):
         for task in tasks or trained_tasks(workspace, reference):
-            spec, found = workspace.task(task), workspace.examples(task, split, limit)
-            model = trained_model(workspace, reference, task)
-            predictions = evaluate(workspace, model, reference, task, split, limit)
-            record = {"model": reference, "task": task, "split": split, **_details(spec, found, predictions)}
+            scores = score_split(workspace, trained_model(workspace, reference, task), reference, task, split, limit)
+            record = {
+                **{"model": reference, "task": task, "split": split, "examples": len(scores.examples)},
+                **{"scores": scores.values, "intervals": scores.intervals(), **scores.details()},
+            }
             if reference == report.teacher:
-                taught[task] = predictions
-            elif task in taught:
-                record["agreement"] = {"with": report.teacher, "percent": agreement(spec, taught[task], predictions)}
+                of_teacher[task] = scores
+            elif task in of_teacher:
+                percent = of_teacher[task].agreement(scores)
+                record["agreement"] = {"with": report.teacher, "percent": percent}
             if output is not None:
-                write_predictions(output / reference / f"{task}.jsonl", predictions)
+                write_predictions(output / reference / f"{task}.jsonl", scores.predictions)
             yield record
-
-
-def _details(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, Any]:
-    scores_of = scorer(spec, examples, predictions)
-    return {
-        "examples": len(examples),
-        "scores": scores_of(np.arange(len(examples))),
-        "intervals": confidence_intervals(scores_of, len(examples)),
-        **details(spec, examples, predictions, scores_of),
-    }

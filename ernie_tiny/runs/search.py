@@ -18,12 +18,13 @@ from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.files import to_json, write_text
 from ernie_tiny.report.grid import AS_CONFIGURED, Trial, grid_page, grid_text, summarise_grid
+from ernie_tiny.runs.changes import changes_since
 from ernie_tiny.runs.children import Children
 from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.plan import check_data
-from ernie_tiny.runs.record import changes_since, read_results
+from ernie_tiny.runs.run_folders import read_results
 from ernie_tiny.runtime import count_cores
-from ernie_tiny.training.tasks import report_tasks, run_tasks
+from ernie_tiny.training.tasks import report_tasks, task_specs
 
 SEED = "seed"  # the key whose values repeat every cell
 SEARCH_FILE, MARKDOWN_FILE, HTML_FILE, LOG_FILE = "search.json", "search.md", "search.html", "train.log"
@@ -64,7 +65,7 @@ def plan_search(
     """
     values = parse_grid(grid)
     run = load_config(config, overrides)
-    run_tasks(run)
+    task_specs(run)
     compared = run.report.models
     reference = reference or run.report.student or run.report.first
     if reference is None or reference not in compared.values():
@@ -216,7 +217,7 @@ def _check_data(run: RunConfig) -> None:
 def _write(search: Search, output: Path, failed: Iterable[str] = ()) -> dict[str, Any]:
     trials = [_result(search, trial) for trial in search.trials]
     trials = [replace(trial, state="failed") if trial.folder in failed else trial for trial in trials]
-    specs = run_tasks(search.run)
+    specs = task_specs(search.run)
     metrics = {task: specs[task].metric for task in report_tasks(search.run)}
     results = summarise_grid(search.run.name, search.reference, search.grid, metrics, trials)
     write_text(output / SEARCH_FILE, to_json(results, indent=1))

@@ -14,10 +14,11 @@ from ernie_tiny.config.load import CONFIG_FILE, load_config
 from ernie_tiny.data.clue import SUBMITTED as CLUE_SUBMITTED
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.leaderboard.clue import BOARDS, read_questions, split_of, write_submission
 from ernie_tiny.leaderboard.glue import SUBMITTED, write_glue_submission
-from ernie_tiny.runs.conclude import answer_examples, trained_model, trained_tasks
+from ernie_tiny.runs.trained import features_for, trained_model, trained_tasks
 from ernie_tiny.serving.predictor import TASK_FILE, Predictor, read_spec
 from ernie_tiny.training.workspace import Workspace
 
@@ -163,4 +164,6 @@ def _solvers_in(folder: Path, reference: Optional[str], threads: int) -> Iterato
 
 
 def _answer_of_run(workspace: Workspace, reference: str, task: str, examples: Sequence[Example]) -> list[Prediction]:
-    return answer_examples(workspace, trained_model(workspace, reference, task), reference, task, examples)
+    model, features = trained_model(workspace, reference, task), features_for(workspace, reference, task, examples)
+    pad_id, batch_tokens = workspace.tokenizer.pad_id, workspace.run.report.batch_tokens
+    return predict(model, workspace.task(task), examples, features, pad_id, batch_tokens)

@@ -98,7 +98,7 @@ def _check_rows(stage: StageConfig, specs: dict[str, TaskSpec]) -> None:
         )
 
 
-def run_tasks(run: RunConfig) -> dict[str, TaskSpec]:
+def task_specs(run: RunConfig) -> dict[str, TaskSpec]:
     """Every task of every stage, by name, in the order of the stages.
 
     Raises:

@@ -80,12 +80,12 @@ def connect_teacher(
     chosen = teacher_engine(workspace.run.runtime, title, folder, model, request, first)
 
     def source() -> Teacher:
-        frozen = {
+        by_reference = {
             name: {task: frozen_teacher(model, request, chosen) for task, model in found.items()}
             for name, found in models.items()
         }
-        check_agreement(title, frozen[reference][key], model, request, first, chosen)
-        sources = [(_by_task(found), stage.teachers[name]) for name, found in frozen.items()]
+        check_agreement(title, by_reference[reference][key], model, request, first, chosen)
+        sources = [(_by_task(found), stage.teachers[name]) for name, found in by_reference.items()]
         return EnsembleTeacher(sources) if len(sources) > 1 else sources[0][0]
 
     if stage.cache is None:
@@ -149,8 +149,8 @@ def _first_batch(stream: BatchStream) -> Batch:
     return batch
 
 
-def _by_task(frozen: dict[str, Teacher]) -> Teacher:
-    return frozen[""] if "" in frozen else PerTaskTeacher(frozen)
+def _by_task(by_reference: dict[str, Teacher]) -> Teacher:
+    return by_reference[""] if "" in by_reference else PerTaskTeacher(by_reference)
 
 
 def _is_per_task(workspace: Workspace, reference: str) -> bool:

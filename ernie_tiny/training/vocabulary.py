@@ -17,12 +17,12 @@ from ernie_tiny.kinds.read import read_split
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters
 from ernie_tiny.models.multitask import load_model, save_model
 from ernie_tiny.models.pruning import prune_vocabulary
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.training.tasks import task_specs
 
 
 def task_texts(run: RunConfig) -> Iterator[str]:
     """The texts that all tasks of a run are trained on, labelled or not, candidates included."""
-    for spec in run_tasks(run).values():
+    for spec in task_specs(run).values():
         for split in filter(spec.files_of, ("train", UNLABELLED)):
             for example in read_split(spec, Path(run.data.root), split).examples:
                 yield from (*example.texts, *example.candidates)

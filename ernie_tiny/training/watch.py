@@ -68,10 +68,10 @@ class GradientWatch:
         self._judged, sentences = True, []
         for name, objective in self._network.objectives.items():
             answered = self._answered if objective.student_request.logits else set()
-            frozen = parts_without_gradient(self._network.models[name], self._learning, answered)
-            if frozen:
+            unreached = parts_without_gradient(self._network.models[name], self._learning, answered)
+            if unreached:
                 sentences.append(
-                    f"{self._folder}: no gradient reaches {', '.join(frozen)} of {name}: it stays as it is. Look at "
+                    f"{self._folder}: no gradient reaches {', '.join(unreached)} of {name}: it stays as it is. Look at "
                     "what the objective reads of the model."
                 )
         return sentences

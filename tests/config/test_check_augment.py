@@ -8,7 +8,7 @@ import pytest
 
 from ernie_tiny.config.load import load_config
 from ernie_tiny.errors import InputError
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.training.tasks import task_specs
 
 CONFIG = """
 name: toy
@@ -89,5 +89,5 @@ def test_a_skipped_stage_is_no_augmenting_model(tmp_path):
 def test_tasks_that_replaced_tokens_would_spoil_are_refused(task, reason, tmp_path):
     run = load(tmp_path, f"stages.enhance.data.tasks=[afqmc, {task}]")
     with pytest.raises(InputError, match=f"augment: {task} cannot be augmented: replaced tokens would spoil {reason}"):
-        run_tasks(run)
-    run_tasks(load(tmp_path))
+        task_specs(run)
+    task_specs(load(tmp_path))

@@ -17,7 +17,7 @@ from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.kinds.read import read_split
 from ernie_tiny.models.multitask import load_model
 from ernie_tiny.training.events import read_events
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.training.tasks import task_specs
 from tests.end_to_end.conftest import KILLS, SEED
 from tests.end_to_end.test_own_task import BAD, GOOD, reviews, tool
 from tests.end_to_end.test_resume import assert_equal
@@ -132,7 +132,7 @@ stages:
 def test_recorded_answers_teach_as_the_teacher_that_gave_them(runs: Runs, config: Path) -> None:
     """The teacher's probabilities, by text, in a file; the losses of each interval are those of the live teacher."""
     run = load_config(config)
-    spec, tokenizer = run_tasks(run)["reviews"], load_tokenizer(runs.whole / "tokenizer")
+    spec, tokenizer = task_specs(run)["reviews"], load_tokenizer(runs.whole / "tokenizer")
     teacher = load_model(str(runs.whole / "stages" / "finetune" / "reviews" / "model"))
     with (config.parent / "answers.jsonl").open("w", encoding="utf-8") as file:
         for split in ("train", "unlabelled"):

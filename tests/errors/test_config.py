@@ -9,10 +9,10 @@ import pytest
 
 from ernie_tiny.config import load_config
 from ernie_tiny.errors import InputError
-from ernie_tiny.runs.pipeline import record_run
+from ernie_tiny.runs.pipeline import write_config
 from ernie_tiny.runs.plan import plan
 from ernie_tiny.runs.preflight import check_lengths
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.training.tasks import task_specs
 
 CONFIG = """\
 name: toy
@@ -45,7 +45,7 @@ SOFT = ("stages.second.teacher=teacher", "stages.second.objective={soft: {}}")
 def refused(path: Path, *overrides: str) -> InputError:
     with pytest.raises(InputError) as caught:
         run = load_config(path, overrides)
-        run_tasks(run)
+        task_specs(run)
         check_lengths(run)
     return caught.value
 
@@ -218,9 +218,9 @@ def test_files(path: Path, says) -> None:
 
 
 def test_a_run_folder_of_another_config(path: Path, tmp_path: Path, says) -> None:
-    record_run(load_config(path), tmp_path / "run")
+    write_config(load_config(path), tmp_path / "run")
     with pytest.raises(InputError) as caught:
-        record_run(load_config(path, ["seed=7"]), tmp_path / "run")
+        write_config(load_config(path, ["seed=7"]), tmp_path / "run")
     says("C30", caught.value)
 
 

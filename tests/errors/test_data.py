@@ -24,7 +24,7 @@ from ernie_tiny.kinds.read import read_inputs, read_split
 from ernie_tiny.runs.pipeline import run_pipeline
 from ernie_tiny.runs.plan import check_data
 from ernie_tiny.runs.preflight import check_run
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.training.tasks import task_specs
 
 TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *"今天气很好"])
 GOOD = {"text": "今天", "label": "yes"}
@@ -271,7 +271,7 @@ def write_run(tmp_path: Path) -> RunConfig:
 
 
 def check(run: RunConfig) -> None:
-    specs = run_tasks(run)
+    specs = task_specs(run)
     check_data(run)
     root = Path(run.data.root)
     check_run(run, cache(lambda task, *key: read_split(specs[task], root, *key).examples), lambda: TOKENIZER)

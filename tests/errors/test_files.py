@@ -24,7 +24,7 @@ from ernie_tiny.kinds.ask import head_of
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.report.results import to_record
-from ernie_tiny.runs.record import read_results
+from ernie_tiny.runs.run_folders import read_results
 from ernie_tiny.serving.export import export_model
 from ernie_tiny.serving.predictor import Predictor
 from tests.report.made_results import make

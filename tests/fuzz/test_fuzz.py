@@ -36,7 +36,7 @@ from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.kinds.read import read_inputs, read_split
 from ernie_tiny.models.weights import read_weights
 from ernie_tiny.runs.preflight import check_lengths
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.training.tasks import task_specs
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.yaml"))
@@ -126,7 +126,7 @@ def check_config(path: Path, overrides: Sequence[str] = ()) -> None:
     with suppress(InputError):
         run = load_config(path, overrides)
         assert isinstance(run, RunConfig)
-        run_tasks(run)
+        task_specs(run)
         check_lengths(run)
         merged = path.with_name("merged.yaml")
         merged.write_text(to_yaml(run), encoding="utf-8")

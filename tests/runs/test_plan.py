@@ -14,7 +14,7 @@ from ernie_tiny.data.sample import COUNTS, write_sample
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs.plan import check_data, plan, stage_flops
 from ernie_tiny.training.flops import planned_shape
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.training.tasks import task_specs
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 CONFIG = """
@@ -164,7 +164,7 @@ def test_flops_by_hand(tmp_path: Path) -> None:
 def test_flops_of_a_stage_are_those_of_its_tokens(tmp_path: Path) -> None:
     run = load(tmp_path)
     assert stage_flops(run, run.stage("distil"), [], 320) == 10 * DISTIL_STEP
-    assert stage_flops(run, run.stage("finetune"), [run_tasks(run)["mine"]], 32) == FINETUNE_STEP
+    assert stage_flops(run, run.stage("finetune"), [task_specs(run)["mine"]], 32) == FINETUNE_STEP
 
 
 def test_without_data_the_plan_says_so(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ernie_tiny.config import load_config
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError
 from ernie_tiny.kinds.read import read_split
-from ernie_tiny.training.tasks import custom_tasks, run_tasks, training_splits
+from ernie_tiny.training.tasks import custom_tasks, task_specs, training_splits
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "add-a-task.md"
 FENCES = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -79,7 +79,7 @@ def test_the_page_has_an_example_of_each_form() -> None:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_of_the_page_reads_its_files(tmp_path: Path, name: str) -> None:
     (block,) = (block for block in BLOCKS if name in block.get("data", {}).get("tasks", {}))
-    spec = run_tasks(config(tmp_path, data=block["data"]))[name]
+    spec = task_specs(config(tmp_path, data=block["data"]))[name]
     for file, text in FILES.items():
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(text, encoding="utf-8")
@@ -100,7 +100,7 @@ def test_an_example_of_the_page_reads_its_files(tmp_path: Path, name: str) -> No
 
 def test_the_draws_of_the_page_are_tasks(tmp_path: Path) -> None:
     (block,) = (block for block in BLOCKS if "stages" in block)
-    specs = run_tasks(config(tmp_path, stages=block["stages"]))
+    specs = task_specs(config(tmp_path, stages=block["stages"]))
     assert list(specs) == [f"bustm-{draw}" for draw in range(5)]
     assert [spec.files["train"] for spec in specs.values()] == [
         (f"fewclue/bustm/train_{draw}.json",) for draw in range(5)
@@ -117,7 +117,7 @@ def test_a_built_in_task_gets_unlabelled_files_for_stages_with_a_teacher(tmp_pat
         {**stage, **taught, "name": "none", "data": {"tasks": ["tnews"], "unlabelled_examples": 0}},
     ]
     run = config(tmp_path, data={"unlabelled": {"tnews": ["clue/more.json"]}}, stages=stages)
-    tnews = run_tasks(run)["tnews"]
+    tnews = task_specs(run)["tnews"]
     assert tnews.files["unlabelled"] == ("clue/more.json",) and "train" in tnews.files
     assert [list(training_splits(stage, tnews)) for stage in run.stages] == [
         [("train", None)],
@@ -136,9 +136,9 @@ def test_a_task_of_unlabelled_texts_alone_is_learnt_from_a_teacher_that_a_base_r
     ]
     run = config(tmp_path, data={"tasks": {"own": task}}, stages=stages)
     with pytest.raises(InputError, match="stages.finetune.data.tasks: own has unlabelled files alone"):
-        run_tasks(run)
+        task_specs(run)
     finished = dataclasses.replace(run.stages[0], taken_from="base")
-    spec = run_tasks(dataclasses.replace(run, stages=(finished, run.stages[1])))["own"]
+    spec = task_specs(dataclasses.replace(run, stages=(finished, run.stages[1])))["own"]
     assert list(training_splits(run.stages[1], spec)) == [("unlabelled", None)]
 
 
@@ -155,7 +155,7 @@ def test_settings_of_a_task_bound_its_unlabelled_texts(tmp_path: Path) -> None:
     }
     unlabelled = {"tnews": ["a.json"], "ocnli": ["b.json"]}
     run = config(tmp_path, data={"unlabelled": unlabelled}, stages=[stage])
-    specs = run_tasks(run)
+    specs = task_specs(run)
     found = {name: dict(training_splits(run.stages[0].of_task(name), spec)) for name, spec in specs.items()}
     assert found == {name: {"train": None, "unlabelled": limit} for name, limit in (("tnews", None), ("ocnli", 5))}
 
@@ -181,7 +181,7 @@ def test_what_no_task_can_be(tmp_path: Path, fields: dict[str, Any], message: st
 @pytest.mark.skipif("ERNIE_TINY_DATA" not in os.environ, reason="ERNIE_TINY_DATA does not name a data root")
 def test_shopping_10_is_parted_without_a_review_in_two_splits(tmp_path: Path) -> None:
     (block,) = (block for block in BLOCKS if "shopping" in block.get("data", {}).get("tasks", {}))
-    for spec in run_tasks(config(tmp_path, data=block["data"])).values():
+    for spec in task_specs(config(tmp_path, data=block["data"])).values():
         root = Path(os.environ["ERNIE_TINY_DATA"])
         splits = {split: read_split(spec, root, split).examples for split in ("train", "dev", "test")}
         assert sum(map(len, splits.values())) == 62_774

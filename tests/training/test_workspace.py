@@ -12,7 +12,7 @@ from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters
 from ernie_tiny.runs.plan import plan
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.training.tasks import task_specs
 from ernie_tiny.training.workspace import Workspace
 
 CONFIG = """
@@ -80,4 +80,4 @@ def test_the_plan_counts_a_bilstm(tmp_path):
 
 def test_a_bilstm_is_not_trained_on_spans(tmp_path):
     with pytest.raises(InputError, match=r"distil\.data\.tasks: student is recurrent and cannot answer cmrc2018"):
-        run_tasks(load(tmp_path, "stages.distil.data.tasks=[tnews, cmrc2018]"))
+        task_specs(load(tmp_path, "stages.distil.data.tasks=[tnews, cmrc2018]"))

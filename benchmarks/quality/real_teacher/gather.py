@@ -13,7 +13,7 @@ from benchmarks.quality.real_teacher.parts import FEW_FOLDER, IN_DOMAIN, NANO
 from ernie_tiny.config import load_config
 from ernie_tiny.config.schema import RunConfig, split_reference
 from ernie_tiny.report.results import ModelResult, Results
-from ernie_tiny.runs.record import EVALUATION_FILE, read_results
+from ernie_tiny.runs.run_folders import EVALUATION_FILE, read_results
 
 
 def gather(output: Path, data: Path) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Optional
 from ernie_tiny.config.schema import RunConfig, StageConfig
 from ernie_tiny.kinds.read import read_split
 from ernie_tiny.report.results import StageResult
-from ernie_tiny.runs.record import read_results
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.runs.run_folders import read_results
+from ernie_tiny.training.tasks import task_specs
 
 
 @dataclass(frozen=True)
@@ -61,5 +61,5 @@ class Estimate:
 
     def _size(self, run: RunConfig, task: str) -> int:
         if task not in self._sizes:
-            self._sizes[task] = len(read_split(run_tasks(run)[task], self._data, "train").examples)
+            self._sizes[task] = len(read_split(task_specs(run)[task], self._data, "train").examples)
         return self._sizes[task]

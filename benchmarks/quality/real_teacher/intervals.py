@@ -18,8 +18,9 @@ from ernie_tiny.evaluation.metrics import scorer
 from ernie_tiny.evaluation.statistics import ScoreOf, paired_interval
 from ernie_tiny.kinds.entities import Entity
 from ernie_tiny.kinds.read import read_split
-from ernie_tiny.runs.record import PREDICTIONS_FOLDER, read_results
-from ernie_tiny.training.tasks import run_tasks
+from ernie_tiny.runs.changes import PREDICTIONS_FOLDER
+from ernie_tiny.runs.run_folders import read_results
+from ernie_tiny.training.tasks import task_specs
 
 
 class Intervals:
@@ -51,7 +52,7 @@ class Intervals:
 
     def _score(self, arm: str, seed: str, task: str) -> ScoreOf:
         folder, reference = self._output / ARMS[arm].run.format(seed=seed), ARMS[arm].reference
-        spec = run_tasks(load_config(folder / "config.yaml"))[task]
+        spec = task_specs(load_config(folder / "config.yaml"))[task]
         if task in FEW_CLUE:
             split, file = FEW_SPLIT, folder / FEW_FOLDER / reference / f"{task}.jsonl"
         else:

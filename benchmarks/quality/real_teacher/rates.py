@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.quality.real_teacher.parts import RATES, STARTS, STUDENT_RATES, grid
 from ernie_tiny.errors import InputError
-from ernie_tiny.runs.record import read_results
+from ernie_tiny.runs.run_folders import read_results
 
 TEACHER = "teacher"
 

@@ -32,7 +32,7 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.files import finite_or_none, to_json
 from ernie_tiny.runs.children import Children
 from ernie_tiny.runs.lock import run_lock
-from ernie_tiny.runs.record import EVALUATION_FILE, RESULTS_FILE
+from ernie_tiny.runs.run_folders import EVALUATION_FILE, RESULTS_FILE
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 LOG_FILE = "train.log"

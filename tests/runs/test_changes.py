@@ -9,7 +9,8 @@ import pytest
 
 from ernie_tiny.config.load import load_config
 from ernie_tiny.errors import InputError
-from ernie_tiny.runs.record import RESULTS_FILE, Change, differences, record_run
+from ernie_tiny.runs.changes import Change, differences, write_config
+from ernie_tiny.runs.run_folders import RESULTS_FILE
 from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -35,10 +36,10 @@ def load(folder: Path, *overrides: str):
 def test_what_may_change_is_said_and_recorded(
     override: str, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    record_run(load(tmp_path), tmp_path)
+    write_config(load(tmp_path), tmp_path)
     changed = load(tmp_path, override)
     with caplog.at_level(logging.INFO):
-        record_run(changed, tmp_path)
+        write_config(changed, tmp_path)
     assert [said in record.getMessage() for record in caplog.records] == [True]
     assert load_config(tmp_path / "config.yaml") == changed
 
@@ -59,46 +60,46 @@ def test_what_may_change_is_said_and_recorded(
     ],
 )
 def test_what_may_not_change_is_refused_by_its_key(override: str, key: str, tmp_path: Path) -> None:
-    record_run(load(tmp_path), tmp_path)
+    write_config(load(tmp_path), tmp_path)
     before = (tmp_path / "config.yaml").read_bytes()
     with pytest.raises(InputError) as error:
-        record_run(load(tmp_path, override, "runtime.threads=1"), tmp_path)
+        write_config(load(tmp_path, override, "runtime.threads=1"), tmp_path)
     assert f"different: {key}. Give" in str(error.value)
     assert (tmp_path / "config.yaml").read_bytes() == before
 
 
 def test_steps_of_a_finished_stage_may_not_change(tmp_path: Path) -> None:
-    record_run(load(tmp_path), tmp_path)
+    write_config(load(tmp_path), tmp_path)
     (tmp_path / "stages/distil").mkdir(parents=True)
     (tmp_path / "stages/distil" / STAGE_RESULT_FILE).write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match=r"different: stages\.distil\.optim\.max_steps\. Give"):
-        record_run(load(tmp_path, "stages.distil.optim.max_steps=900"), tmp_path)
+        write_config(load(tmp_path, "stages.distil.optim.max_steps=900"), tmp_path)
 
 
 def test_steps_may_not_outgrow_a_cache_of_general_text(tmp_path: Path) -> None:
     cache = "stages.distil.cache={precision: float32}"
-    record_run(load(tmp_path, cache), tmp_path)
+    write_config(load(tmp_path, cache), tmp_path)
     with pytest.raises(InputError, match=r"stages\.distil\.optim\.max_steps"):
-        record_run(load(tmp_path, cache, "stages.distil.optim.max_steps=900"), tmp_path)
+        write_config(load(tmp_path, cache, "stages.distil.optim.max_steps=900"), tmp_path)
 
 
 @pytest.mark.parametrize("override", ["report.examples=40", "export.model=null"])
 def test_results_that_are_written_name_the_way_to_make_them_anew(override: str, tmp_path: Path) -> None:
-    record_run(load(tmp_path), tmp_path)
+    write_config(load(tmp_path), tmp_path)
     (tmp_path / RESULTS_FILE).write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match=f"Or remove {tmp_path / RESULTS_FILE}: .* made anew"):
-        record_run(load(tmp_path, override), tmp_path)
+        write_config(load(tmp_path, override), tmp_path)
     (tmp_path / RESULTS_FILE).unlink()
-    record_run(load(tmp_path, override), tmp_path)
+    write_config(load(tmp_path, override), tmp_path)
 
 
 def test_a_key_that_a_later_version_adds_is_no_change(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    record_run(load(tmp_path), tmp_path)
+    write_config(load(tmp_path), tmp_path)
     config_file = tmp_path / "config.yaml"
     lines = config_file.read_text(encoding="utf-8").splitlines()
     config_file.write_text("\n".join(line for line in lines if "keep_checkpoints" not in line), encoding="utf-8")
     with caplog.at_level(logging.INFO):
-        record_run(load(tmp_path), tmp_path)
+        write_config(load(tmp_path), tmp_path)
     assert caplog.text == "" and config_file.read_text(encoding="utf-8").splitlines() == lines
 
 

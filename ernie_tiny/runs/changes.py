@@ -6,22 +6,20 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from ernie_tiny.config.load import CONFIG_FILE, load_config, to_yaml
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError
-from ernie_tiny.files import read_record, to_json, write_text
-from ernie_tiny.report.results import Results, from_record
+from ernie_tiny.files import to_json, write_text
+from ernie_tiny.runs.run_folders import RESULTS_FILE
 from ernie_tiny.runtime import git_revision, versions
 from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
 
-ENVIRONMENT_FILE, RESULTS_FILE = "environment.json", "results.json"
+ENVIRONMENT_FILE = "environment.json"
 PREDICTIONS_FOLDER = "predictions"  # of a run, by the role of a model
-EVALUATION_FILE = "evaluation.json"  # in the folder that tools/evaluate.py writes into
 logger = logging.getLogger(__name__)
 
 
@@ -37,7 +35,7 @@ class Change:
         return f"{self.key}: {self.before} -> {self.now}"
 
 
-def record_run(run: RunConfig, folder: Path) -> None:
+def write_config(run: RunConfig, folder: Path) -> None:
     """Writes the merged config, package versions, git revision and seed before anything else; says what changed.
 
     Raises:
@@ -67,21 +65,6 @@ def changes_since(run: RunConfig, folder: Path) -> list[Change]:
             "output_dir=ANOTHER, undo the change, or remove the folder." + _hint(refused, folder)
         )
     return changes
-
-
-def read_results(folder: Path) -> Optional[Results]:
-    """What a finished run came to; None for an unfinished one.
-
-    Raises:
-        InputError: results.json is damaged.
-    """
-    file, remedy = folder / RESULTS_FILE, "Remove it and run again: results are made anew, nothing is trained."
-    try:
-        return from_record(read_record(file, remedy)) if file.is_file() else None
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = ".".join(map(str, fault["loc"]))
-        raise InputError(f"{file}: is damaged: {key}: {fault['msg']}. {remedy}") from error
 
 
 def differences(before: Any, now: Any, key: str = "") -> Iterator[Change]:

@@ -1,0 +1,86 @@
+"""The models of a run as folders for inference engines: behind their gates, with a card, and timed."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from ernie_tiny.engine_facts import forms
+from ernie_tiny.files import whole_folder
+from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters, usable_positions
+from ernie_tiny.report.card import CARD_FILE, Export, Gate, model_card
+from ernie_tiny.report.results import ModelResult, Results, Speed
+from ernie_tiny.runs.int8 import check_int8
+from ernie_tiny.runs.trained import trained_length, trained_model
+from ernie_tiny.serving.export import PADDLE, check_parity, export_model, require_bfloat16
+from ernie_tiny.serving.speed import measure, megabytes
+from ernie_tiny.training.workspace import Workspace
+
+SPEED_LENGTH = 64  # tokens of the inputs that are timed, less where a model has fewer positions
+EXPORT_FOLDER, SPEED_FOLDER = "export", "speed"
+logger = logging.getLogger(__name__)
+
+
+def export_run(workspace: Workspace, results: Results) -> dict[str, dict[str, Any]]:
+    """Exports what the config says; gives folder and differences by task."""
+    config = workspace.run.export
+    if config.model is None:
+        return {}
+    exports = {}
+    for task in config.tasks or workspace.stage_of(config.model).data.tasks:
+        folder = workspace.folder / EXPORT_FOLDER / task
+        exports[task] = export_task(workspace, config.model, task, folder, results)
+        logger.info("%s exported to %s, logits differ by %.1e", config.model, folder, exports[task]["inference"])
+    return exports
+
+
+def export_task(
+    workspace: Workspace, reference: str, task: str, folder: Path, results: Optional[Results]
+) -> dict[str, Any]:
+    """Exports one model for one task, with a card, through the parity gate; returns folder and differences.
+
+    Args:
+        results: The run's, for the card; None for a run that is not finished.
+    """
+    config, spec = workspace.run.export, workspace.task(task)
+    length = trained_length(workspace, reference, task)
+    model = trained_model(workspace, reference, task)
+    model.eval()
+    with whole_folder(folder) as target:
+        own = list(dict.fromkeys([PADDLE, *forms(config.engines, config.precisions)]))  # the others are made of it
+        require_bfloat16(own)
+        export_model(model, spec, workspace.tokenizer, length, target, own)
+        features = workspace.features(task, "dev", length, config.parity_examples)
+        differences = check_parity(target, model, features, workspace.tokenizer.pad_id, config.tolerance, own)
+        int8 = check_int8(workspace, task, target, own)
+        card = Export(
+            workspace.run, reference, dataclasses.replace(spec, max_length=length), count_parameters(model.encoder),
+            count_embedding_parameters(model.encoder), results, megabytes(target),
+            Gate(differences, len(features), config.tolerance),
+        )  # fmt: skip
+        (target / CARD_FILE).write_text(model_card(card), encoding="utf-8")
+    return {"folder": str(folder), **differences, **({"int8": int8} if int8 else {})}
+
+
+def measure_speeds(workspace: Workspace, models: Sequence[ModelResult], task: str) -> None:
+    """Fills in sizes and speeds, from exports of one task; a baseline has the student's."""
+    folders = {}
+    length, spec = SPEED_LENGTH, workspace.task(task)
+    for result in models:
+        if result.role != "baseline":
+            folders[result.role] = workspace.folder / SPEED_FOLDER / result.role
+            model = workspace.model(result.reference, task)
+            length = min(length, usable_positions(model.encoder) or length)
+            with whole_folder(folders[result.role]) as target:
+                export_model(model, spec, workspace.tokenizer, spec.max_length, target)
+    speeds = dict(zip(folders, measure(list(folders.values()), length)))
+    for result in models:
+        role = "student" if result.role == "baseline" and "student" in folders else result.role
+        if role in folders:
+            result.megabytes = megabytes(folders[role])
+            result.speed = Speed(**dataclasses.asdict(speeds[role]))
+    shutil.rmtree(workspace.folder / SPEED_FOLDER, ignore_errors=True)
