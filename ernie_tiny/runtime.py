@@ -28,6 +28,8 @@ RECORDED_PACKAGES = (
     "paddlenlp",
     "numpy",
     "tokenizers",
+    "onnxruntime",
+    "openvino",
     "safetensors",
     "datasets",
     "pyarrow",

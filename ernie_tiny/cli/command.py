@@ -19,8 +19,9 @@ COMMANDS: Mapping[str, str] = {
     "search": "run a grid of settings",
     "evaluate": "score models of a run",
     "report": "compare runs in one page",
-    "export": "export a model for Paddle Inference",
+    "export": "export a model for inference engines or transformers",
     "infer": "answer JSON lines with an exported model",
+    "benchmark": "time exported models, engine by engine",
     "prune-vocabulary": "cut a model's vocabulary",
     "predict": "write a leaderboard's bundle",
     "check-submission": "validate a leaderboard's bundle",
@@ -29,13 +30,12 @@ COMMANDS: Mapping[str, str] = {
 
 
 def run_command(name: str, arguments: Optional[Sequence[str]] = None, program: Optional[str] = None) -> None:
-    """Runs a tool as a program: reads its arguments, calls its main, and leaves with its exit code.
+    """Runs a tool as a program: reads its arguments, calls its main, and leaves as `run_tool` says, or with 2.
 
     Args:
         name: Of the tool's module.
         arguments: By default those of this process.
         program: What the usage calls it; by default the file that was started.
-    Raises: SystemExit, with 2 after wrong arguments; otherwise as `run_tool` says.
     """
     tool = import_module(f"ernie_tiny.cli.{name}")
     parser = argparse.ArgumentParser(program, description=tool.__doc__)

@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder that tools/export.py wrote")
     parser.add_argument("--input", type=Path, default=Path("/dev/stdin"), help="a file of JSON lines")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--engine", choices=FACTS, default="paddle", help="that the folder was exported for")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--engine", choices=(*FACTS, "auto"), default="paddle", help="auto: the fastest, measured once")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of auto the lowest allowed")
     parser.add_argument("--batch-tokens", type=int, default=8192)
 
 

@@ -16,8 +16,9 @@ from ernie_tiny.report.card import CARD_FILE, Export, Gate, model_card
 from ernie_tiny.report.results import ModelResult, Results, Speed
 from ernie_tiny.runs.int8 import check_int8
 from ernie_tiny.runs.trained import trained_length, trained_model
-from ernie_tiny.serving.export import PADDLE, check_parity, export_model, require_bfloat16
-from ernie_tiny.serving.speed import measure, megabytes
+from ernie_tiny.serving.benchmark import measure, megabytes
+from ernie_tiny.serving.export import check_parity, export_model, require_bfloat16
+from ernie_tiny.serving.predictor import PADDLE
 from ernie_tiny.training.workspace import Workspace
 
 SPEED_LENGTH = 64  # tokens of the inputs that are timed, less where a model has fewer positions

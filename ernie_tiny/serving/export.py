@@ -26,10 +26,9 @@ from ernie_tiny.kinds.ask import head_of
 from ernie_tiny.models.forms import MASKED_LOGIT
 from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel
 from ernie_tiny.runtime import processor
-from ernie_tiny.serving.predictor import LOGITS, TASK_FILE
+from ernie_tiny.serving.predictor import LOGITS, PADDLE, TASK_FILE
 
 PARITY_BATCH = 8
-PADDLE = ("paddle", "float32")
 BOUNDS: Mapping[str, float] = MappingProxyType({"bfloat16": 0.05, "int8": 0.25})  # of the largest logit
 
 

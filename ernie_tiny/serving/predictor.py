@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any, Optional, Union
 from ernie_tiny.batch import Array, Batch
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import load_tokenizer
-from ernie_tiny.engines import load
+from ernie_tiny.engine_facts import Form
+from ernie_tiny.engines import Engine, load
 from ernie_tiny.errors import InputError
 from ernie_tiny.kinds.ask import answer, featurise
 
 TASK_FILE = "task.json"
+PADDLE: Form = ("paddle", "float32")  # that every export holds
+AUTO = "auto"
 LOGITS = ("logits",)  # what the network of an exported folder gives
 
 Question = Union[Example, str, tuple[str, ...]]
@@ -28,7 +32,10 @@ class Predictor:
         folder: That tools/export.py wrote.
         threads: CPU threads of the engine.
         gpu: Number of the GPU, or None for the CPU.
-        engine, precision: One of the forms that the folder holds.
+        engine, precision: One of the forms that the folder holds. With the engine "auto" the fastest for each shape of
+            input, measured once on this machine (ernie_tiny.serving.auto), down to this precision.
+    Attributes:
+        engine_seconds: That the engine took so far, tokenisation and decoding left out.
     Raises:
         InputError: the folder is none, is damaged, or does not hold this form.
     """
@@ -43,7 +50,8 @@ class Predictor:
     ) -> None:
         self.spec = read_spec(folder)
         self.tokenizer = load_tokenizer(folder)
-        self._engine = load(folder, LOGITS, engine, precision, threads, gpu)
+        self.engine_seconds = 0.0
+        self._engine = _engine(folder, threads, gpu, engine, precision)
 
     def predict(self, questions: Sequence[Question], batch_tokens: int = 8192) -> list[Prediction]:
         """Predictions in the order of the questions; cloze examples of one group belong into one call.
@@ -75,7 +83,18 @@ class Predictor:
         return example
 
     def _network(self, batch: Batch) -> Array:
-        return self._engine(batch)["logits"]
+        began = time.perf_counter()
+        logits = self._engine(batch)["logits"]
+        self.engine_seconds += time.perf_counter() - began
+        return logits
+
+
+def _engine(folder: Path, threads: int, gpu: Optional[int], engine: str, precision: str) -> Engine:
+    if engine != AUTO:
+        return load(folder, LOGITS, engine, precision, threads, gpu)
+    from ernie_tiny.serving.auto import auto_engine  # which measures what this file loads
+
+    return auto_engine(folder, precision, threads)
 
 
 def read_spec(folder: Path) -> TaskSpec:
@@ -93,6 +112,17 @@ def read_spec(folder: Path) -> TaskSpec:
             f"{description}: is damaged, or of another version of this project ({error}). Export the model anew with "
             "tools/export.py."
         ) from error
+
+
+def forms_of(folder: Path) -> list[Form]:
+    """The engines and precisions that an exported folder holds; of one of an earlier version Paddle's float32.
+
+    Raises:
+        InputError: as of read_spec.
+    """
+    read_spec(folder)
+    listed = json.loads((folder / TASK_FILE).read_text(encoding="utf-8")).get("engines", ())
+    return [(form["engine"], form["precision"]) for form in listed] or [PADDLE]
 
 
 def _plain_example(question: object) -> Optional[Example]:

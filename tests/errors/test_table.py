@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Rows whose tests stand where the code's own tests do.
 ELSEWHERE: Mapping[str, str] = {
     "D59": "tests/runs/test_inputs.py::test_a_changed_file_is_refused_by_name",
+    "F32": "tests/serving/test_benchmark.py::test_inputs_longer_than_the_model_reads_are_refused",
+    "F33": "tests/serving/test_benchmark.py::test_a_benchmark_of_nothing_that_runs_here_is_refused",
     "F27": "tests/serving/test_engines.py::test_a_form_that_the_folder_does_not_hold",
     "F28": "tests/serving/test_engines.py::test_a_form_that_the_folder_does_not_hold",
     "F29": "tests/serving/test_engines.py::test_an_engine_that_is_not_installed",

@@ -1,0 +1,140 @@
+"""Exported models timed side by side: every engine and precision that they hold, on shapes of input and on texts."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from ernie_tiny.engine_facts import Form, is_installed
+from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json, write_text
+from ernie_tiny.kinds.read import read_inputs
+from ernie_tiny.report.tables import Table
+from ernie_tiny.runtime import processor, versions
+from ernie_tiny.serving.benchmark import Candidate, Cell, Timing, timings
+from ernie_tiny.serving.predictor import Predictor, forms_of, read_spec
+
+ROUNDS = 3  # in which all models answer the texts in turn
+
+
+def benchmark_models(
+    folders: Sequence[Path], forms: Sequence[Form], cells: Sequence[Cell], threads: int, seconds: float
+) -> dict[str, Any]:
+    """What each form of each folder takes: load time, bytes, and timings a cell, by a name for model and form.
+
+    Args:
+        forms: Of these the ones that a folder holds and that can run here.
+    Raises:
+        InputError: a folder is no export, or none of the forms can run.
+    """
+    loaded = {name: Candidate(folder, form, threads) for name, folder, form in _runnable(folders, forms)}
+    found = timings(loaded, cells, seconds)
+    models = {
+        name: {
+            "load_seconds": round(each.load_seconds, 3),
+            "megabytes": round(each.bytes / 1e6, 2),
+            "timings": [_record(timing) for timing in found[name]],
+        }
+        for name, each in loaded.items()
+    }
+    here = processor()
+    return {
+        "processor": here.name,
+        "bfloat16": here.bfloat16,
+        "threads": threads,
+        "versions": versions(),
+        "models": models,
+    }
+
+
+def time_texts(
+    folders: Sequence[Path], forms: Sequence[Form], texts: Path, rows: int, threads: int
+) -> dict[str, dict[str, float]]:
+    """Texts a second from raw text to answers, and of the network alone on the same batches, by model and form.
+
+    Args:
+        texts: Questions as tools/infer.py takes them.
+        rows: Of a batch, which is as long as its longest text.
+    """
+    found: dict[str, dict[str, float]] = {}
+    examples = read_inputs(read_spec(folders[0]), texts)
+    chunks = [examples[start : start + rows] for start in range(0, len(examples), rows)]
+    runnable = _runnable(folders, forms)
+    predictors = {name: Predictor(folder, threads, None, *form) for name, folder, form in runnable}
+    taken = {name: [0.0, 0.0] for name in predictors}
+    for round_ in range(1 + ROUNDS):
+        for name, predictor in predictors.items():
+            began, inside = time.perf_counter(), predictor.engine_seconds
+            for chunk in chunks:
+                predictor.predict(chunk)
+            if round_ > 0:  # the first chooses kernels and allocates
+                taken[name][0] += time.perf_counter() - began
+                taken[name][1] += predictor.engine_seconds - inside
+    for name, (whole, network) in taken.items():
+        count = ROUNDS * len(examples)
+        found[name] = {"texts_per_second": round(count / whole, 1), "network_alone": round(count / network, 1)}
+    return found
+
+
+def tables(record: Mapping[str, Any], texts: Mapping[str, Mapping[str, float]]) -> list[Table]:
+    """The numbers for people: milliseconds a call, and how often as fast as the first model each is."""
+    models = record["models"]
+    first = next(iter(models.values()))
+    rows = []
+    for name, model in models.items():
+        cells = {}
+        for timing, own in zip(model["timings"], first["timings"]):
+            shape = f"{timing['rows']} x {timing['length']}"
+            cells[f"{shape}\nms (p95)"] = f"{timing['p50']:.2f} ({timing['p95']:.2f})"
+            cells[f"{shape}\nratio"] = f"{own['p50'] / timing['p50']:.2f}"
+        rows.append(
+            {"model": name, **cells, "load s": f"{model['load_seconds']:.2f}", "MB": f"{model['megabytes']:.2f}"}
+        )
+    found = [Table.of(rows)]
+    if texts:
+        ends = [
+            {
+                "model": name,
+                "texts/s": f"{each['texts_per_second']:.1f}",
+                "network alone": f"{each['network_alone']:.1f}",
+                "kept": f"{each['texts_per_second'] / each['network_alone']:.2f}",
+            }
+            for name, each in texts.items()
+        ]
+        found.append(Table.of(ends))
+    return found
+
+
+def write_benchmark(file: Optional[Path], record: Mapping[str, Any], texts: Mapping[str, Any]) -> None:
+    """Writes all numbers as JSON, where a file is named."""
+    if file is not None:
+        write_text(file, to_json({**record, **({"texts": texts} if texts else {})}, indent=1) + "\n")
+
+
+def _runnable(folders: Sequence[Path], forms: Sequence[Form]) -> list[tuple[str, Path, Form]]:
+    """A name, the folder and the form of each that is to be timed, in the order given."""
+    here = processor()
+    able = [form for form in forms if is_installed(form[0]) and (here.bfloat16 or form[1] != "bfloat16")]
+    names = {folder: str(folder) if len(folders) > 1 else folder.name for folder in folders}
+    found = [
+        (f"{names[folder]}, {' '.join(form)}", folder, form)
+        for folder in folders
+        for form in forms_of(folder)
+        if form in able
+    ]
+    if not found:
+        asked = ", ".join(" ".join(form) for form in forms)
+        raise InputError(
+            f"{folders[0]}: holds none of {asked} that can run here. Export it with --engines, --precision."
+        )
+    return found
+
+
+def _record(timing: Timing) -> dict[str, Any]:
+    own = {**timing.cell._asdict(), **dataclasses.asdict(timing)}
+    del own["cell"]
+    speeds = {"texts_per_second": timing.texts_per_second, "tokens_per_second": timing.tokens_per_second}
+    return {**own, **{name: round(value, 1) for name, value in speeds.items()}}

@@ -1,0 +1,96 @@
+"""The fastest of a folder's forms for each shape of input, measured once on a machine and remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ernie_tiny.batch import Array, Batch
+from ernie_tiny.engine_facts import PRECISIONS, Form, is_installed
+from ernie_tiny.engines import Engine, load
+from ernie_tiny.files import to_json, write_text
+from ernie_tiny.runtime import processor, versions
+from ernie_tiny.serving.benchmark import Candidate, Cell, network_files, timings
+from ernie_tiny.serving.predictor import LOGITS, TASK_FILE, forms_of
+
+CELLS = (Cell(1, 32), Cell(1, 128), Cell(32, 32), Cell(32, 128))
+SECONDS = 0.5  # of calls a form and a cell
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AutoEngine:
+    """An engine (ernie_tiny.engines) that answers each batch by the form that was fastest on the nearest shape.
+
+    Attributes:
+        engines: A loaded engine for each form that is fastest somewhere.
+        choice: Shape to the form that is fastest there.
+    """
+
+    engines: Mapping[Form, Engine]
+    choice: Mapping[Cell, Form]
+
+    def __call__(self, batch: Batch) -> dict[str, Array]:
+        """The arrays of a batch."""
+        shape = np.log(batch.input_ids.shape)
+        nearest = min(self.choice, key=lambda cell: float(np.square(np.log(cell) - shape).sum()))
+        return self.engines[self.choice[nearest]](batch)
+
+
+def auto_engine(folder: Path, precision: str, threads: int) -> AutoEngine:
+    """The forms of an exported folder that are fastest here, down to a precision.
+
+    What is measured is kept in the user's cache folder, by processor, versions, threads, forms and network; where that
+    folder cannot be written, it is measured anew each time.
+
+    Args:
+        precision: The lowest that may be chosen, in the order of ernie_tiny.engine_facts.PRECISIONS.
+    """
+    allowed = PRECISIONS[: PRECISIONS.index(precision) + 1]
+    forms = [form for form in forms_of(folder) if form[1] in allowed and is_installed(form[0])]
+    here = processor()
+    if not here.bfloat16:
+        forms = [form for form in forms if form[1] != "bfloat16"]
+    file = _cache_file(folder, forms, threads)
+    choice = _kept(file)
+    if choice is None:
+        choice = _measured(folder, forms, threads)
+        try:
+            write_text(file, to_json([[*cell, *form] for cell, form in choice.items()]))
+        except OSError as error:
+            logger.info("%s: what was measured cannot be kept (%s); the next start measures anew", file, error)
+    for cell, form in choice.items():
+        logger.info("%s: %d x %d tokens on %s in %s", folder.name, *cell, *form)
+    return AutoEngine({form: load(folder, LOGITS, *form, threads) for form in set(choice.values())}, choice)
+
+
+def _measured(folder: Path, forms: Sequence[Form], threads: int) -> dict[Cell, Form]:
+    positions = json.loads((folder / TASK_FILE).read_text(encoding="utf-8"))["task"]["max_length"]
+    cells = [Cell(cell.rows, min(cell.length, positions)) for cell in CELLS]
+    candidates = {", ".join(form): Candidate(folder, form, threads) for form in forms}
+    found = timings(candidates, list(dict.fromkeys(cells)), SECONDS)
+    return {times[0].cell: forms[int(np.argmin([timing.p50 for timing in times]))] for times in zip(*found.values())}
+
+
+def _cache_file(folder: Path, forms: Sequence[Form], threads: int) -> Path:
+    sizes = [file.stat().st_size for form in forms for file in network_files(folder, form)]
+    identity = [processor().name, versions(), threads, sorted(forms), sizes]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(root) / "ernie_tiny" / f"engine-{digest}.json"
+
+
+def _kept(file: Path) -> dict[Cell, Form] | None:
+    """What was measured before; None where there is nothing, or nothing that can be read."""
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))
+        return {Cell(int(rows_), int(length)): (engine, precision) for rows_, length, engine, precision in rows}
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,160 @@
+"""Speed and size of exports, and the choice of the fastest form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ernie_tiny.data.clue import find_task
+from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
+from ernie_tiny.engine_facts import FACTS, PRECISIONS, forms, is_installed
+from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json
+from ernie_tiny.kinds.ask import head_of
+from ernie_tiny.models.backbone import build_encoder
+from ernie_tiny.models.multitask import MultiTaskModel
+from ernie_tiny.runs.benchmark import benchmark_models, tables, time_texts
+from ernie_tiny.serving import auto, benchmark
+from ernie_tiny.serving.auto import AutoEngine, auto_engine
+from ernie_tiny.serving.benchmark import Candidate, Cell, Timing, measure, megabytes, timings
+from ernie_tiny.serving.export import export_model
+from ernie_tiny.serving.predictor import PADDLE, Predictor, forms_of
+
+TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *"今天北京的天气很好"])
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    spec, made = find_task("tnews"), []
+    for hidden in (16, 24):
+        shape = {
+            "num_hidden_layers": 2,
+            "hidden_size": hidden,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "vocab_size": 2000 * hidden,
+            "max_position_embeddings": 32,
+            "type_vocab_size": 2,
+        }
+        model = MultiTaskModel(build_encoder("ernie", shape), [head_of(spec)])
+        made.append(tmp_path_factory.mktemp("export"))
+        export_model(model, spec, TOKENIZER, 24, made[-1])
+    return made
+
+
+def test_each_export_gets_its_numbers(folders: list[Path]) -> None:
+    speeds = measure(folders, length=16, batch_size=4, seconds=0.01)
+    assert len(speeds) == 2
+    for speed in speeds:
+        assert 0 < speed.p50 <= speed.p95
+        assert speed.throughput > 0
+        assert (speed.length, speed.batch_size, speed.threads) == (16, 4, 1)
+
+
+def test_size_is_that_of_the_network_files(folders: list[Path]) -> None:
+    for folder in folders:
+        size = sum((folder / name).stat().st_size for name in ("model.json", "model.pdiparams"))
+        assert megabytes(folder) == pytest.approx(size / 1e6, abs=0.005)
+        assert megabytes(folder) > 1
+
+
+def test_calls_go_in_turn_and_their_percentiles_are_those_of_the_clock(folders, monkeypatch):
+    order, taken = [], iter([0.5] * 4 + [number / 1000 for number in range(1, 11)])
+    monkeypatch.setattr(benchmark, "_seconds", lambda call: (call(), next(taken))[1])
+
+    class Pretended(Candidate):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def call(self, cell: Cell):
+            return lambda: order.append(self.name)
+
+    found = timings({"a": Pretended("a"), "b": Pretended("b")}, [Cell(2, 8)], seconds=0.001)
+    assert order == ["a", "b"] * (benchmark.WARM_UP + benchmark.FEWEST)
+    assert [timing.p50 for timing in (*found["a"], *found["b"])] == [5.0, 6.0]  # of 1 3 5 7 9, and of 2 4 6 8 10 ms
+    (timing,) = found["a"]
+    assert (timing.calls, timing.texts_per_second, timing.tokens_per_second) == (5, 400.0, 3200.0)
+    assert timing.p99 == pytest.approx(8.92)
+
+
+def test_inputs_longer_than_the_model_reads_are_refused(folders):
+    with pytest.raises(InputError, match="inputs of 99 tokens cannot be answered"):
+        timings({"a": Candidate(folders[0], PADDLE, 1)}, [Cell(1, 99)], 0.01)
+
+
+@pytest.fixture
+def forms_folder(tmp_path, monkeypatch):
+    """An export that holds every form that this installation can make, and an empty cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(auto, "CELLS", (Cell(1, 8), Cell(4, 16)))
+    shape = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+    shape |= {"vocab_size": TOKENIZER.vocab_size, "max_position_embeddings": 32, "type_vocab_size": 2}
+    spec = find_task("tnews")
+    model = MultiTaskModel(build_encoder("ernie", shape), [head_of(spec)])
+    asked = forms([name for name in FACTS if is_installed(name)], ["float32", "int8"])
+    export_model(model, spec, TOKENIZER, 24, tmp_path / "model", asked)
+    return tmp_path / "model"
+
+
+def test_auto_takes_the_fastest_for_the_nearest_shape_and_remembers_it(forms_folder, monkeypatch):
+    if not is_installed("onnx"):
+        pytest.skip("the extra onnx is not installed")
+    fastest = {Cell(1, 8): "onnx, int8", Cell(4, 16): "paddle, float32"}
+
+    def pretended(candidates, cells, seconds):
+        slow = {cell: {name: Timing(cell, 2.0, 2.0, 2.0, 5) for name in candidates} for cell in cells}
+        for cell, name in fastest.items():
+            slow[cell][name] = Timing(cell, 1.0, 1.0, 1.0, 5)
+        return {name: [slow[cell][name] for cell in cells] for name in candidates}
+
+    monkeypatch.setattr(auto, "timings", pretended)
+    engine = auto_engine(forms_folder, "int8", 1)
+    assert engine.choice == {Cell(1, 8): ("onnx", "int8"), Cell(4, 16): PADDLE}
+    asked = []
+    watched = AutoEngine(
+        {form: (lambda batch, form=form: asked.append(form)) for form in engine.engines}, engine.choice
+    )
+    for rows, length in ((1, 3), (1, 12), (2, 24), (64, 4)):
+        watched(benchmark.Batch("", ("",) * rows, *([np.ones((rows, length), np.int64)] * 3)))
+    assert asked == [("onnx", "int8"), ("onnx", "int8"), PADDLE, PADDLE]
+
+    monkeypatch.setattr(auto, "timings", None)  # nothing is measured again
+    assert auto_engine(forms_folder, "int8", 1).choice == engine.choice
+
+
+def test_auto_keeps_to_the_precision_and_answers_alike(forms_folder):
+    engine = auto_engine(forms_folder, "float32", 1)
+    assert {precision for _, precision in engine.choice.values()} == {"float32"}
+    texts = ["今天北京", "天气很好", "好"]
+    expected, found = Predictor(forms_folder).predict(texts), Predictor(forms_folder, engine="auto").predict(texts)
+    for one, other in zip(expected, found):
+        assert one.answer == other.answer
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+
+
+def test_auto_measures_anew_where_nothing_can_be_kept(forms_folder, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert set(auto_engine(forms_folder, "float32", 1).choice) == {Cell(1, 8), Cell(4, 16)}
+
+
+def test_the_benchmark_has_a_row_for_each_form_and_the_first_is_the_measure(forms_folder, tmp_path):
+    asked = forms_of(forms_folder)
+    record = benchmark_models([forms_folder], asked, [Cell(1, 8), Cell(4, 8)], 1, 0.01)
+    assert list(record["models"]) == [f"model, {' '.join(form)}" for form in asked]
+    first = next(iter(record["models"].values()))
+    assert [(timing["rows"], timing["length"]) for timing in first["timings"]] == [(1, 8), (4, 8)]
+    (tmp_path / "texts.jsonl").write_text(to_json({"sentence": "今天北京的天气"}) + "\n", encoding="utf-8")
+    texts = time_texts([forms_folder], asked, tmp_path / "texts.jsonl", 4, 1)
+    assert all(each["texts_per_second"] < each["network_alone"] for each in texts.values())
+    shown = tables(record, texts)
+    assert [row[0] for row in shown[0].groups[0]] == list(record["models"])
+    assert shown[0].groups[0][0][2] == "1.00"  # the first against itself
+
+
+def test_a_benchmark_of_nothing_that_runs_here_is_refused(folders):
+    with pytest.raises(InputError, match="holds none of onnx int8 that can run here. Export it with --engines"):
+        benchmark_models([folders[0]], [("onnx", "int8")], [Cell(1, 8)], 1, 0.01)
+    assert PRECISIONS[0] == "float32" and forms_of(folders[0]) == [PADDLE]
