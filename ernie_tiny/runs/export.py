@@ -64,7 +64,7 @@ def export_task(
             Gate(differences, len(features), config.tolerance),
         )  # fmt: skip
         (target / CARD_FILE).write_text(model_card(card), encoding="utf-8")
-    return {"folder": str(folder), **differences, **({"int8": int8} if int8 else {})}
+    return {"folder": str(folder), **differences, **int8}
 
 
 def measure_speeds(workspace: Workspace, models: Sequence[ModelResult], task: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ernie_tiny.engine_facts import INT8, Form
 from ernie_tiny.engines.onnx_file import FILES, quantized_nodes
@@ -12,14 +13,18 @@ from ernie_tiny.serving.predictor import Predictor
 from ernie_tiny.training.workspace import Workspace
 
 
-def check_int8(workspace: Workspace, task: str, folder: Path, forms: Sequence[Form]) -> list[str]:
-    """Scores an export in INT8 and in float32 on dev; gives in words what ran in INT8, and what it loses.
+def check_int8(workspace: Workspace, task: str, folder: Path, forms: Sequence[Form]) -> dict[str, Any]:
+    """Scores an export in INT8 and in float32 on dev; nothing for an export without INT8.
+
+    Returns:
+        "int8": in words what ran in INT8, and what it loses; "int8_scores": engine to the score in INT8, in percent.
 
     Raises:
         InputError: more of export.max_loss points are lost.
     """
     run = workspace.run
     said: list[str] = []
+    scores: dict[str, float] = {}
     for engine in [engine for engine, precision in forms if precision == INT8]:
         for part, (small, all_of_them) in quantized_nodes(folder / FILES[INT8]).items():
             said.append(f"{small} of {all_of_them} {part} in INT8")
@@ -30,5 +35,6 @@ def check_int8(workspace: Workspace, task: str, folder: Path, forms: Sequence[Fo
         )
         loss = loss_of(workspace.task(task), examples, before, after)
         said.append(f"{engine} in INT8: {loss}")
+        scores[engine] = loss.after
         require_at_most(loss, run.export.max_loss, f"{task}, {engine} in INT8")
-    return said
+    return {"int8": said, "int8_scores": scores} if said else {}

@@ -12,12 +12,12 @@ from ernie_tiny.evaluation.metrics import majority_baseline
 from ernie_tiny.evaluation.scores import Scores
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters
 from ernie_tiny.report.results import ModelResult, Results, compare, from_record, to_record, to_stages
+from ernie_tiny.runs.changes import PREDICTIONS_FOLDER
 from ernie_tiny.runs.export import export_run, measure_speeds
 from ernie_tiny.runs.scoring import score_split, write_predictions
 from ernie_tiny.training.tasks import report_tasks
 from ernie_tiny.training.workspace import Workspace
 
-PREDICTIONS_FOLDER = "predictions"
 logger = logging.getLogger(__name__)
 
 

@@ -22,7 +22,8 @@ def gather(output: Path, data: Path) -> dict[str, Any]:
     Returns:
         "arms": letter to {"what", "seeds": {seed: {"scores": by task, "hours", "parameters", "layers", "megabytes",
         "latency"}}}; "majority", "examples": by task; "intervals": "one > other, group" to the ends of the gain's
-        interval; "groups": group to its tasks; "exports": what the shown student was exported as.
+        interval; "groups": group to its tasks; "exports": what the shown student was exported as; "int8": its
+        scores in INT8 by task.
     """
     intervals = Intervals(output, data)
     study: dict[str, Any] = {"arms": {}, "majority": {}, "examples": {}, "groups": GROUPS, "intervals": {}}
@@ -34,6 +35,7 @@ def gather(output: Path, data: Path) -> dict[str, Any]:
         if ends is not None:
             study["intervals"][f"{above} > {below}, {group}"] = ends
     study["exports"] = list(_exports(output / NANO))
+    study["int8"] = _int8(output / NANO)
     return study
 
 
@@ -84,6 +86,12 @@ def _chain(run: RunConfig, reference: str) -> Iterator[str]:
     while name is not None:
         yield name
         name = split_reference(run.stage(name).train)[1]
+
+
+def _int8(folder: Path) -> dict[str, float]:
+    results = read_results(folder)
+    exports = results.exports if results is not None else {}
+    return {task: min(export["int8_scores"].values()) for task, export in exports.items() if "int8_scores" in export}
 
 
 def _exports(folder: Path) -> Iterator[str]:
