@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
 from ernie_tiny.engine_facts import FACTS, PRECISIONS
@@ -30,4 +29,4 @@ def main(args: argparse.Namespace) -> None:
     predictor = Predictor(args.model, args.threads, engine=args.engine, precision=args.precision)
     examples = read_inputs(predictor.spec, args.input)
     for prediction in predictor.predict(examples, args.batch_tokens):
-        print(to_json(asdict(prediction)))
+        print(to_json(prediction.record()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 from ernie_tiny.errors import InputError, offer
@@ -169,8 +169,16 @@ class Prediction:
             or answer text (reading); of another kind text or a tuple that JSON can hold, dataclasses included.
         scores: Probabilities over labels or candidates; the number of regression; for reading the score of the
             chosen span, and none where the context is empty.
+        broken: What the model answered beside it that is no answer by the form of its kind, and counts for nothing:
+            sequences of tags that do not keep to their scheme.
     """
 
     id: str
     answer: Any
     scores: tuple[float, ...] = ()
+    broken: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """A line of a file of answers; `broken` only where there is something."""
+        found = asdict(self)
+        return found if self.broken else {name: value for name, value in found.items() if name != "broken"}

@@ -36,6 +36,13 @@ def details(
     return kind_named(spec.kind).details(spec, examples, answers_to(spec, examples, predictions), scores_of)
 
 
+def by_type(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """The scores of each sort of thing that the task finds (Kind.by_type), none where it finds no such; errors are
+    those of `score`."""
+    found = kind_named(spec.kind).by_type
+    return [] if found is None else found(spec, examples, answers_to(spec, examples, predictions))
+
+
 def majority_baseline(spec: TaskSpec, examples: Sequence[Example]) -> float:
     """The task's metric, in percent, of always giving the most frequent label or index of a choice; 0 for regression
     and reading."""

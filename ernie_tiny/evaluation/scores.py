@@ -10,7 +10,7 @@ import numpy as np
 
 from ernie_tiny.batch import Feature
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
-from ernie_tiny.evaluation.metrics import agreement, details, scorer
+from ernie_tiny.evaluation.metrics import agreement, by_type, details, scorer
 from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.evaluation.statistics import confidence_intervals
 from ernie_tiny.kinds.kind import ScoresOf
@@ -45,8 +45,18 @@ class Scores:
         return confidence_intervals(self.scores_of, len(self.examples))
 
     def details(self) -> dict[str, Any]:
-        """What there is to show beside the scores, by name (Kind.details)."""
-        return details(self.spec, self.examples, self.predictions, self.scores_of)
+        """What there is to show beside the scores, by name (Kind.details), and what is broken, where anything is."""
+        found = details(self.spec, self.examples, self.predictions, self.scores_of)
+        return {**found, "broken": self.broken} if self.broken else found
+
+    @property
+    def broken(self) -> int:
+        """How much of the answers counts for nothing (Prediction.broken)."""
+        return sum(prediction.broken for prediction in self.predictions)
+
+    def by_type(self) -> list[dict[str, Any]]:
+        """The scores of each sort of thing that the task finds (Kind.by_type), none where it finds no such."""
+        return by_type(self.spec, self.examples, self.predictions)
 
     def agreement(self, other: Scores) -> float:
         """Percent of the examples to which two models give the same answer (ernie_tiny.evaluation.metrics)."""

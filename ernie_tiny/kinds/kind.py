@@ -78,6 +78,8 @@ class Kind:
         details: What `tools/evaluate.py` shows beside the scores, as JSON values by name: {"labels": [...], "counts":
             [[...]]} is a matrix, rows right and columns given; a list of objects of equal keys is a table. The answers
             are those of `scorer`, which is given too.
+        by_type: Scores of each sort of thing that is found in texts, which the report shows: {"type", "precision",
+            "recall", "f1", "entities"} (their number in the reference); None for a kind that finds no things of sorts.
         submission: Of a leaderboard.
         sample_input: A line for tools/infer.py that a task's model card shows.
         answers: What an answer is, in words: "a span of the text".
@@ -101,3 +103,4 @@ class Kind:
     sample_input: Callable[[TaskSpec], dict[str, Any]]
     answers: Callable[[TaskSpec], str]
     recorded: Optional[Recorded] = None
+    by_type: Optional[Callable[[TaskSpec, Sequence[Example], Mapping[str, Any]], list[dict[str, Any]]]] = None

@@ -106,11 +106,10 @@ def decode(spec: TaskSpec, examples: Sequence[Example], outputs: Outputs) -> lis
     Of a token that two windows hold, the one counts in which it is farther from the end.
     """
     found = []
-    broken = 0
     for example in examples:
-        entities, faults = _entities(spec, example.texts[0], outputs[example.id])
-        found.append(Prediction(example.id, entities))
-        broken += faults
+        entities, broken = _entities(spec, example.texts[0], outputs[example.id])
+        found.append(Prediction(example.id, entities, broken=broken))
+    broken = sum(prediction.broken for prediction in found)
     if broken:
         logger.info(
             "%s: %d sequences of tags in %d answers do not keep to %s and count as no entity",
@@ -177,16 +176,10 @@ def scorer(spec: TaskSpec, examples: Sequence[Example], answers: Mapping[str, An
     return lambda chosen: _scores(table[chosen].sum(axis=0))
 
 
-def details(
-    spec: TaskSpec, examples: Sequence[Example], answers: Mapping[str, Any], scores_of: ScoresOf
-) -> dict[str, Any]:
-    """The scores by type, with the number of its entities."""
+def by_type(spec: TaskSpec, examples: Sequence[Example], answers: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The scores of each type, and the number of its entities."""
     table = _counts(spec, examples, answers).sum(axis=0)
-    return {
-        "types": [
-            {"type": name, **_scores(counts), "entities": int(counts[2])} for name, counts in zip(spec.labels, table)
-        ]
-    }
+    return [{"type": name, **_scores(counts), "entities": int(counts[2])} for name, counts in zip(spec.labels, table)]
 
 
 def agreement(first: Sequence[Any], second: Sequence[Any]) -> float:
@@ -246,7 +239,7 @@ LABELLING = Kind(
     scorer=scorer,
     majority=lambda spec, examples: 0.0,
     agreement=agreement,
-    details=details,
+    details=lambda spec, examples, answers, scores_of: {"types": by_type(spec, examples, answers)},
     submission=Submission(one_object=False, value=submitted, fault=submission_fault),
     sample_input=lambda spec: {"text": "王小明在北京大学读书。"},
     recorded=Recorded(
@@ -257,5 +250,6 @@ LABELLING = Kind(
         softened=lambda feature, options, smoothing: softened(np.array(feature.label), options, smoothing).T,
         decisions=lambda example: len(example.texts[0]),
     ),
+    by_type=by_type,
     answers=lambda spec: f"the entities of a text, of {len(spec.labels)} types, with their places in characters",
 )

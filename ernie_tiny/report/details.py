@@ -8,7 +8,7 @@ from typing import Any
 from ernie_tiny.report.tables import Table, terminal_text
 
 # Keys of a record that are the same for every kind of task.
-NOT_OF_A_KIND = ("model", "task", "split", "examples", "scores", "intervals", "agreement")
+NOT_OF_A_KIND = ("model", "task", "split", "examples", "scores", "intervals", "agreement", "broken")
 MOST_FREQUENT = 10  # confusions that are listed where the matrix does not fit
 
 
@@ -26,6 +26,8 @@ def detail_lines(record: Mapping[str, Any]) -> list[str]:
     lines = []
     if "agreement" in record:
         lines.append(f"agreement with {record['agreement']['with']}: {record['agreement']['percent']:.2f} %")
+    if record.get("broken"):
+        lines.append(f"sequences of tags that do not keep to their scheme, and count as no entity: {record['broken']}")
     for name, value in record.items():
         if name in NOT_OF_A_KIND:
             continue

@@ -11,11 +11,15 @@ from ernie_tiny.report.document import Page, Section
 from ernie_tiny.report.published import MARK, SOURCE
 from ernie_tiny.report.quality import published_charts, quality_charts
 from ernie_tiny.report.runs import Entry, Run, models_of, to_entries
-from ernie_tiny.report.summary import costs_table, export_notes, notes_of, scores_table, verdict
+from ernie_tiny.report.summary import costs_table, export_notes, notes_of, scores_table, types_table, verdict
 
 FOLDED = 3  # charts of one stage that are shown; more are folded away
 PUBLISHED_NOTE = (
     f"Published models: {MARK}. Source: {SOURCE}. Ours are the runs' dev scores above, each of one configuration."
+)
+TYPES_NOTE = (
+    "In percent on dev. An entity is right if its type and both of its ends are; support is the number of entities "
+    "that there are. Broken: sequences of tags that do not keep to their scheme, which count as no entity."
 )
 LOSS_NOTE = "The weighted loss of each run: where objectives differ, heights do not compare."
 
@@ -35,6 +39,7 @@ def report_page(runs: Sequence[Run]) -> Page:
         Section("scores", "Scores", scores_table(entries)),
         Section("speed", "Size and speed", costs_table(entries), notes=_notes(entries)),
         Section("tasks", "Scores by task", charts=list(score_charts(entries)), notes=_bar_notes(entries)),
+        _entities(entries),
         Section("published", "Beside the published scores", beside, known, [PUBLISHED_NOTE] * bool(beside), "plots"),
         _losses(entries),
         Section("cost", "Training cost", cost_table(entries)),
@@ -99,6 +104,13 @@ def _bar_notes(entries: Sequence[Entry]) -> list[str]:
     if any(model.intervals for model in models):
         notes.append("95 % interval over the choice of dev examples (bootstrap, 1,000 resamples).")
     return [f"Error bars: {' Or: '.join(notes)}"] if notes else []
+
+
+def _entities(entries: Sequence[Entry]) -> Section:
+    table = types_table(entries)
+    several = any(len(entry.runs) > 1 for entry in entries)
+    notes = [TYPES_NOTE, *["Means over the seeds."] * several] if table else []
+    return Section("entities", "Named entities by type", table, notes=notes)
 
 
 def _losses(entries: Sequence[Entry]) -> Section:

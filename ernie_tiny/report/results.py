@@ -33,6 +33,25 @@ class Speed:
     threads: int
 
 
+@dataclass
+class TypeScore:
+    """Precision, recall and F1 of one type of entity, in percent, and how many such entities the reference has."""
+
+    type: str
+    precision: float
+    recall: float
+    f1: float
+    entities: int
+
+
+@dataclass
+class TypeScores:
+    """One model's scores on one task by type, and its sequences of tags that do not keep to their scheme."""
+
+    types: list[TypeScore]
+    broken: float  # of several runs their mean
+
+
 @final
 @dataclass
 class ModelResult:
@@ -46,6 +65,7 @@ class ModelResult:
         scores: Task to metric to percent, on dev.
         main: Task to its main metric, in percent.
         intervals: Task to metric to the ends of its bootstrap interval, in percent.
+        types: Of tasks that find entities; results.json has it where there are such.
         megabytes: Size of the exported network, 10^6 bytes.
         deviation: Not stored: of several runs or draws that stand as one, standard deviations (n - 1), as in `main`.
     """
@@ -57,6 +77,7 @@ class ModelResult:
     scores: dict[str, Scores] = field(default_factory=dict)
     main: Scores = field(default_factory=dict)
     intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    types: dict[str, TypeScores] = field(default_factory=dict)
     megabytes: Optional[float] = None
     speed: Optional[Speed] = None
     deviation: Scores = field(default_factory=dict)
@@ -133,6 +154,8 @@ def to_record(results: Results) -> dict[str, Any]:
     record = {name: value for name, value in dataclasses.asdict(results).items() if name not in ("deviation", "draws")}
     for model, row in zip(results.models, record["models"]):
         del row["deviation"]
+        if not model.types:
+            del row["types"]
         row["average"] = model.average
     return {name: value for name, value in record.items() if value or name not in ("quality_kept", "gain")}
 

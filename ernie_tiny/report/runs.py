@@ -9,7 +9,17 @@ from string import ascii_uppercase
 from typing import Any
 
 from ernie_tiny.evaluation.statistics import mean_and_deviation
-from ernie_tiny.report.results import COMPARISONS, ModelResult, Results, Scores, fold_draws, mean, to_stages
+from ernie_tiny.report.results import (
+    COMPARISONS,
+    ModelResult,
+    Results,
+    Scores,
+    TypeScore,
+    TypeScores,
+    fold_draws,
+    mean,
+    to_stages,
+)
 
 NAMES_OF_A_RUN = ("name", "output_dir", "seed")  # keys of a config that runs of one entry may differ in
 Event = Mapping[str, Any]
@@ -116,7 +126,20 @@ def _mean_model(models: Sequence[ModelResult]) -> ModelResult:
     timings = [{key: getattr(speed, key) for key in ("p50", "p95", "throughput")} for speed in timed]
     timing: dict[str, Any] = _means(timings)[0] if timed else {}
     speed = models[0].speed and replace(models[0].speed, **timing)
-    return replace(models[0], main=main, deviation=deviation, speed=speed, intervals={})
+    shared = [task for task in models[0].types if all(task in model.types for model in models)]
+    types = {task: _mean_types([model.types[task] for model in models]) for task in shared}
+    return replace(models[0], main=main, deviation=deviation, speed=speed, intervals={}, types=types)
+
+
+def _mean_types(runs: Sequence[TypeScores]) -> TypeScores:
+    """Means over runs that were scored on the same entities."""
+
+    def mean_of_type(lines: Sequence[TypeScore]) -> TypeScore:
+        means = _means([{key: getattr(line, key) for key in ("precision", "recall", "f1")} for line in lines])[0]
+        return TypeScore(lines[0].type, **means, entities=lines[0].entities)
+
+    broken = mean_and_deviation([run.broken for run in runs])[0]
+    return TypeScores([mean_of_type(lines) for lines in zip(*(run.types for run in runs))], broken)
 
 
 def _means(values: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:

@@ -112,6 +112,35 @@ def costs_table(entries: Sequence[Entry]) -> Table:
     return Table.of([dict(zip(columns, cells)) for cells in zip(*columns.values())], classes=classes_of(entries))
 
 
+def types_table(entries: Sequence[Entry]) -> Table:
+    """Of each model and task that finds entities a group: a row a type, then one of all types with what is broken."""
+
+    def percent(*values: Optional[float]) -> dict[str, str]:
+        return dict(zip(("precision", "recall", "F1"), (number(value, ".2f") for value in values)))
+
+    groups = []
+    for entry, model in models_of(entries):
+        for task, found in model.types.items():
+            name = {"model": entry.marked(label(model.role)), "task": task}
+            rows = [
+                {
+                    **name,
+                    "type": line.type,
+                    **percent(line.precision, line.recall, line.f1),
+                    "support": f"{line.entities:,}",
+                }
+                for line in found.types
+            ]
+            scores = model.scores.get(task, {})
+            over_all = percent(*(scores.get(metric) for metric in ("precision", "recall", "f1")))
+            support = sum(line.entities for line in found.types)
+            rows.append(
+                {**name, "type": "all", **over_all, "support": f"{support:,}", "broken": number(found.broken, ",.4g")}
+            )
+            groups.append(rows)
+    return Table.of(*groups)
+
+
 def speed_ratio(results: Results, model: Optional[ModelResult]) -> Optional[float]:
     """How many times as fast as its teacher a model answers; None where one of them was not timed."""
     speeds = [one.speed for one in (results.model("teacher"), model) if one is not None and one.speed is not None]

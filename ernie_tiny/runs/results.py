@@ -11,7 +11,16 @@ from ernie_tiny import processes
 from ernie_tiny.evaluation.metrics import majority_baseline
 from ernie_tiny.evaluation.scores import Scores
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters
-from ernie_tiny.report.results import ModelResult, Results, compare, from_record, to_record, to_stages
+from ernie_tiny.report.results import (
+    ModelResult,
+    Results,
+    TypeScore,
+    TypeScores,
+    compare,
+    from_record,
+    to_record,
+    to_stages,
+)
 from ernie_tiny.runs.changes import PREDICTIONS_FOLDER
 from ernie_tiny.runs.export import export_run, measure_speeds
 from ernie_tiny.runs.scoring import score_split, write_predictions
@@ -77,4 +86,9 @@ def _model_result(workspace: Workspace, role: str, reference: str, scores: Mappi
         scores={task: dict(each.values) for task, each in scores.items()},
         main={task: each.main for task, each in scores.items()},
         intervals={task: each.intervals() for task, each in scores.items()},
+        types={
+            task: TypeScores([TypeScore(**line) for line in types], each.broken)
+            for task, each in scores.items()
+            if (types := each.by_type())
+        },
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -30,7 +29,7 @@ def score_split(
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """One JSON object a line, keyed by example id; the main process writes."""
-    lines = (to_json(dataclasses.asdict(prediction)) for prediction in predictions)
+    lines = (to_json(prediction.record()) for prediction in predictions)
     if processes.is_main():
         write_text(path, "\n".join(lines) + "\n")
 
@@ -46,7 +45,8 @@ def evaluate_models(
     """Yields a record for each task of each model, the report's teacher first where it is one of them.
 
     Keys: model, task, split, examples (their number), scores and intervals by metric in percent; `confusion`
-    {labels, counts} of classification; `worst` of reading; `agreement` {with, percent} with the report's teacher.
+    {labels, counts} of classification; `worst` of reading; `types` of entities, and `broken`, the number of sequences
+    of tags that do not keep to their scheme, where there is any; `agreement` {with, percent} with the report's teacher.
     Predictions go to <output>/<model@stage>/<task>.jsonl and all records to evaluation.json beside. Every process of
     a launch calls it: they share the work, and the files are those of one process, byte for byte.
 

@@ -125,7 +125,8 @@ def test_broken_answers_are_counted_and_no_entities(caplog: pytest.LogCaptureFix
     (feature,) = featurise(SPEC, [asked], TOKENIZER, 16)
     with caplog.at_level("INFO"):
         (found,) = decode(SPEC, [asked], [feature], [logits_of(["B-PER", "O", "I-LOC"])])
-    assert found.answer == ()
+    assert found.answer == () and found.broken == 2 and found.record()["broken"] == 2
+    assert "broken" not in Prediction("0", ()).record()
     assert "mine: 2 sequences of tags in 1 answers do not keep to BIOES and count as no entity" in caplog.text
 
 
@@ -152,9 +153,12 @@ def test_scores_are_seqevals() -> None:
     assert scores["precision"] == pytest.approx(100 * precision_score(right, found, **strict))
     assert scores["recall"] == pytest.approx(100 * recall_score(right, found, **strict))
     by_type = classification_report(right, found, output_dict=True, **strict)
-    for line in labelling.details(SPEC, examples, answers, lambda _: {})["types"]:
-        assert line["f1"] == pytest.approx(100 * by_type[line["type"]]["f1-score"])
-        assert line["entities"] == by_type[line["type"]]["support"]
+    assert labelling.LABELLING.by_type is labelling.by_type
+    for line in labelling.by_type(SPEC, examples, answers):
+        theirs = by_type[line["type"]]
+        assert line["f1"] == pytest.approx(100 * theirs["f1-score"])
+        assert (line["precision"], line["recall"]) == pytest.approx((100 * theirs["precision"], 100 * theirs["recall"]))
+        assert line["entities"] == theirs["support"]
 
 
 def test_scores_without_entities_and_without_labels() -> None:

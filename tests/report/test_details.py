@@ -33,4 +33,9 @@ def test_details_show_score_interval_agreement_and_worst_answers() -> None:
     assert first.endswith("dev, 2 examples: exact_match 50.00 [0.00, 100.00]  f1 60.00 [20.00, 100.00]")
     assert second == "    agreement with teacher@enhance: 75.00 %"
     assert third == "    id q1  f1 20.00  question 谁？  prediction 北  references 北京"
+    types = [{"type": "PER", "f1": 50.0, "precision": 40.0, "recall": 66.666, "entities": 3}]
+    assert detail_lines({**record, "worst": types, "broken": 7})[2:] == [
+        "    sequences of tags that do not keep to their scheme, and count as no entity: 7",
+        "    type PER  f1 50.00  precision 40.00  recall 66.67  entities 3",
+    ]
     assert max(map(cell_len, (second, third))) <= TERMINAL_WIDTH
