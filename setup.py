@@ -42,7 +42,9 @@ INSTALL = [
 # Further engines for an exported model; paddle2onnx comes with paddlenlp.
 ONNX = ["onnxruntime>=1.17", "onnx>=1.16", "paddle2onnx>=2.0,<3"]
 OPENVINO = ["openvino>=2024.0"]
+SERVE = ["fastapi>=0.100,<1", "uvicorn>=0.23,<1", "prometheus-client>=0.17,<1"]
 EXTRAS = {
+    "serve": SERVE,
     "onnx": ONNX,
     "openvino": [*OPENVINO, *ONNX],  # it reads the ONNX file
     # To compare with PyTorch's numbers, in tests alone. transformers 4.56 asks for tokenizers 0.22, paddlenlp for 0.21.
@@ -54,6 +56,8 @@ EXTRAS = {
     "test": [
         *ONNX,
         *OPENVINO,
+        *SERVE,
+        "httpx>=0.24",  # what FastAPI's test client needs
         "scikit-learn>=1.3",
         "pytest>=8.0",
         "seqeval>=1.2",
@@ -72,7 +76,7 @@ setup(
     description="Distil Chinese ERNIE 3.0 models into students ten times smaller",
     license="Apache-2.0",
     packages=find_packages(include=["ernie_tiny", "ernie_tiny.*"]),
-    package_data={"ernie_tiny.report": ["templates/*", "published.csv"]},
+    package_data={"ernie_tiny.report": ["templates/*", "published.csv"], "ernie_tiny.serving": ["page.html"]},
     entry_points={"console_scripts": ["ernie-tiny = ernie_tiny.cli.command:main"]},
     python_requires=">=3.9,<3.13",
     install_requires=INSTALL,

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
+from typing import Any
+
+from ernie_tiny.errors import InputError
 
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
 PRECISIONS = (FLOAT32, BFLOAT16, INT8)
 Form = tuple[str, str]  # engine and precision
+EXTRAS: Mapping[str, str] = MappingProxyType(  # what is imported, to the extra that brings it
+    {
+        **dict.fromkeys(("onnx", "onnxruntime", "paddle2onnx"), "onnx"),
+        "openvino": "openvino",
+        **dict.fromkeys(("fastapi", "uvicorn", "prometheus_client"), "serve"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -19,13 +30,11 @@ class EngineFacts:
     Attributes:
         name: As a config has it.
         module: What it is imported as.
-        extra: Of this project's installation that brings it; "" where it is always there.
         precisions: That it computes in.
     """
 
     name: str
     module: str
-    extra: str
     precisions: tuple[str, ...]
 
 
@@ -33,12 +42,23 @@ FACTS: Mapping[str, EngineFacts] = MappingProxyType(
     {
         facts.name: facts
         for facts in (
-            EngineFacts("paddle", "paddle", "", (FLOAT32, BFLOAT16)),
-            EngineFacts("onnx", "onnxruntime", "onnx", (FLOAT32, INT8)),
-            EngineFacts("openvino", "openvino", "openvino", (FLOAT32, BFLOAT16)),
+            EngineFacts("paddle", "paddle", (FLOAT32, BFLOAT16)),
+            EngineFacts("onnx", "onnxruntime", (FLOAT32, INT8)),
+            EngineFacts("openvino", "openvino", (FLOAT32, BFLOAT16)),
         )
     }
 )
+
+
+def needed(module: str) -> Any:
+    """The module, or an InputError that says which extra installs it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        top = module.partition(".")[0]
+        raise InputError(
+            f"{top} is not installed ({error}). Install it: pip install 'ernie-tiny[{EXTRAS[top]}]'."
+        ) from error
 
 
 def is_installed(engine: str) -> bool:

@@ -17,7 +17,10 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 OWN = ("ernie_tiny", "tests", "benchmarks")
 # Where the name to import is not the name to install.
-DISTRIBUTIONS = {"paddle": "paddlepaddle", "sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
+DISTRIBUTIONS = {
+    **{"paddle": "paddlepaddle", "sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"},
+    "prometheus_client": "prometheus-client",
+}
 BY_NAME = ("import_module", "importorskip", "needed")  # functions that import what their first argument names
 NEEDS_LIST = pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 has no list of its own modules")
 

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "report": "compare runs in one page",
     "export": "export a model for inference engines or transformers",
     "infer": "answer JSON lines with an exported model",
+    "serve": "answer over HTTP with exported models",
     "benchmark": "time exported models, engine by engine",
     "prune-vocabulary": "cut a model's vocabulary",
     "predict": "write a leaderboard's bundle",
@@ -34,8 +35,7 @@ def run_command(name: str, arguments: Optional[Sequence[str]] = None, program: O
 
     Args:
         name: Of the tool's module.
-        arguments: By default those of this process.
-        program: What the usage calls it; by default the file that was started.
+        arguments, program: By default those of this process, and the file that was started as the usage's name.
     """
     tool = import_module(f"ernie_tiny.cli.{name}")
     parser = argparse.ArgumentParser(program, description=tool.__doc__)

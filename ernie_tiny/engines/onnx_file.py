@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-from ernie_tiny.engine_facts import FACTS
+from ernie_tiny.engine_facts import needed
 from ernie_tiny.engines.export import MODEL_PREFIX
 from ernie_tiny.errors import InputError
 
@@ -66,16 +65,6 @@ def quantized_nodes(file: Path) -> dict[str, tuple[int, int]]:
     lookups = sum(node.op_type == "Gather" and node.input[0] in tables for node in graph.node)
     products = kinds["MatMulInteger"]
     return {"products": (products, products + kinds["MatMul"] + kinds["Gemm"]), "embeddings": (small, lookups)}
-
-
-def needed(module: str) -> Any:
-    """The module, or an InputError that says which extra installs it."""
-    try:
-        return __import__(module, fromlist=["_"])
-    except ImportError as error:
-        top = module.partition(".")[0]
-        extra = next((facts.extra for facts in FACTS.values() if facts.module == top), "onnx")
-        raise InputError(f"{top} is not installed ({error}). Install it: pip install 'ernie-tiny[{extra}]'.") from error
 
 
 @contextmanager

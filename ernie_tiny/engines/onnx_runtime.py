@@ -9,8 +9,9 @@ from typing import Callable, Optional
 import numpy as np
 
 from ernie_tiny.batch import Array, Batch
+from ernie_tiny.engine_facts import needed
 from ernie_tiny.engines.export import missing_file
-from ernie_tiny.engines.onnx_file import ERRORS, FILES, needed
+from ernie_tiny.engines.onnx_file import ERRORS, FILES
 from ernie_tiny.errors import InputError
 
 

@@ -9,13 +9,13 @@ from typing import Any, Optional
 import numpy as np
 
 from ernie_tiny.batch import Array, Batch, Feature
-from ernie_tiny.data.records import checked, field_of, has_field, id_of, json_document, json_lines
+from ernie_tiny.data.records import checked, field_of, has_field, id_of, json_document
 from ernie_tiny.data.records import shown as shown_record
 from ernie_tiny.data.task import UNLABELLED, Example, Prediction, TaskSpec, is_labelled
 from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import FACTS
-from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Rows, ScoresOf
+from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf
 from ernie_tiny.kinds.metrics import (
     accuracy,
     labels_of,
@@ -80,9 +80,9 @@ def _label(
     return choices.index(answer)
 
 
-def inputs(spec: TaskSpec, path: Path) -> Rows:
-    """{"context": ..., "question": ..., "choice": [...]} a line."""
-    for number, (place, record) in enumerate(json_lines(path)):
+def inputs(spec: TaskSpec, records: Records) -> Rows:
+    """{"context": ..., "question": ..., "choice": [...]} each."""
+    for number, (place, record) in enumerate(records):
         context, question = (field_of(record, name, str, place) for name in ("context", "question"))
         name = id_of(record, "id", number, place)
         yield place, Example(name, (context, question), candidates=choices_of(record, "choice", place))

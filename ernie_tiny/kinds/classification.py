@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -18,7 +18,7 @@ from ernie_tiny.data.task import UNLABELLED, Example, Prediction, TaskSpec, is_l
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import FACTS, facts_of
-from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Rows, ScoresOf
+from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf
 from ernie_tiny.kinds.metrics import (
     METRICS,
     labels_of,
@@ -125,24 +125,38 @@ def read(
         text_of: From a record, a field's name and the record's place to the text.
         value_of: From the task, the label's text and the record's place to Example.label.
     """
-    numbers = itertools.count()
-    for path in paths:
-        for place, record in _records(spec, path, split):
-            number = next(numbers)
-            if record is None:
-                yield place, None
-                continue
-            texts = tuple(text_of(record, name, place) for name in spec.texts)
-            if split == UNLABELLED:
-                stated = 0 if record.get(spec.label_field) not in (None, "") else None
-                yield place, Example(id_of(record, spec.id_field, number, place), texts, stated)
-                continue
-            label = _label(spec, record, place, is_labelled(split))
-            if label in spec.drop_labels:
-                yield place, None
-                continue
-            value = None if label is None else value_of(spec, label, place)
-            yield place, Example(id_of(record, spec.id_field, number, place), texts, value)
+    records = itertools.chain.from_iterable(_records(spec, path, split) for path in paths)
+    return _examples(spec, records, split, text_of, value_of)
+
+
+def _examples(
+    spec: TaskSpec,
+    records: Iterable[tuple[str, Any]],
+    split: str,
+    text_of: Callable[[Any, str, str], str],
+    value_of: Callable[[TaskSpec, str, str], float],
+) -> Rows:
+    for number, (place, record) in enumerate(records):
+        if record is None:
+            yield place, None
+            continue
+        texts = tuple(text_of(record, name, place) for name in spec.texts)
+        if split == UNLABELLED:
+            stated = 0 if record.get(spec.label_field) not in (None, "") else None
+            yield place, Example(id_of(record, spec.id_field, number, place), texts, stated)
+            continue
+        label = _label(spec, record, place, is_labelled(split))
+        if label in spec.drop_labels:
+            yield place, None
+            continue
+        value = None if label is None else value_of(spec, label, place)
+        yield place, Example(id_of(record, spec.id_field, number, place), texts, value)
+
+
+def inputs(spec: TaskSpec, records: Records, text_of: Callable[[Any, str, str], str] = text_field) -> Rows:
+    """A record of the task's own files each, whose label is not looked at."""
+    own = dataclasses.replace(spec, label_field="", drop_labels=())
+    return _examples(own, records, "test", text_of, index_of_label)
 
 
 def _records(spec: TaskSpec, path: Path, split: str) -> Iterator[tuple[str, Any]]:
@@ -157,11 +171,6 @@ def _records(spec: TaskSpec, path: Path, split: str) -> Iterator[tuple[str, Any]
         return json_lines(path)
     drop_broken = spec.drop_broken_rows and (is_labelled(split) or split == UNLABELLED)
     return table_records(path, spec.file_format, spec.columns.get(split, ()), drop_broken)
-
-
-def unlabelled(spec: TaskSpec) -> TaskSpec:
-    """The task with files of JSON lines whose labels are not looked at."""
-    return dataclasses.replace(spec, file_format="jsonl", label_field="", drop_labels=())
 
 
 def features(spec: TaskSpec, examples: Sequence[Example], tokenizer: Tokenizer, max_length: int) -> Iterator[Feature]:
@@ -255,7 +264,7 @@ CLASSIFICATION = Kind(
     facts=FACTS["classification"],
     read=read,
     label_names=lambda spec, example: () if example.label is None else (spec.labels[int(example.label)],),
-    inputs=lambda spec, path: read(unlabelled(spec), [path], "test"),
+    inputs=inputs,
     features=features,
     output_names=lambda spec: spec.labels,
     decisions=decisions,
@@ -275,14 +284,14 @@ KEYWORDS = dataclasses.replace(
     CLASSIFICATION,
     facts=FACTS["keywords"],
     read=lambda spec, paths, split: read(spec, paths, split, words),
-    inputs=lambda spec, path: read(unlabelled(spec), [path], "test", words),
+    inputs=lambda spec, records: inputs(spec, records, words),
     recorded=recorded(words),
 )
 COREFERENCE = dataclasses.replace(
     CLASSIFICATION,
     facts=FACTS["coreference"],
     read=lambda spec, paths, split: read(spec, paths, split, marked_text),
-    inputs=lambda spec, path: read(unlabelled(spec), [path], "test", marked_text),
+    inputs=lambda spec, records: inputs(spec, records, marked_text),
     recorded=recorded(marked_text),
     sample_input=lambda spec: {
         spec.texts[0]: "小明把书给了小红，她很高兴。",

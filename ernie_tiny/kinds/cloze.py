@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Optional
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -18,7 +19,7 @@ from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import FACTS
 from ernie_tiny.kinds.choice import MULTIPLE_CHOICE, candidate_scores, choices_of, index_fault, predictions_of
-from ernie_tiny.kinds.kind import Outputs, Rows
+from ernie_tiny.kinds.kind import Outputs, Records, Rows
 from ernie_tiny.kinds.sequences import Room, Row, encoded, row
 from ernie_tiny.kinds.submission import Submission
 
@@ -46,16 +47,20 @@ def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
             f"{path}: no file of answers with it. This split of {spec.name} needs two files: passages and answers."
         )
     answers = json_document(answer_paths[0]) if answer_paths else None
-    for line, (place, record) in enumerate(json_lines(path)):
+    yield from _blanks(json_lines(path), answers, answer_paths[0] if answer_paths else None)
+
+
+def _blanks(records: Records, answers: Any, answer_file: Optional[Path]) -> Rows:
+    for line, (place, record) in enumerate(records):
         candidates = choices_of(record, "candidates", place)
         for passage in field_of(record, "content", list, place):
             for blank in BLANK.finditer(checked(passage, str, f"{place}: a passage")):
                 label = None
                 if answers is not None:
-                    label = field_of(answers, blank.group(), int, str(answer_paths[0]))
+                    label = field_of(answers, blank.group(), int, str(answer_file))
                     if not 0 <= label < len(candidates):
                         raise InputError(
-                            f"{answer_paths[0]}: {blank.group()} is {label}, but its line has "
+                            f"{answer_file}: {blank.group()} is {label}, but its line has "
                             f"{len(candidates)} candidates ({place})."
                         )
                 around = (passage[: blank.start()], passage[blank.end() :])
@@ -63,9 +68,9 @@ def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
                 yield place, Example(blank.group(), texts, label, candidates, group=str(line))
 
 
-def inputs(spec: TaskSpec, path: Path) -> Rows:
-    """{"content": [passages with #idiom000000# blanks], "candidates": [...]} a line, one example a blank."""
-    return read(spec, [path], "test")
+def inputs(spec: TaskSpec, records: Records) -> Rows:
+    """{"content": [passages with #idiom000000# blanks], "candidates": [...]} each, one example a blank."""
+    return _blanks(records, None, None)
 
 
 def features(spec: TaskSpec, examples: Sequence[Example], tokenizer: Tokenizer, max_length: int) -> Iterator[Feature]:

@@ -7,7 +7,7 @@ ernie_tiny/kind_facts.py; or a package of its own that names its Kind in the ent
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -22,6 +22,7 @@ from ernie_tiny.kinds.recorded import Recorded
 from ernie_tiny.kinds.submission import Submission
 
 Rows = Iterator[tuple[str, Optional[Example]]]  # where a row stands and its example, None for one to drop
+Records = Iterable[tuple[str, Any]]  # where a record stands, which errors name, and its JSON value
 # Of each example, by id, its features with their logits, without padding: [outputs], [candidates] or [outputs, length].
 Outputs = Mapping[str, Sequence[tuple[Feature, Array]]]
 ScoresOf = Callable[[Array], dict[str, float]]  # indices of examples, one as often as it counts, to their scores
@@ -60,7 +61,7 @@ class Kind:
             "path:line: reason". Of the split "unlabelled" labels are not looked at: they may lack or be any; an
             example whose row states one has some label or answer, which whoever reads takes off.
         label_names: What an example is labelled, in words: names of labels, a number; nothing where answers are others.
-        inputs: Unlabelled examples of a file of JSON lines, as a deployed model is asked them.
+        inputs: Unlabelled examples of records, as a deployed model is asked them.
         features: The features of some examples, in order; a long one may have several, next to each other. The last
             argument is the most tokens of a sequence, [CLS] and [SEP] included. An example without a label gives
             features without one: (), which stands for UNKNOWN in each number of the others' labels, or where their
@@ -89,7 +90,7 @@ class Kind:
     facts: KindFacts
     read: Callable[[TaskSpec, Sequence[Path], str], Rows]
     label_names: Callable[[TaskSpec, Example], tuple[str, ...]]
-    inputs: Callable[[TaskSpec, Path], Rows]
+    inputs: Callable[[TaskSpec, Records], Rows]
     features: Callable[[TaskSpec, Sequence[Example], Tokenizer, int], Iterator[Feature]]
     output_names: Callable[[TaskSpec], tuple[str, ...]]
     decisions: Callable[[Any, Batch], Decisions]

@@ -9,19 +9,18 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 
 from ernie_tiny.batch import NO_LABEL, UNKNOWN, Array, Batch, Feature
-from ernie_tiny.data.records import field_of, id_of, json_lines
+from ernie_tiny.data.records import field_of, id_of
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import FACTS
 from ernie_tiny.kinds.entities import Entity, check_type, places_of, read, recorded_entities
-from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Rows, ScoresOf
+from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf
 from ernie_tiny.kinds.metrics import log_softmax
 from ernie_tiny.kinds.recorded import Recorded, softened
 from ernie_tiny.kinds.sequences import encoded, row
@@ -34,9 +33,9 @@ METRICS = FACTS["labelling"].metrics
 logger = logging.getLogger(__name__)
 
 
-def inputs(spec: TaskSpec, path: Path) -> Rows:
-    """{"text": ...} a line."""
-    for number, (place, record) in enumerate(json_lines(path)):
+def inputs(spec: TaskSpec, records: Records) -> Rows:
+    """{"text": ...} each."""
+    for number, (place, record) in enumerate(records):
         yield place, Example(id_of(record, "id", number, place), (field_of(record, "text", str, place),))
 
 

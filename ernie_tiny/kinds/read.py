@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
+from ernie_tiny.data.records import json_lines
 from ernie_tiny.data.task import UNLABELLED, Example, Split, TaskSpec
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.kinds.kind import Rows
+from ernie_tiny.kinds.kind import Records, Rows
 from ernie_tiny.kinds.registry import kind_named
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def _unlabelled_rows(spec: TaskSpec, paths: Sequence[Path]) -> Rows:
             *(spec.name, f"{labels:,}"),
         )
     for path in asked:
-        found = [(place, example) for place, example in kind.inputs(spec, path) if example is not None]
+        found = [(place, example) for place, example in kind.inputs(spec, json_lines(path)) if example is not None]
         for place, example in found:
             name = f"{path.stem}-{example.id}" if example.id in ids else example.id
             yield place, dataclasses.replace(example, id=name)
@@ -131,10 +132,19 @@ def read_inputs(spec: TaskSpec, path: Path) -> tuple[Example, ...]:
     Raises:
         InputError: path:line and what is wrong there; two examples of one id; no line at all.
     """
-    examples = [found for _, found in kind_named(spec.kind).inputs(spec, path) if found is not None]
+    examples = examples_of(spec, json_lines(path))
     if not examples:
         raise InputError(f"{path}: holds no input.")
     ids = {example.id for example in examples}
     if len(ids) != len(examples):
         raise InputError(f"{path}: {len(examples)} inputs have only {len(ids)} ids; give each an id of its own.")
-    return tuple(examples)
+    return examples
+
+
+def examples_of(spec: TaskSpec, records: Records) -> tuple[Example, ...]:
+    """The examples of records as `read_inputs` describes them, from wherever they come.
+
+    Raises:
+        InputError: where a record stands, and what is wrong there.
+    """
+    return tuple(found for _, found in kind_named(spec.kind).inputs(spec, records) if found is not None)

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ernie_tiny.batch import Array, Batch, Feature
-from ernie_tiny.data.records import field_of, has_field, id_of, json_document, json_lines
+from ernie_tiny.data.records import field_of, has_field, id_of, json_document
 from ernie_tiny.data.task import UNLABELLED, Answer, Example, Prediction, TaskSpec, is_labelled
 from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import FACTS
-from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Rows, ScoresOf
+from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf
 from ernie_tiny.kinds.metrics import percent_equal
 from ernie_tiny.kinds.reading_metrics import question_scores
 from ernie_tiny.kinds.sequences import Room, encoded, row, second_start
@@ -91,9 +91,9 @@ def _locate(answer: Answer, context: str) -> int:
     return min(starts, key=lambda start: abs(start - answer.start), default=-1)
 
 
-def inputs(spec: TaskSpec, path: Path) -> Rows:
-    """{"context": ..., "question": ...} a line."""
-    for number, (place, record) in enumerate(json_lines(path)):
+def inputs(spec: TaskSpec, records: Records) -> Rows:
+    """{"context": ..., "question": ...} each."""
+    for number, (place, record) in enumerate(records):
         context, question = (field_of(record, name, str, place) for name in ("context", "question"))
         yield place, Example(id_of(record, "id", number, place), (question, context))
 

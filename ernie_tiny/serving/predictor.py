@@ -62,13 +62,17 @@ class Predictor:
         Raises:
             InputError: a question has another number of texts than the task, or is neither an Example nor texts.
         """
-        if isinstance(questions, str):  # a text is a sequence of texts of one character
-            raise InputError(f"{self.spec.name}: questions are given in a list: predict([{questions!r}]).")
-        given = [self._example(question) for question in questions]
+        given = self.examples(questions)
         numbered = [replace(example, id=str(number)) for number, example in enumerate(given)]
         features = featurise(self.spec, numbered, self.tokenizer, self.spec.max_length)
         found = answer(self.spec, numbered, features, self.tokenizer.pad_id, batch_tokens, self._network)
         return [replace(one, id=example.id or one.id) for one, example in zip(found, given)]
+
+    def examples(self, questions: Sequence[Question]) -> list[Example]:
+        """The questions as examples; errors are those of `predict`."""
+        if isinstance(questions, str):  # a text is a sequence of texts of one character
+            raise InputError(f"{self.spec.name}: questions are given in a list: predict([{questions!r}]).")
+        return [self._example(question) for question in questions]
 
     def _example(self, question: Question) -> Example:
         example = question if isinstance(question, Example) else _plain_example(question)

@@ -18,7 +18,7 @@ from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import ROW, KindFacts
-from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Rows, ScoresOf
+from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf
 from ernie_tiny.kinds.metrics import percent_equal
 from ernie_tiny.kinds.sequences import encoded, text_row
 from ernie_tiny.kinds.submission import Submission, shown
@@ -35,8 +35,8 @@ def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
             yield place, Example(str(number), (field_of(record, spec.texts[0], str, place),), answers=(tuple(found),))
 
 
-def inputs(spec: TaskSpec, path: Path) -> Rows:
-    for number, (place, record) in enumerate(json_lines(path)):
+def inputs(spec: TaskSpec, records: Records) -> Rows:
+    for number, (place, record) in enumerate(records):
         yield place, Example(str(number), (field_of(record, spec.texts[0], str, place),))
 
 

@@ -1,0 +1,45 @@
+"""Serves exported models over HTTP: tools/serve.py --models output/x/export/tnews; see docs/deploy.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from ernie_tiny.engine_facts import FACTS, PRECISIONS, needed
+from ernie_tiny.errors import InputError
+from ernie_tiny.runtime import prepare
+
+TOKEN = "ERNIE_TINY_TOKEN"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models", nargs="+", required=True, metavar="[NAME=]DIR", help="folders of tools/export.py")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for all of this machine's")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--threads", type=int, default=1, help="of each model's engine")
+    parser.add_argument("--engine", choices=(*FACTS, "auto"), default="paddle")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of auto the lowest allowed")
+    parser.add_argument("--batch", type=int, default=64, help="examples that are answered together")
+    parser.add_argument("--room", type=int, default=2048, help="examples that may wait; others get 429")
+    parser.add_argument("--seconds", type=float, default=30.0, help="for a request to come in, and for its answer")
+
+
+def main(args: argparse.Namespace) -> None:
+    folders = {}
+    for given in args.models:
+        name, _, place = given.rpartition("=")
+        name = name or Path(place).name
+        if name in folders:
+            raise InputError(f"--models: two are called {name}. Give one a name of its own: NAME={place}.")
+        folders[name] = Path(place)
+    for module in ("fastapi", "uvicorn", "prometheus_client"):
+        needed(module)
+    prepare("cpu", args.threads)
+    from ernie_tiny.serving.server import Limits, ServedModel, run_server
+
+    limits = Limits(batch=args.batch, room=args.room, seconds=args.seconds)
+    models = {
+        name: ServedModel(folder, limits, args.threads, args.engine, args.precision) for name, folder in folders.items()
+    }
+    run_server(models, limits, args.host, args.port, os.environ.get(TOKEN))

@@ -1,0 +1,340 @@
+"""Exported models behind HTTP: questions in, answers out, with limits, metrics and a page to try a text by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import itertools
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from ernie_tiny.data.task import Example
+from ernie_tiny.errors import InputError
+from ernie_tiny.files import MANIFEST, damage, to_json
+from ernie_tiny.kinds.read import examples_of
+from ernie_tiny.kinds.registry import kind_named
+from ernie_tiny.serving.predictor import Predictor, Question
+from ernie_tiny.serving.queue import BatchQueue, ClosedError, FullError
+
+logger = logging.getLogger("ernie_tiny.serve")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may ask.
+
+    Attributes:
+        body: Bytes of a request.
+        inputs: Texts or records of a request.
+        characters: Of one of its texts.
+        batch: Examples that are answered together.
+        room: Examples of a model that may wait; beyond them a request gets 429.
+        wait: Seconds that a lone question waits for others.
+        seconds: Until a request must have come in whole, and again until it must be answered.
+    """
+
+    body: int = 1_000_000
+    inputs: int = 512
+    characters: int = 20_000
+    batch: int = 64
+    room: int = 2048
+    wait: float = 0.002
+    seconds: float = 30.0
+
+
+class RefusedError(Exception):
+    """A request that gets a status of 4xx or 503, with what is wrong and what to do."""
+
+    def __init__(self, status: int, said: str, headers: Optional[Mapping[str, str]] = None) -> None:
+        super().__init__(said)
+        self.status, self.headers = status, dict(headers or {})
+
+
+class ServedModel:
+    """A folder of tools/export.py that answers, and can be read again while it does."""
+
+    def __init__(self, folder: Path, limits: Limits, threads: int, engine: str, precision: str) -> None:
+        self._load: Callable[[], Predictor] = partial(_load, folder, threads, engine, precision)
+        self.predictor = self._load()
+        self.queue = BatchQueue(self.predictor.predict, limits.batch, limits.room, limits.wait)
+
+    def reload(self) -> None:
+        """Takes the folder as it is now; requests that are under way keep the model that they began with.
+
+        Raises:
+            InputError: the folder is damaged; the old model goes on.
+        """
+        predictor = self._load()
+        self.queue.replace(predictor.predict)
+        self.predictor = predictor
+
+
+def _load(folder: Path, threads: int, engine: str, precision: str) -> Predictor:
+    if (folder / MANIFEST).is_file():
+        fault = damage(folder)
+        if fault is not None:
+            raise InputError(f"{folder}: is damaged: {fault}. Copy the folder again, or export it anew.")
+    predictor = Predictor(folder, threads, engine=engine, precision=precision)
+    record = kind_named(predictor.spec.kind).sample_input(predictor.spec)
+    predictor.predict(examples_of(predictor.spec, [("the sample", record)]))  # so that the first client does not wait
+    return predictor
+
+
+class Metrics:
+    """What /metrics tells, of this server alone."""
+
+    def __init__(self, models: Mapping[str, ServedModel]) -> None:
+        self.registry = CollectorRegistry()
+        labels = ("model", "status")
+        self.requests = Counter("ernie_tiny_requests", "Requests by status", labels, registry=self.registry)
+        self.inputs = Counter("ernie_tiny_inputs", "Texts and records answered", ("model",), registry=self.registry)
+        self.seconds = Histogram(
+            "ernie_tiny_request_seconds", "From the whole request to its answer", ("model",), registry=self.registry
+        )
+        waiting = Gauge("ernie_tiny_waiting", "Examples that wait", ("model",), registry=self.registry)
+        for name, model in models.items():
+            waiting.labels(name).set_function(partial(_waiting, model))
+
+
+def _waiting(model: ServedModel) -> int:
+    return model.queue.waiting
+
+
+class Service:
+    """What the addresses do.
+
+    Args:
+        models: By the name that addresses have.
+        token: That /v1 asks for as a bearer token; None lets everybody ask.
+    """
+
+    def __init__(self, models: Mapping[str, ServedModel], limits: Limits, token: Optional[str] = None) -> None:
+        self._models, self._limits, self._token = models, limits, token
+        self._metrics, self._ready, self._asked = Metrics(models), True, itertools.count()
+
+    @asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """The life of the server; at its end all that was taken is answered."""
+        yield
+        self._ready = False
+        for name, model in self._models.items():
+            if not await asyncio.to_thread(model.queue.close, self._limits.seconds):
+                entry = {"event": "unanswered at the end", "model": name, "waiting": model.queue.waiting}
+                logger.error(to_json(entry))
+
+    def health(self) -> dict[str, str]:
+        """Alive."""
+        return {"status": "ok"}
+
+    def ready(self) -> Response:
+        """Whether questions are taken: not while the server ends."""
+        return Response(status_code=200 if self._ready else 503)
+
+    def metrics(self) -> Response:
+        """For Prometheus."""
+        return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    def page(self) -> HTMLResponse:
+        """A page to try a text by hand; it asks nothing of other machines."""
+        samples = {name: _described(model)["sample"] for name, model in self._models.items()}
+        template = resources.files("ernie_tiny.serving").joinpath("page.html").read_text(encoding="utf-8")
+        return HTMLResponse(template.replace("{{samples}}", to_json(samples).replace("<", "\\u003c")))
+
+    def models(self) -> dict[str, Any]:
+        """The models, what each answers, and a record that it takes."""
+        return {name: _described(model) for name, model in self._models.items()}
+
+    async def predict(self, model: str, request: Request) -> Response:
+        """Answers texts or records, in their order."""
+        began = time.perf_counter()
+        status, headers, count = 200, dict[str, str](), 0
+        try:
+            _authorise(request, self._token)
+            served = _named(self._models, model)
+            questions = _questions(served, await _body(request, self._limits), self._limits, next(self._asked))
+            count = len(questions)
+            content = {"model": model, "predictions": await _answers(served, questions, self._limits)}
+            self._metrics.inputs.labels(model).inc(count)
+        except RefusedError as refused:
+            status, content, headers = refused.status, {"error": str(refused)}, refused.headers
+        seconds = time.perf_counter() - began
+        known = model if model in self._models else "unknown"
+        self._metrics.requests.labels(known, status).inc()
+        self._metrics.seconds.labels(known).observe(seconds)
+        entry = {"event": "request", "model": known, "status": status, "inputs": count, "seconds": round(seconds, 5)}
+        logger.info(to_json(entry))  # and never a text
+        return Response(to_json(content), status, headers, media_type="application/json")
+
+    async def reload(self, model: str, request: Request) -> Response:
+        """Reads the model's folder again; the old model goes on where the new one is damaged."""
+        status, content = 200, {"model": model, "reloaded": True}
+        try:
+            _authorise(request, self._token)
+            await asyncio.to_thread(_named(self._models, model).reload)
+        except RefusedError as refused:
+            status, content = refused.status, {"error": str(refused)}
+        except InputError as error:
+            status, content = 409, {"error": str(error)}
+        return Response(to_json(content), status, media_type="application/json")
+
+
+def make_app(models: Mapping[str, ServedModel], limits: Limits, token: Optional[str] = None) -> FastAPI:
+    """The application; the arguments are those of Service."""
+    service = Service(models, limits, token)
+    app = FastAPI(title="ernie_tiny", lifespan=service.lifespan)
+    app.add_api_route("/", service.page, response_class=HTMLResponse, include_in_schema=False)
+    app.add_api_route("/health", service.health)
+    app.add_api_route("/ready", service.ready)
+    app.add_api_route("/metrics", service.metrics)
+    app.add_api_route("/v1", service.models)
+    app.add_api_route("/v1/{model}/predict", service.predict, methods=["POST"], openapi_extra=_body_of(models))
+    app.add_api_route("/v1/{model}/reload", service.reload, methods=["POST"])
+    return app
+
+
+def run_server(
+    models: Mapping[str, ServedModel], limits: Limits, host: str, port: int, token: Optional[str] = None
+) -> None:
+    """Serves until SIGTERM or SIGINT; what was taken by then is answered. A line of JSON on stderr for each request."""
+    logger.setLevel(logging.INFO)
+    uvicorn.run(
+        make_app(models, limits, token),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=int(limits.seconds),
+        timeout_graceful_shutdown=int(limits.seconds) + 1,
+    )
+
+
+def _described(model: ServedModel) -> dict[str, Any]:
+    spec = model.predictor.spec
+    kind = kind_named(spec.kind)
+    return {
+        "task": spec.name,
+        "kind": kind.facts.name,
+        "answers": kind.answers(spec),
+        "labels": spec.labels,
+        "sample": kind.sample_input(spec),
+        "max_length": spec.max_length,
+    }
+
+
+def _body_of(models: Mapping[str, ServedModel]) -> dict[str, Any]:
+    """The request body as OpenAPI shows it, with an example a model."""
+    examples = {name: {"value": {"inputs": [_described(model)["sample"]]}} for name, model in models.items()}
+    properties = {
+        "texts": {"type": "array", "description": "texts, or lists of two where the task has two"},
+        "inputs": {"type": "array", "items": {"type": "object"}, "description": "records as tools/infer.py takes them"},
+    }
+    content = {"application/json": {"schema": {"type": "object", "properties": properties}, "examples": examples}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _authorise(request: Request, token: Optional[str]) -> None:
+    given = request.headers.get("authorization", "")
+    if token is not None and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        raise RefusedError(401, "give the header Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
+
+
+def _named(models: Mapping[str, ServedModel], name: str) -> ServedModel:
+    if name not in models:
+        raise RefusedError(404, f"there is no model {name!r}; there are: {', '.join(models)}")
+    return models[name]
+
+
+async def _body(request: Request, limits: Limits) -> Any:
+    """The JSON of a request, not a byte more of it than is allowed, and not later."""
+    parts, size = [], 0
+
+    async def read() -> None:
+        nonlocal size
+        async for part in request.stream():
+            size += len(part)
+            if size > limits.body:
+                raise RefusedError(413, f"a request may have {limits.body:,} bytes", {"Connection": "close"})
+            parts.append(part)
+
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > limits.body:
+        raise RefusedError(413, f"a request may have {limits.body:,} bytes", {"Connection": "close"})
+    try:
+        await asyncio.wait_for(read(), limits.seconds)
+    except asyncio.TimeoutError:
+        raise RefusedError(408, f"the request did not come in {limits.seconds:g} s", {"Connection": "close"}) from None
+    try:
+        return json.loads(b"".join(parts).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(400, f"the body is not JSON in UTF-8: {str(error)[:200]}") from None
+
+
+def _questions(model: ServedModel, body: Any, limits: Limits, asked_before: int) -> list[Example]:
+    given = body if isinstance(body, dict) else {}
+    asked = [key for key in ("texts", "inputs") if key in given]
+    if len(asked) != 1 or not isinstance(given[asked[0]], list):
+        raise RefusedError(422, 'the body is an object with a list "texts" or a list "inputs"')
+    items = given[asked[0]]
+    if not items or len(items) > limits.inputs:
+        said = f"a request has 1 to {limits.inputs} of {asked[0]}, not {len(items)}"
+        raise RefusedError(422 if not items else 413, said)
+    for number, item in enumerate(items):
+        long = next((text for text in _strings(item) if len(text) > limits.characters), None)
+        if long is not None:
+            said = f"{asked[0]}[{number}] has a text of {len(long):,} characters; {limits.characters:,} may be"
+            raise RefusedError(413, said)
+    try:
+        if asked[0] == "inputs":
+            records = [(f"inputs[{number}]", _whole(item)) for number, item in enumerate(items)]
+            found = list(examples_of(model.predictor.spec, records))
+        else:
+            questions: list[Question] = [tuple(item) if isinstance(item, list) else item for item in _whole(items)]
+            found = model.predictor.examples(questions)
+    except InputError as error:
+        raise RefusedError(422, str(error)) from None
+    # Passages of one request share what they choose from; those of two requests in one batch do not.
+    return [replace(each, group=f"{asked_before}/{each.group}") if each.group else each for each in found]
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for child in children for text in _strings(child)]
+
+
+def _whole(value: Any) -> Any:
+    """The value without halves of surrogate pairs, which JSON can state and no text holds."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return {_whole(key): _whole(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+async def _answers(model: ServedModel, questions: Sequence[Example], limits: Limits) -> list[dict[str, Any]]:
+    try:
+        future = model.queue.ask(questions)
+        found = await asyncio.wait_for(asyncio.wrap_future(future), limits.seconds)
+    except FullError as full:
+        raise RefusedError(429, str(full), {"Retry-After": f"{full.seconds:.0f}"}) from None
+    except ClosedError:
+        raise RefusedError(503, "the server ends", {"Retry-After": "5"}) from None
+    except asyncio.TimeoutError:
+        raise RefusedError(503, f"not answered within {limits.seconds:g} s", {"Retry-After": "5"}) from None
+    except InputError as error:
+        raise RefusedError(422, str(error)) from None
+    return [asdict(prediction) for prediction in found]

@@ -1,0 +1,263 @@
+"""The server: its answers are those of the predictor, and whatever a client sends gets a clear status."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ernie_tiny.data.clue import find_task
+from ernie_tiny.files import seal
+from ernie_tiny.kinds.ask import head_of
+from ernie_tiny.models.backbone import build_encoder
+from ernie_tiny.models.multitask import MultiTaskModel
+from ernie_tiny.serving.export import export_model
+from ernie_tiny.serving.predictor import Predictor
+from tests.serving.test_export import SHAPE, TOKENIZER, build
+
+fastapi_client = pytest.importorskip("fastapi.testclient", reason="the extra serve is not installed")
+pytest.importorskip("prometheus_client", reason="the extra serve is not installed")
+from ernie_tiny.serving.server import Limits, ServedModel, make_app  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMITS = Limits(body=20_000, inputs=8, characters=500, batch=4, room=16, wait=0.0, seconds=5.0)
+TASKS = ("tnews", "afqmc", "c3", "cmrc2018", "chid")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    found = {}
+    for task in TASKS:
+        spec, found[task] = find_task(task), tmp_path_factory.mktemp(task)
+        model = MultiTaskModel(build_encoder("ernie", SHAPE), [head_of(spec)])
+        model.eval()
+        export_model(model, spec, TOKENIZER, 24, found[task])
+        seal(found[task])
+    return found
+
+
+@pytest.fixture(scope="module")
+def client(folders: dict[str, Path]) -> Iterator[Any]:
+    models = {task: ServedModel(folder, LIMITS, 1, "paddle", "float32") for task, folder in folders.items()}
+    with fastapi_client.TestClient(make_app(models, LIMITS)) as found:
+        yield found
+
+
+def ask(client: Any, task: str, body: object) -> Any:
+    return client.post(f"/v1/{task}/predict", json=body)
+
+
+def test_texts_are_answered_as_the_predictor_answers_them(client: Any, folders: dict[str, Path]) -> None:
+    texts = ["今天天气", "公园", ""]
+    expected = [asdict(one) for one in Predictor(folders["tnews"]).predict(texts)]
+    assert ask(client, "tnews", {"texts": texts}).json() == json.loads(
+        json.dumps({"model": "tnews", "predictions": expected})
+    )
+    pair = ask(client, "afqmc", {"texts": [["今天", "天气"]]})
+    assert pair.status_code == 200 and pair.json()["predictions"][0]["answer"] in find_task("afqmc").labels
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_record_of_each_kind_is_answered(task: str, client: Any) -> None:
+    sample = client.get("/v1").json()[task]["sample"]
+    found = ask(client, task, {"inputs": [sample]})
+    assert found.status_code == 200, found.text
+    assert found.json()["predictions"] and client.get("/openapi.json").status_code == 200
+
+
+def test_passages_of_two_requests_do_not_share_their_candidates(client: Any) -> None:
+    sample = client.get("/v1").json()["chid"]["sample"]
+    alone = ask(client, "chid", {"inputs": [sample]}).json()["predictions"]
+    found: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(ask(client, "chid", {"inputs": [sample]}).json()["predictions"]))
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [alone] * 6
+
+
+@pytest.mark.parametrize(
+    "body, status, said",
+    [
+        (b"{", 400, "the body is not JSON in UTF-8"),
+        (b'{"texts": ["\xff"]}', 400, "the body is not JSON in UTF-8"),
+        (b"[" * 9000, 400, "the body is not JSON"),
+        (b'"text"', 422, 'an object with a list "texts" or a list "inputs"'),
+        (b'{"texts": "a"}', 422, 'an object with a list "texts"'),
+        (b'{"texts": ["a"], "inputs": []}', 422, 'an object with a list "texts"'),
+        (b'{"texts": []}', 422, "a request has 1 to 8 of texts, not 0"),
+        (b'{"texts": [1]}', 422, "a question is 1 texts"),
+        (b'{"texts": [["a", "b"]]}', 422, "a question is 1 texts (sentence), and 2 texts were given"),
+        (b'{"inputs": [{"text": "a"}]}', 422, "inputs[0]: no field 'sentence'"),
+        (b'{"inputs": [7]}', 422, "inputs[0]"),
+        (json.dumps({"texts": ["a"] * 9}).encode(), 413, "a request has 1 to 8 of texts, not 9"),
+        (json.dumps({"texts": ["b", "a" * 501]}).encode(), 413, "texts[1] has a text of 501 characters; 500 may be"),
+        (b'{"texts": ["' + b"a" * 30_000 + b'"]}', 413, "a request may have 20,000 bytes"),
+    ],
+    ids=lambda value: None if isinstance(value, (bytes, int)) else value,
+)
+def test_a_bad_request_is_told_what_is_wrong_and_the_next_one_works(
+    body: bytes, status: int, said: str, client: Any
+) -> None:
+    found = client.post("/v1/tnews/predict", content=body, headers={"Content-Type": "application/json"})
+    assert found.status_code == status and said in found.json()["error"]
+    assert ask(client, "tnews", {"texts": ["今天"]}).status_code == 200
+
+
+def test_odd_texts_are_texts(client: Any) -> None:
+    body = b'{"texts": ["", "\\ud800", "\\u0000", "\xf0\x9f\x98\x80"]}'
+    found = client.post("/v1/tnews/predict", content=body)
+    assert found.status_code == 200 and len(found.json()["predictions"]) == 4
+
+
+def test_unknown_models_and_other_methods(client: Any) -> None:
+    found = ask(client, "gone", {"texts": ["a"]})
+    assert found.status_code == 404 and "there are: tnews, afqmc" in found.json()["error"]
+    assert client.get("/v1/tnews/predict").status_code == 405
+
+
+def test_state_and_metrics(client: Any) -> None:
+    assert client.get("/health").json() == {"status": "ok"} and client.get("/ready").status_code == 200
+    before = client.get("/metrics").text
+    ask(client, "tnews", {"texts": ["今天", "天气"]})
+    after = client.get("/metrics").text
+
+    def value(text: str, name: str) -> float:
+        return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(name)), 0.0)
+
+    name = 'ernie_tiny_inputs_total{model="tnews"}'
+    assert value(after, name) - value(before, name) == 2
+    assert 'ernie_tiny_waiting{model="tnews"} 0.0' in after
+
+
+def test_logs_hold_no_text(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="ernie_tiny.serve"):
+        ask(client, "tnews", {"texts": ["公园看花"]})
+    (own,) = [record for record in caplog.records if record.name == "ernie_tiny.serve"]
+    entry = json.loads(own.message)
+    assert (entry["model"], entry["status"], entry["inputs"]) == ("tnews", 200, 1)
+    assert "公园" not in caplog.text
+
+
+def test_a_token_is_asked_for_where_there_is_one(folders: dict[str, Path]) -> None:
+    models = {"tnews": ServedModel(folders["tnews"], LIMITS, 1, "paddle", "float32")}
+    with fastapi_client.TestClient(make_app(models, LIMITS, token="secret")) as client:
+        assert ask(client, "tnews", {"texts": ["a"]}).status_code == 401
+        wrong = client.post("/v1/tnews/reload", headers={"Authorization": "Bearer secre"})
+        assert wrong.status_code == 401 and client.get("/health").status_code == 200
+        right = {"Authorization": "Bearer secret"}
+        assert client.post("/v1/tnews/predict", json={"texts": ["a"]}, headers=right).status_code == 200
+
+
+def test_a_damaged_folder_is_not_taken_and_the_old_model_goes_on(folders: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(folders["tnews"], tmp_path / "model")
+    models = {"tnews": ServedModel(tmp_path / "model", LIMITS, 1, "paddle", "float32")}
+    with fastapi_client.TestClient(make_app(models, LIMITS)) as client:
+        expected = ask(client, "tnews", {"texts": ["今天"]}).json()
+        weights = tmp_path / "model" / "model.pdiparams"
+        whole = weights.read_bytes()
+        weights.write_bytes(whole[:-10] + b"\0" * 10)
+        found = client.post("/v1/tnews/reload")
+        assert found.status_code == 409 and "is damaged: model.pdiparams has another checksum" in found.json()["error"]
+        assert ask(client, "tnews", {"texts": ["今天"]}).json() == expected
+        shutil.rmtree(tmp_path / "model")
+        export_model(build("tnews"), find_task("tnews"), TOKENIZER, 24, tmp_path / "model")
+        assert client.post("/v1/tnews/reload").json() == {"model": "tnews", "reloaded": True}
+        assert ask(client, "tnews", {"texts": ["今天"]}).json() != expected
+
+
+def test_more_than_there_is_room_for_gets_429(folders: dict[str, Path]) -> None:
+    limits = Limits(inputs=8, batch=1, room=1, wait=0.0, seconds=5.0)
+    served = ServedModel(folders["tnews"], limits, 1, "paddle", "float32")
+    go, began, answer = threading.Event(), threading.Event(), served.predictor.predict
+
+    def slow(examples: Any) -> Any:
+        began.set()
+        go.wait(10)
+        return answer(examples)
+
+    served.queue.replace(slow)
+    with fastapi_client.TestClient(make_app({"tnews": served}, limits)) as client:
+        found: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: found.append(ask(client, "tnews", {"texts": ["今天"]}).status_code))
+            for _ in range(2)
+        ]
+        threads[0].start()
+        assert began.wait(10)
+        threads[1].start()
+        while served.queue.waiting < 1:
+            time.sleep(0.01)
+        full = ask(client, "tnews", {"texts": ["天气"]})
+        assert full.status_code == 429 and int(full.headers["Retry-After"]) >= 1
+        go.set()
+        for thread in threads:
+            thread.join()
+        assert found == [200, 200]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def test_the_program_serves_refuses_the_slow_and_answers_what_it_took_before_it_ends(folders: dict[str, Path]) -> None:
+    import httpx
+
+    port = free_port()
+    command = [sys.executable, "tools/serve.py", "--models", f"news={folders['tnews']}", "--port", str(port)]
+    environment = {**os.environ, "ERNIE_TINY_TOKEN": "secret"}
+    process = subprocess.Popen([*command, "--seconds", "2"], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(600):
+            try:
+                if httpx.get(f"{address}/ready").status_code == 200:
+                    break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        page = httpx.get(address).text
+        assert '{"news": {"sentence":' in page and "http://" not in page and "https://" not in page
+        with socket.create_connection(("127.0.0.1", port)) as slow:  # promises a body and does not send it
+            head = ["POST /v1/news/predict HTTP/1.1", "Host: a", "Authorization: Bearer secret", "Content-Length: 9"]
+            slow.sendall("\r\n".join([*head, "", "{"]).encode())
+            began = time.monotonic()
+            said = slow.recv(4096)
+            assert b" 408 " in said and time.monotonic() - began < 10
+        found: list[int] = []
+
+        def ask_once() -> None:
+            headers = {"Authorization": "Bearer secret"}
+            body = {"texts": ["今天天气"] * 200}
+            found.append(httpx.post(f"{address}/v1/news/predict", json=body, headers=headers, timeout=30).status_code)
+
+        threads = [threading.Thread(target=ask_once) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join()
+        assert found == [200] * 4
+        assert process.wait(timeout=30) in (0, -signal.SIGTERM)
+    finally:
+        process.kill()
+        process.wait()
