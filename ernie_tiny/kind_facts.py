@@ -42,6 +42,8 @@ class KindFacts:
         scorers: Whose definition of the metrics a task may choose; () where there is one.
         not_recurrent: Why a recurrent student cannot answer the kind, as the end of a sentence; "" if it can.
         not_augmented: What replaced tokens would spoil, as the end of a sentence; "" if nothing.
+        plain_texts: How many texts make a question of a deployed model, of a kind whose files have a form of their
+            own; 0 where it takes a record.
         transformers_head: Which class of transformers has its head, as in BertFor...; "" if none has.
     """
 
@@ -56,6 +58,7 @@ class KindFacts:
     scorers: tuple[str, ...] = ()
     not_recurrent: str = ""
     not_augmented: str = ""
+    plain_texts: int = 0
     transformers_head: str = ""
 
 
@@ -109,6 +112,7 @@ FACTS: Mapping[str, KindFacts] = MappingProxyType(
                 fewest_labels=1,
                 held_out=True,
                 not_augmented="its entities, which are tagged token by token",
+                plain_texts=1,
                 transformers_head="TokenClassification",
             ),
         )

@@ -15,6 +15,7 @@ from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.engine_facts import Form
 from ernie_tiny.engines import Engine, load
 from ernie_tiny.errors import InputError
+from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.kinds.ask import answer, featurise
 
 TASK_FILE = "task.json"
@@ -57,8 +58,8 @@ class Predictor:
         """Predictions in the order of the questions; cloze examples of one group belong into one call.
 
         Args:
-            questions: Examples, or plain texts and pairs of texts where the task has one or two. Ids are given back as
-                they are, and need not differ; a question without one gets its number.
+            questions: Examples, or plain texts and pairs of texts where the task has one or two (of entities one). Ids
+                are given back as they are, and need not differ; a question without one gets its number.
         Raises:
             InputError: a question has another number of texts than the task, or is neither an Example nor texts.
         """
@@ -76,10 +77,11 @@ class Predictor:
 
     def _example(self, question: Question) -> Example:
         example = question if isinstance(question, Example) else _plain_example(question)
-        wanted = f"{len(self.spec.texts)} texts ({', '.join(self.spec.texts)})" if self.spec.texts else "an Example"
-        if example is None or not (self.spec.texts or isinstance(question, Example)):
+        texts = len(self.spec.texts) or facts_of(self.spec.kind).plain_texts
+        wanted = f"{texts} texts ({', '.join(self.spec.texts) or 'text'})" if texts else "an Example"
+        if example is None or not (texts or isinstance(question, Example)):
             raise InputError(f"{self.spec.name}: a question is {wanted}, not {question!r}.")
-        if self.spec.texts and len(example.texts) != len(self.spec.texts):
+        if texts and len(example.texts) != texts:
             raise InputError(
                 f"{self.spec.name}: a question is {wanted}, and {len(example.texts)} texts were given: "
                 f"{example.texts!r}."

@@ -196,7 +196,10 @@ def test_an_exported_model_answers_as_the_trained_one(family: str, tmp_path: Pat
     made = featurise(SPEC, examples, TOKENIZER, 16)
     assert max(check_parity(tmp_path, model, made, TOKENIZER.pad_id, 1e-4).values()) <= 1e-4
     expected = predict(model, SPEC, examples, made, TOKENIZER.pad_id)
-    found = Predictor(tmp_path).predict(examples)
+    predictor = Predictor(tmp_path)
+    found = predictor.predict(examples)
+    plain = predictor.predict([example.texts[0] for example in examples])
+    assert [one.answer for one in plain] == [one.answer for one in found]
     assert sum(len(one.answer) for one in found) > 0
     for one, other, asked in zip(found, expected, examples):
         assert labelling._keys(one.answer) == labelling._keys(other.answer)
