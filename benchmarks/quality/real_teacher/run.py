@@ -222,6 +222,8 @@ def shortened(part: Part, given: Sequence[str], share: float) -> list[str]:
             found.append(f"stages.{stage.name}.data.examples={math.ceil(share * stage.data.examples)}")
         else:
             found.append(f"stages.{stage.name}.optim.epochs={share * (stage.optim.epochs or 0):.6g}")
+        if stage.select.every is not None:
+            found.append(f"stages.{stage.name}.select.examples={SMOKE_EXAMPLES}")
         for task, settings in stage.task_settings.items():
             if settings.epochs is not None:
                 found.append(f"stages.{stage.name}.task_settings.{task}.epochs={share * settings.epochs:.6g}")
