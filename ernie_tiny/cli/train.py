@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="a.b=v, stages.NAME.x=v"
     )
-    parser.add_argument("--check", action="store_true", help="validate, print the plan, train nothing")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--check", action="store_true", help="validate, print the plan, train nothing")
+    either.add_argument("--cost", action="store_true", help="the plan with hours, by a minute of measuring here")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -27,6 +29,14 @@ def main(args: argparse.Namespace) -> None:
         print(plan(run))
         return
     prepare(run.runtime.device, run.runtime.threads)
+    if args.cost:
+        from ernie_tiny.runs.calibration import measure_cost
+        from ernie_tiny.runs.cost import cost_lines
+        from ernie_tiny.runs.plan import plan
+
+        found = measure_cost(run)  # before the plan: it makes the sample data where a config asks for it
+        print("\n".join([plan(run), "", *cost_lines(found)]))
+        return
     from ernie_tiny.runs.pipeline import run_pipeline
 
     run_pipeline(run)
