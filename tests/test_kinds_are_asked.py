@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(path.relative_to(ROOT) for top in ("ernie_tiny", "tools") for path in (ROOT / top).rglob("*.py"))
 # Where kinds are defined, and where tasks are listed with theirs.
 KINDS = ("ernie_tiny/kinds/", "ernie_tiny/kind_facts.py")
-LISTS = ("clue.py", "glue.py", "fewclue.py", "sample.py", "sample_tasks.py", "sample_words.py")
+LISTS = (
+    *("clue.py", "glue.py", "fewclue.py"),
+    *("sample.py", "sample_entities.py", "sample_tasks.py", "sample_words.py"),
+)
 # Where the recurrent family is defined, and what a config may say of it.
 FAMILY = ("ernie_tiny/family_facts.py", "ernie_tiny/models/bilstm.py", "ernie_tiny/models/families.py")
 CHECKS = ("ernie_tiny/config/check",)

@@ -1,4 +1,4 @@
-"""A small Chinese data set of the project's own invention: the ten tasks in CLUE's formats, and general text.
+"""A small Chinese data set of the project's own invention: CLUE's ten tasks and CLUENER in their formats, general text.
 
 It makes the whole system run without a download. Each task asks for what its words alone do not show: who did
 what, whether a statement follows from another, which of two facts a question means. The general text is made
@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ernie_tiny.data import sample_words as words
-from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.clue import CLUENER, SUBMITTED
+from ernie_tiny.data.sample_entities import entity_files
 from ernie_tiny.data.sample_tasks import abstract, app, dialogue, pronoun, scene, sights, task_files
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
 
-VERSION = 1  # raised whenever the same seed and size would give other bytes
+VERSION = 2  # raised whenever the same seed and size would give other files or bytes
 PARAGRAPHS = 6000
 # Of train, of dev, of every other split: rows; passages for c3 and cmrc2018, lines for chid.
 COUNTS = {
@@ -34,11 +35,12 @@ COUNTS = {
     "cmrc2018": (100, 34, 20),
     "chid": (150, 50, 25),
     "c3": (266, 66, 34),
+    "cluener": (900, 200, 100),
 }
 
 
 def write_sample(root: Path, seed: int = 0, size: int = 1) -> None:
-    """The files of all CLUE tasks (`clue/`) and of general text (`corpus/general.txt`) below the root.
+    """The files of all CLUE tasks and of CLUENER (`clue/`) and of general text (`corpus/general.txt`) below the root.
 
     The same seed and size give the same bytes on every machine. `sample.json`, completed last, says that the
     set is whole; where it stands with the same version, seed and size, nothing is written.
@@ -46,7 +48,7 @@ def write_sample(root: Path, seed: int = 0, size: int = 1) -> None:
     Args:
         root: The data root.
         seed: Of every choice.
-        size: Factor on all counts; 1 is about 12,000 examples and 6,000 paragraphs.
+        size: Factor on all counts; 1 is about 13,000 examples and 6,000 paragraphs.
     Raises:
         InputError: Below the root lies data that this function did not write.
     """
@@ -66,8 +68,10 @@ def write_sample(root: Path, seed: int = 0, size: int = 1) -> None:
     # Until the end the marker says that what lies beside it is the sample's, but not whole.
     _write(marker, "{}\n")
     for task, (train, dev, other) in COUNTS.items():
-        counts = {split: size * {"train": train, "dev": dev}.get(split, other) for split in CLUE[task].files}
-        for file, text in task_files(task, counts, random.Random(f"{seed} {task}")).items():
+        counts = {split: size * {"train": train, "dev": dev}.get(split, other) for split in SUBMITTED[task].files}
+        rng = random.Random(f"{seed} {task}")  # of its own: a further task changes no other's files
+        files = entity_files(counts, rng) if task == CLUENER.name else task_files(task, counts, rng)
+        for file, text in files.items():
             _write(root / file, text)
     _write(root / "corpus" / "general.txt", _corpus(size * PARAGRAPHS, random.Random(f"{seed} corpus")))
     _write(marker, to_json(wanted) + "\n")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
 
 import pytest
 
-from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.clue import CLUE, CLUENER, SUBMITTED
 from ernie_tiny.data.sample import COUNTS, write_sample
 from ernie_tiny.data.sample_words import IDIOMS
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.kinds.read import read_split
+
+FLAT = [task for task in CLUE.values() if task.labels]  # a label a row
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +30,18 @@ def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("task", CLUE.values(), ids=lambda task: task.name)
+@pytest.mark.parametrize("task", SUBMITTED.values(), ids=lambda task: task.name)
 def test_every_split_of_every_task_is_read(root: Path, task: TaskSpec) -> None:
     for split in task.files:
         examples = read_split(task, root, split).examples
-        if task.labels:
+        if task in (*FLAT, CLUENER):
             train, dev, other = COUNTS[task.name]
             assert len(examples) == {"train": train, "dev": dev}.get(split, other)
         unlabelled = split.startswith("test")
         assert all((example.label is None and not example.answers) == unlabelled for example in examples)
 
 
-@pytest.mark.parametrize("task", [task for task in CLUE.values() if task.labels], ids=lambda task: task.name)
+@pytest.mark.parametrize("task", FLAT, ids=lambda task: task.name)
 def test_all_labels_occur_and_dev_holds_nothing_of_train(root: Path, task: TaskSpec) -> None:
     train, dev = (read_split(task, root, split).examples for split in ("train", "dev"))
     assert {example.label for example in train} == set(range(len(task.labels)))
@@ -58,6 +61,27 @@ def test_keywords_of_true_rows_stand_in_the_abstract_and_of_false_rows_do_not(ro
         assert all(word in abstract for word in keywords.split()) == bool(example.label)
 
 
+def test_entities_of_every_type_stand_apart_in_sentences_that_stand_once(root: Path) -> None:
+    train, dev = (read_split(CLUENER, root, split).examples for split in ("train", "dev"))
+    for examples in (train, dev):  # reading checks that each entity stands at its place and overlaps none
+        assert {entity.type for example in examples for entity in example.answers[0]} == set(CLUENER.labels)
+        assert any(not example.answers[0] for example in examples)
+    assert len({example.texts for example in [*train, *dev]}) == len(train) + len(dev)
+    titles: dict[str, set[str]] = {}
+    for example in train:
+        for entity in example.answers[0]:
+            titles.setdefault(entity.text, set()).add(entity.type)
+    assert sum(len(types) > 1 for types in titles.values()) > 20  # whose type shows in the context alone
+
+
+def test_the_other_tasks_and_general_text_are_what_they_were_before_entities_joined(root: Path) -> None:
+    digest = hashlib.sha256()
+    for file, content in sorted(contents(root).items()):
+        if file != "sample.json" and "cluener" not in file:
+            digest.update(file.encode() + b"\0" + content)
+    assert digest.hexdigest() == "2cb2cbe80cb15fb11d611dc81c4da897a26465b5ea6cc19b5b4bc5e67c6bedd4"
+
+
 def test_choices_differ_and_one_idiom_alone_has_the_meaning_of_its_blank(root: Path) -> None:
     meaning = {idiom: number for number, (idioms, *_) in enumerate(IDIOMS) for idiom in idioms.split()}
     assert len(meaning) == 60
@@ -73,7 +97,7 @@ def test_general_text_is_documents_that_hold_the_characters_of_the_tasks(root: P
     assert sum(map(len, documents)) == 6000
     assert all(3 <= len(document) <= 8 and all(document) for document in documents[:-1])
     assert not re.search(r"[{}#]", text)
-    for task in CLUE.values():
+    for task in SUBMITTED.values():
         dev = read_split(task, root, "dev").examples
         used = {character for example in dev for words in example.texts for character in words}
         assert len(used - set(text)) <= 0.02 * len(used)

@@ -51,9 +51,11 @@ METHODS = {
             "stages.distil.optim={max_steps: 6, batch_size: 4}",
             "stages.finetune.optim={epochs: 1, batch_size: 8}",
             "stages.finetune.data.examples=48",
+            "stages.finetune.task_settings={}",
             "stages.finetune.select={every: 3, examples: 32}",
             "stages.scratch.optim={epochs: 1, batch_size: 8}",
             "stages.scratch.data.examples=48",
+            "stages.scratch.task_settings={}",
         ),
     ),
     "progressive": Method(
@@ -148,7 +150,7 @@ TROUBLES = {
                 ("SIGINT: Stopped after step 8 of enhance; a checkpoint is saved", REPEAT)),
         Trouble("open stages/distil/.model.partial/config.json", "full disk", 2, _full("model")),
         Trouble("os.rename predictions/student/tnews.jsonl", "SIGTERM", 143, ("what is finished is kept", REPEAT)),
-        Trouble("os.rename predictions/baseline/ocnli.jsonl", "full disk", 2, _full("teacher")),
+        Trouble("os.rename predictions/baseline/cluener.jsonl", "full disk", 2, _full("teacher")),
     ),
 }  # fmt: skip
 

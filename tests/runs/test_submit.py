@@ -47,7 +47,7 @@ stages:
   - name: finetune
     train: student
     per_task: true
-    data: {{tasks: [tnews, cmnli, chid, c3, cmrc2018], max_length: 96}}
+    data: {{tasks: [tnews, cmnli, chid, c3, cmrc2018, cluener], max_length: 96}}
     objective: {{hard: {{}}}}
     optim: {{max_steps: 1, batch_size: 4}}
 report: {{student: student@finetune}}
@@ -100,8 +100,9 @@ def test_what_the_run_answers_is_valid_and_complete(root: Path, bundle: Path) ->
     assert [check.name for check in checks] == [
         *("tnews11_predict.json", "tnews10_predict.json", "cmnli_predict.json", "cmrc2018_predict.json"),
         *("chid11_predict.json", "chid10_predict.json", "c311_predict.json", "c310_predict.json"),
+        "cluener_predict.json",
     ]
-    assert [(check.faults, check.warnings) for check in checks] == [([], [])] * 8
+    assert [(check.faults, check.warnings) for check in checks] == [([], [])] * 9
 
 
 def test_labels_go_by_their_names(bundle: Path) -> None:
@@ -198,7 +199,7 @@ def glue_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"data/glue/MNLI/test_{kind}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     similar = "index\tsentence1\tsentence2\n0\ta ship\tships\n"
     (folder / "data/glue/STS-B/test.tsv").write_text(similar, encoding="utf-8")
-    text = CONFIG.format(root=root).replace("[tnews, cmnli, chid, c3, cmrc2018]", "[mnli, stsb]")
+    text = CONFIG.format(root=root).replace("[tnews, cmnli, chid, c3, cmrc2018, cluener]", "[mnli, stsb]")
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
     workspace = Workspace(load_config(folder / CONFIG_FILE, [f"output_dir={folder}"]))
     for task in ("mnli", "stsb"):
