@@ -164,7 +164,13 @@ def test_the_shown_student_overrides_nothing_but_teacher_steps_batches_and_tasks
         if change.key.rpartition(".")[2] not in free
         and not change.key.startswith(("models.teacher", "runtime", "export"))
     ]
-    assert others == [f"stages.{name}.data.tasks" for name in ("enhance", "finetune", "scratch")]
+    settings = [each for each in others if each.endswith(".task_settings")]
+    assert [each for each in others if each not in settings] == [
+        f"stages.{name}.data.tasks" for name in ("enhance", "finetune", "scratch")
+    ]
+    for name in ("finetune", "scratch"):
+        for one in runs[NANO].stage(name).task_settings.values():
+            assert {key for key, value in vars(one).items() if value is not None} == {"batch_size"}
     missing = set(base.stage("enhance").data.tasks) - set(runs[NANO].stage("enhance").data.tasks)
     assert missing == {"cmnli", "chid"}
 
