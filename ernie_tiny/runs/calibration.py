@@ -235,7 +235,7 @@ class Calibration:
             optim=replace(stage.optim, accumulate=1, max_steps=stage.optim.max_steps or 1000),
         )
         start = self._clock()
-        prepared = prepare_stage(self._workspace, plain, task, folder)
+        prepared = prepare_stage(self._workspace, plain, task, folder, compare_engine=False)
         prepare = self._clock() - start
         prepare += self._workspace.tokenising(plain, tasks, self._clock)
         drawn = self._draw(plain, tasks, prepared, 1)

@@ -110,8 +110,13 @@ class PreparedStage:
     teacher: Optional[Teacher]
 
 
-def prepare_stage(workspace: Workspace, stage: StageConfig, task: Optional[str], folder: Path) -> PreparedStage:
-    """A stage as it stands before its first step; the teacher's cache is written if there is to be one."""
+def prepare_stage(
+    workspace: Workspace, stage: StageConfig, task: Optional[str], folder: Path, compare_engine: bool = True
+) -> PreparedStage:
+    """A stage as it stands before its first step; the teacher's cache is written if there is to be one.
+
+    `compare_engine` is that of connect_teacher.
+    """
     tasks = (task,) if task is not None else stage.data.tasks
     title = f"{stage.name}/{task}" if task is not None else stage.name
     seed = _stage_seed(stage.seed if stage.seed is not None else workspace.run.seed, title)
@@ -132,7 +137,7 @@ def prepare_stage(workspace: Workspace, stage: StageConfig, task: Optional[str],
     if stage.answers is not None:
         teacher: Optional[Teacher] = recorded_teacher(workspace, stage, tasks)
     else:
-        teacher = connect_teacher(workspace, stage, teachers, request, stream, batches, title, folder)
+        teacher = connect_teacher(workspace, stage, teachers, request, stream, batches, title, folder, compare_engine)
     return PreparedStage(title, tasks, seed, network, stream, examples, steps, teacher)
 
 

@@ -26,7 +26,7 @@ from ernie_tiny.models.signals import SignalRequest
 from ernie_tiny.training.callbacks import progress_bar
 from ernie_tiny.training.streams import BatchStream
 from ernie_tiny.training.tasks import stage_answers, training_splits
-from ernie_tiny.training.teacher_engine import check_agreement, frozen_teacher, teacher_engine
+from ernie_tiny.training.teacher_engine import TeacherEngine, check_agreement, frozen_teacher, teacher_engine
 from ernie_tiny.training.workspace import Workspace
 
 CACHE_FOLDER = "teacher_cache"
@@ -65,12 +65,14 @@ def connect_teacher(
     batches: int,
     title: str,
     folder: Path,
+    compare_engine: bool = True,
 ) -> Optional[Teacher]:
     """The stage's one source of signals, or None without a teacher.
 
     Args:
         stream, batches: What the stage will train on, to fill a cache with.
         title, folder: The stage's.
+        compare_engine: Whether an engine's signals must agree with dygraph's; those of random weights may not.
     """
     if not models:
         return None
@@ -84,18 +86,14 @@ def connect_teacher(
             name: {task: frozen_teacher(model, request, chosen) for task, model in found.items()}
             for name, found in models.items()
         }
-        check_agreement(title, by_reference[reference][key], model, request, first, chosen)
+        if compare_engine:
+            check_agreement(title, by_reference[reference][key], model, request, first, chosen)
         sources = [(_by_task(found), stage.teachers[name]) for name, found in by_reference.items()]
         return EnsembleTeacher(sources) if len(sources) > 1 else sources[0][0]
 
     if stage.cache is None:
         return source()
-    identity = {
-        "teacher": fingerprint_of(model for by_task in models.values() for model in by_task.values()),
-        "weights": ", ".join(f"{weight:g}" for weight in stage.teachers.values()),
-        "tokenizer": workspace.tokenizer.fingerprint,
-        "engine": str(chosen),
-    }
+    identity = _identity(workspace, stage, models, chosen)
     heads = {task: head_of(workspace.task(task)) for task in stage.data.tasks}
     shared = stage.cache.folder is not None
     cache = Path(stage.cache.folder or "") / title if shared else folder / CACHE_FOLDER
@@ -116,6 +114,18 @@ def connect_teacher(
     for part in parts:
         require_whole(part, f"Remove {cache} to compute the teacher's signals anew.")
     return CachedTeacher(parts, request, stage.cache.precision, identity, heads)
+
+
+def _identity(
+    workspace: Workspace, stage: StageConfig, models: dict[str, ByTask], chosen: TeacherEngine
+) -> dict[str, str]:
+    """What the signals of a cache depend on."""
+    return {
+        "teacher": fingerprint_of(model for by_task in models.values() for model in by_task.values()),
+        "weights": ", ".join(f"{weight:g}" for weight in stage.teachers.values()),
+        "tokenizer": workspace.tokenizer.fingerprint,
+        "engine": str(chosen),
+    }
 
 
 def recorded_teacher(workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...]) -> Teacher:
