@@ -39,23 +39,23 @@ LABELLING = "{kind: labelling, labels: [PER], files: {train: [named.jsonl], dev:
 @pytest.mark.parametrize(
     ("row", "answers", "changes"),
     [
-        ("D926", THREE[:1], ()),
-        ("D928", [*THREE, {**THREE[0], "logits": [1, 0]}], ()),
-        ("D929", [{"label": "a"}], SMOOTHED),
-        ("D930", [{"id": 0}], ()),
-        ("D931", [{"id": 0, "label": "a"}], ()),
-        ("D932", [{"id": 0, "probabilities": {"a": 0.5, "c": 0.5}}], ()),
-        ("D933", [{"id": 0, "probabilities": [0.5, 0.2]}], ()),
-        ("D934", [{"id": 0, "logits": [1, 2, 3]}], ()),
-        ("D935", [{"id": 0, "probabilities": [0.5, 0.5]}], ["stages.0.objective={logit_mse: {}}"]),
+        ("D65", THREE[:1], ()),
+        ("D67", [*THREE, {**THREE[0], "logits": [1, 0]}], ()),
+        ("D68", [{"label": "a"}], SMOOTHED),
+        ("D69", [{"id": 0}], ()),
+        ("D70", [{"id": 0, "label": "a"}], ()),
+        ("D71", [{"id": 0, "probabilities": {"a": 0.5, "c": 0.5}}], ()),
+        ("D72", [{"id": 0, "probabilities": [0.5, 0.2]}], ()),
+        ("D73", [{"id": 0, "logits": [1, 2, 3]}], ()),
+        ("D74", [{"id": 0, "probabilities": [0.5, 0.5]}], ["stages.0.objective={logit_mse: {}}"]),
         (
-            "D936",
+            "D75",
             THREE,
             ["data.tasks.mine.files={train: [train.jsonl], unlabelled: [late.jsonl], dev: [dev.jsonl]}"],
         ),
-        ("D937", [{"id": 0, "label": [ENTITY]}], [f"data.tasks.mine={LABELLING}", *SMOOTHED]),
-        ("D938", [{"id": 0, "logits": [1, "x"]}], ()),
-        ("D939", [{"id": 0, "probabilities": [1.5, -0.5]}], ()),
+        ("D76", [{"id": 0, "label": [ENTITY]}], [f"data.tasks.mine={LABELLING}", *SMOOTHED]),
+        ("D77", [{"id": 0, "logits": [1, "x"]}], ()),
+        ("D78", [{"id": 0, "probabilities": [1.5, -0.5]}], ()),
     ],
 )
 def test_recorded_answers(
@@ -72,11 +72,11 @@ def test_recorded_answers_that_can_be_used(
 ) -> None:
     run = recorded(*THREE, {"id": "x", "logits": [0, 1]})
     check(run)
-    says("D927", caplog.text)
+    says("D66", caplog.text)
     run_without = recorded(*THREE[:2])
     faults = [str(finding) for finding in examine_run(run_without) if finding.state == FAULT]
     assert any("1 of 3 examples of mine have no answer; the first is '2' of train" in fault for fault in faults)
     (tmp_path / "answers.jsonl").unlink()
     with pytest.raises(InputError) as caught:
         check(run)
-    says("D925", caught.value)
+    says("D64", caught.value)

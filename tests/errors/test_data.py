@@ -314,16 +314,16 @@ def test_unlabelled_files(unlabelled: RunConfig, tmp_path: Path, says: Any, capl
     assert "unlabelled" not in caplog.text
     more.write_bytes(lines({"text": "很", "label": "a"}, {"text": "天", "label": "never heard of"}))
     check(unlabelled)
-    says("D922", caplog.text)
-    says("D923", caplog.text)
+    says("D61", caplog.text)
+    says("D62", caplog.text)
     more.write_bytes(lines({"txt": "很"}))
     with pytest.raises(InputError) as caught:
         check(unlabelled)
-    says("D924", caught.value)
+    says("D63", caught.value)
     more.unlink()
     with pytest.raises(InputError) as caught:
         check(unlabelled)
-    says("D921", caught.value)
+    says("D60", caught.value)
 
 
 def test_sets_that_lack_labels(run: RunConfig, tmp_path: Path, says, caplog: pytest.LogCaptureFixture) -> None:
