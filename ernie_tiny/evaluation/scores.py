@@ -63,7 +63,7 @@ class Scores:
         return agreement(self.spec, self.predictions, other.predictions)
 
 
-def scores_of(
+def score_model(
     model: MultiTaskModel,
     spec: TaskSpec,
     examples: Sequence[Example],

@@ -17,7 +17,7 @@ from ernie_tiny.evaluation.statistics import mean_and_deviation
 
 COMPARISONS = ("quality_kept", "gain", "agreement")
 DRAW = re.compile(r"(.+)-[0-9]+")  # a task of which there are several draws of training data, as FewCLUE has them
-Scores = dict[str, float]  # by task, in percent
+Percents = dict[str, float]  # by task, in percent
 
 
 @final  # so that a type checker knows: a value is true, and None is not
@@ -74,13 +74,13 @@ class ModelResult:
     reference: str
     parameters: int
     embedding_parameters: int
-    scores: dict[str, Scores] = field(default_factory=dict)
-    main: Scores = field(default_factory=dict)
+    scores: dict[str, Percents] = field(default_factory=dict)
+    main: Percents = field(default_factory=dict)
     intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     types: dict[str, TypeScores] = field(default_factory=dict)
     megabytes: Optional[float] = None
     speed: Optional[Speed] = None
-    deviation: Scores = field(default_factory=dict)
+    deviation: Percents = field(default_factory=dict)
 
     @property
     def average(self) -> float:
@@ -134,15 +134,15 @@ class Results:
 
     name: str
     models: list[ModelResult]
-    majority: Scores
+    majority: Percents
     metrics: dict[str, str]
     examples: dict[str, int]
-    agreement: Scores
+    agreement: Percents
     exports: dict[str, dict[str, Any]]
     stages: list[StageResult]
-    quality_kept: Scores = field(default_factory=dict)
-    gain: Scores = field(default_factory=dict)
-    deviation: dict[str, Scores] = field(default_factory=dict)
+    quality_kept: Percents = field(default_factory=dict)
+    gain: Percents = field(default_factory=dict)
+    deviation: dict[str, Percents] = field(default_factory=dict)
     draws: dict[str, int] = field(default_factory=dict)
 
     def model(self, role: str) -> Optional[ModelResult]:

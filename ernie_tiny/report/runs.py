@@ -12,8 +12,8 @@ from ernie_tiny.evaluation.statistics import mean_and_deviation
 from ernie_tiny.report.results import (
     COMPARISONS,
     ModelResult,
+    Percents,
     Results,
-    Scores,
     TypeScore,
     TypeScores,
     fold_draws,
@@ -106,10 +106,10 @@ def _together(runs: Sequence[Run]) -> Results:
         return first
     models = [_mean_model(models) for models in zip(*(each.models for each in every))]
     means: dict[str, Any] = {}
-    deviations: dict[str, Scores] = {}
+    deviations: dict[str, Percents] = {}
     for name in COMPARISONS:
         if getattr(first, name):
-            found: list[Scores] = [getattr(each, name) for each in every]
+            found: list[Percents] = [getattr(each, name) for each in every]
             means[name], deviations[name] = _means([{"average": mean(values), **values} for values in found])
     costs = ("tokens", "seconds")
     stages = [

@@ -23,7 +23,7 @@ from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.sample import write_sample
 from ernie_tiny.distill.cache import CachedTeacher, write_cache
-from ernie_tiny.evaluation.scores import scores_of
+from ernie_tiny.evaluation.scores import score_model
 from ernie_tiny.files import alone_at
 from ernie_tiny.kinds.ask import add_head, featurise, head_of
 from ernie_tiny.runs.cost import Cost, Measured, StageCost, Work, mean_seconds, stage_cost, strata
@@ -330,7 +330,7 @@ class Calibration:
             part = examples[:: max(1, len(examples) // count)][:count]
             start = self._clock()
             features = self._features_of(task, part, max_length)
-            scores_of(model, spec, part, features, self._workspace.tokenizer.pad_id)
+            score_model(model, spec, part, features, self._workspace.tokenizer.pad_id)
             seconds = self._clock() - start
             larger = min(most, len(examples), 4 * count)
             if larger == count or self._clock() + seconds * larger / count > end:

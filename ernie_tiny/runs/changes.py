@@ -19,7 +19,6 @@ from ernie_tiny.runtime import git_revision, versions
 from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
 
 ENVIRONMENT_FILE = "environment.json"
-PREDICTIONS_FOLDER = "predictions"  # of a run, by the role of a model
 logger = logging.getLogger(__name__)
 
 

@@ -21,8 +21,8 @@ from ernie_tiny.report.results import (
     to_record,
     to_stages,
 )
-from ernie_tiny.runs.changes import PREDICTIONS_FOLDER
 from ernie_tiny.runs.export import export_run, measure_speeds
+from ernie_tiny.runs.run_folders import PREDICTIONS_FOLDER
 from ernie_tiny.runs.scoring import score_split, write_predictions
 from ernie_tiny.training.tasks import report_tasks
 from ernie_tiny.training.workspace import Workspace

@@ -18,6 +18,7 @@ from ernie_tiny.report.runs import Run, results_so_far, state_so_far
 from ernie_tiny.training.events import read_events
 
 RESULTS_FILE, REPORT_FILE, MARKDOWN_FILE = "results.json", "report.html", "report.md"
+PREDICTIONS_FOLDER = "predictions"  # of a run, by the role of a model
 EVALUATION_FILE = "evaluation.json"  # in the folder that tools/evaluate.py writes into
 
 

@@ -9,7 +9,7 @@ from typing import Any, Optional
 from ernie_tiny import processes
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.data.task import Prediction
-from ernie_tiny.evaluation.scores import Scores, scores_of
+from ernie_tiny.evaluation.scores import Scores, score_model
 from ernie_tiny.files import to_json, write_text
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.runs.run_folders import EVALUATION_FILE
@@ -24,7 +24,7 @@ def score_split(
     examples = workspace.examples(task, split, limit)
     features = features_for(workspace, reference, task, examples)
     pad_id, batch_tokens = workspace.tokenizer.pad_id, workspace.run.report.batch_tokens
-    return scores_of(model, workspace.task(task), examples, features, pad_id, batch_tokens)
+    return score_model(model, workspace.task(task), examples, features, pad_id, batch_tokens)
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:

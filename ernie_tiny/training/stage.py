@@ -21,7 +21,7 @@ from ernie_tiny.distill.objective import Objective
 from ernie_tiny.distill.teacher import Teacher
 from ernie_tiny.distill.terms import Side, side_of
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.scores import scores_of
+from ernie_tiny.evaluation.scores import score_model
 from ernie_tiny.files import read_record, whole_folder, write_record
 from ernie_tiny.kinds.ask import add_head
 from ernie_tiny.kinds.registry import kind_named
@@ -275,7 +275,7 @@ def _score_models(
         examples = workspace.examples(task, "dev", stage.select.examples)
         features = workspace.features(task, "dev", stage.data.max_length, stage.select.examples)
         for name, model in network.models.items():
-            own = scores_of(model, spec, examples, features, workspace.tokenizer.pad_id)
+            own = score_model(model, spec, examples, features, workspace.tokenizer.pad_id)
             scores[network.title(name, task)] = own.main
     return scores
 

@@ -18,8 +18,7 @@ from ernie_tiny.evaluation.metrics import scorer
 from ernie_tiny.evaluation.statistics import ScoreOf, paired_interval
 from ernie_tiny.kinds.entities import Entity
 from ernie_tiny.kinds.read import read_split
-from ernie_tiny.runs.changes import PREDICTIONS_FOLDER
-from ernie_tiny.runs.run_folders import read_results
+from ernie_tiny.runs.run_folders import PREDICTIONS_FOLDER, read_results
 from ernie_tiny.training.tasks import task_specs
 
 
