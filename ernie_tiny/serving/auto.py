@@ -82,7 +82,7 @@ def _measured(folder: Path, forms: Sequence[Form], threads: int) -> dict[Cell, F
 def _cache_file(folder: Path, forms: Sequence[Form], threads: int) -> Path:
     sizes = [file.stat().st_size for form in forms for file in network_files(folder, form)]
     identity = [processor().name, versions(), threads, sorted(forms), sizes]
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(to_json(identity, sort_keys=True).encode()).hexdigest()[:16]
     root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(root) / "ernie_tiny" / f"engine-{digest}.json"
 
