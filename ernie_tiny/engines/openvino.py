@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -17,11 +18,21 @@ from ernie_tiny.errors import InputError
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
+@lru_cache(maxsize=1)
+def _core() -> Any:
+    """The one of this process, never freed.
+
+    Each Core gives the thread a stack for signals and takes it away again when it is freed; of two that live at a time
+    the first one's is left in place when both are gone, and the next signal finds no memory there (OpenVINO 2026.4).
+    """
+    return needed("openvino").Core()
+
+
 def openvino(
     folder: Path, outputs: Sequence[str], precision: str, threads: int, gpu: Optional[int]
 ) -> Callable[[Batch], dict[str, Array]]:
     """An engine (ernie_tiny.engines.load) of a network in ONNX's format."""
-    core = needed("openvino").Core()
+    core = _core()
     file = folder / FILES[precision]
     if not file.is_file():
         raise missing_file(file)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from tests.serving.test_export import EXAMPLES, TOKENIZER, build, features_of
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
+ROOT = Path(__file__).resolve().parents[2]
 PRECISIONS = ["float32", "int8", *(["bfloat16"] if processor().bfloat16 else [])]
 ALL = forms(FACTS, PRECISIONS)
 
@@ -120,11 +123,24 @@ def test_a_damaged_file(engine: str, tmp_path: Path) -> None:
         Predictor(tmp_path, engine=engine)
 
 
+def test_a_signal_finds_its_handler_when_engines_are_gone(exported: tuple[str, Path]) -> None:
+    """Two OpenVINO engines that live at a time and are freed in their order once took the signals' stack with them."""
+    script = (
+        "import os, signal\nfrom pathlib import Path\nfrom ernie_tiny.runtime import prepare\nprepare('cpu')\n"
+        "from ernie_tiny.engines import load\n"
+        f"engines = [load(Path({str(exported[1])!r}), ('logits',), 'openvino') for _ in range(2)]\n"
+        "del engines[0], engines[0]\n"
+        "signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\nos.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, capture_output=True)
+    assert done.returncode == 7, done.stderr
+
+
 def test_an_engine_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export_model(build("tnews"), find_task("tnews"), TOKENIZER, 24, tmp_path, [("onnx", "float32")])
-    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
-    with pytest.raises(InputError, match=r"openvino is not installed .* pip install 'ernie-tiny\[openvino\]'"):
-        Predictor(tmp_path, engine="openvino")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(InputError, match=r"onnxruntime is not installed .* pip install 'ernie-tiny\[onnx\]'"):
+        Predictor(tmp_path, engine="onnx")
 
 
 def test_bfloat16_cannot_be_compared_on_every_processor(monkeypatch: pytest.MonkeyPatch) -> None:
