@@ -45,7 +45,7 @@ def text_lines(path: Path, progress: Callable[[int], object] = lambda _: None) -
 
 def json_document(path: Path) -> Any:
     try:
-        return _parse("".join(text_lines(path)))
+        return parse_json("".join(text_lines(path)))
     except (ValueError, RecursionError) as error:
         place = f"{path}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else path
         raise InputError(f"{place}: is not JSON ({error}). Is the file whole? Fetch it again.") from error
@@ -56,14 +56,14 @@ def json_lines(path: Path, progress: Callable[[int], object] = lambda _: None) -
     for number, line in enumerate(text_lines(path, progress), start=1):
         if line.strip():
             try:
-                value = _parse(line)
+                value = parse_json(line)
             except (ValueError, RecursionError) as error:
                 at = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
                 raise InputError(f"{path}:{number}: is not JSON ({at}). Every line holds one JSON object.") from error
             yield f"{path}:{number}", value
 
 
-def _parse(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """The JSON value of a text. Half a surrogate pair in it, which no file can hold, becomes U+FFFD."""
     value = json.loads(text)
     return _whole(value) if "\\ud" in text or "\\uD" in text else value

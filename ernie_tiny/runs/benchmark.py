@@ -15,7 +15,8 @@ from ernie_tiny.kinds.read import read_inputs
 from ernie_tiny.report.tables import Table
 from ernie_tiny.runtime import processor, versions
 from ernie_tiny.serving.benchmark import Candidate, Cell, Timing, timings
-from ernie_tiny.serving.predictor import Predictor, forms_of, read_spec
+from ernie_tiny.serving.exported import forms_of, read_spec
+from ernie_tiny.serving.predictor import Predictor
 
 ROUNDS = 3  # in which all models answer the texts in turn
 

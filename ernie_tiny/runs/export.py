@@ -16,12 +16,13 @@ from ernie_tiny.report.card import CARD_FILE, Export, Gate, model_card
 from ernie_tiny.report.results import ModelResult, Results, Speed
 from ernie_tiny.runs.int8 import check_int8
 from ernie_tiny.runs.trained import trained_length, trained_model
-from ernie_tiny.serving.benchmark import measure, megabytes
+from ernie_tiny.serving.benchmark import Candidate, Cell, timings
 from ernie_tiny.serving.export import check_parity, export_model, require_bfloat16
-from ernie_tiny.serving.predictor import PADDLE
+from ernie_tiny.serving.exported import PADDLE, megabytes
 from ernie_tiny.training.workspace import Workspace
 
 SPEED_LENGTH = 64  # tokens of the inputs that are timed, less where a model has fewer positions
+SPEED_BATCH, SPEED_THREADS, SPEED_SECONDS = 32, 1, 1.0  # of the calls of a shape and a model, roughly
 EXPORT_FOLDER, SPEED_FOLDER = "export", "speed"
 logger = logging.getLogger(__name__)
 
@@ -78,10 +79,13 @@ def measure_speeds(workspace: Workspace, models: Sequence[ModelResult], task: st
             length = min(length, usable_positions(model.encoder) or length)
             with whole_folder(folders[result.role]) as target:
                 export_model(model, spec, workspace.tokenizer, spec.max_length, target)
-    speeds = dict(zip(folders, measure(list(folders.values()), length)))
+    candidates = {role: Candidate(folder, PADDLE, SPEED_THREADS) for role, folder in folders.items()}
+    speeds = timings(candidates, [Cell(1, length), Cell(SPEED_BATCH, length)], SPEED_SECONDS)
     for result in models:
         role = "student" if result.role == "baseline" and "student" in folders else result.role
         if role in folders:
             result.megabytes = megabytes(folders[role])
-            result.speed = Speed(**dataclasses.asdict(speeds[role]))
+            single, batch = speeds[role]
+            throughput = round(batch.texts_per_second, 1)
+            result.speed = Speed(single.p50, single.p95, throughput, length, SPEED_BATCH, SPEED_THREADS)
     shutil.rmtree(workspace.folder / SPEED_FOLDER, ignore_errors=True)

@@ -19,7 +19,8 @@ from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.leaderboard.clue import BOARDS, read_questions, split_of, write_submission
 from ernie_tiny.leaderboard.glue import SUBMITTED, write_glue_submission
 from ernie_tiny.runs.trained import features_for, trained_model, trained_tasks
-from ernie_tiny.serving.predictor import TASK_FILE, Predictor, read_spec
+from ernie_tiny.serving.exported import TASK_FILE, read_spec
+from ernie_tiny.serving.predictor import Predictor
 from ernie_tiny.training.workspace import Workspace
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ernie_tiny.batch import Array
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.metrics import scorer
-from ernie_tiny.evaluation.statistics import confidence_intervals
+from ernie_tiny.evaluation.statistics import ScoreOf, paired_interval
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,15 @@ def loss_of(
     spec: TaskSpec, examples: Sequence[Example], before: Sequence[Prediction], after: Sequence[Prediction]
 ) -> Loss:
     """The loss of one model's predictions against another's; errors are those of `scorer`."""
-    own, other = scorer(spec, examples, before), scorer(spec, examples, after)
-
-    def lost(chosen: Array) -> dict[str, float]:
-        return {"lost": own(chosen)[spec.metric] - other(chosen)[spec.metric]}
-
+    own, other = (_metric_of(spec, examples, predictions) for predictions in (before, after))
+    low, high = paired_interval({spec.name: [(own, other)]}, {spec.name: len(examples)})
     everything = np.arange(len(examples))
-    low, high = confidence_intervals(lost, len(examples))["lost"]
-    return Loss(spec.metric, own(everything)[spec.metric], other(everything)[spec.metric], low, high, len(examples))
+    return Loss(spec.metric, own(everything), other(everything), low, high, len(examples))
+
+
+def _metric_of(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> ScoreOf:
+    scores_of = scorer(spec, examples, predictions)
+    return lambda chosen: scores_of(chosen)[spec.metric]
 
 
 def require_at_most(loss: Loss, bound: float, what: str) -> None:

@@ -17,8 +17,8 @@ from ernie_tiny.engine_facts import PRECISIONS, Form, is_installed
 from ernie_tiny.engines import Engine, load
 from ernie_tiny.files import to_json, write_text
 from ernie_tiny.runtime import processor, versions
-from ernie_tiny.serving.benchmark import Candidate, Cell, network_files, timings
-from ernie_tiny.serving.predictor import LOGITS, TASK_FILE, forms_of
+from ernie_tiny.serving.benchmark import Candidate, Cell, timings
+from ernie_tiny.serving.exported import LOGITS, forms_of, network_files, read_spec
 
 CELLS = (Cell(1, 32), Cell(1, 128), Cell(32, 32), Cell(32, 128))
 SECONDS = 0.5  # of calls a form and a cell
@@ -72,8 +72,8 @@ def auto_engine(folder: Path, precision: str, threads: int) -> AutoEngine:
 
 
 def _measured(folder: Path, forms: Sequence[Form], threads: int) -> dict[Cell, Form]:
-    positions = json.loads((folder / TASK_FILE).read_text(encoding="utf-8"))["task"]["max_length"]
-    cells = [Cell(cell.rows, min(cell.length, positions)) for cell in CELLS]
+    longest = read_spec(folder).max_length
+    cells = [Cell(cell.rows, min(cell.length, longest)) for cell in CELLS]
     candidates = {", ".join(form): Candidate(folder, form, threads) for form in forms}
     found = timings(candidates, list(dict.fromkeys(cells)), SECONDS)
     return {times[0].cell: forms[int(np.argmin([timing.p50 for timing in times]))] for times in zip(*found.values())}

@@ -14,10 +14,8 @@ from ernie_tiny.batch import Batch
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.engine_facts import Form
 from ernie_tiny.engines import load
-from ernie_tiny.engines.export import MODEL_PREFIX
-from ernie_tiny.engines.onnx_file import FILES
 from ernie_tiny.errors import InputError
-from ernie_tiny.serving.predictor import LOGITS, PADDLE
+from ernie_tiny.serving.exported import LOGITS, network_files
 
 WARM_UP = 2  # calls of each before those that count: they choose kernels and allocate
 FEWEST, MOST = 5, 200  # calls that count
@@ -56,25 +54,6 @@ class Timing:
         return self.texts_per_second * self.cell.length
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Latency of one input and throughput of a batch, as Timing has them.
-
-    Attributes:
-        p50, p95: Milliseconds a call at batch size 1.
-        throughput: Inputs a second at batch size `batch_size`.
-        length: Tokens of every input.
-        threads: CPU threads.
-    """
-
-    p50: float
-    p95: float
-    throughput: float
-    length: int
-    batch_size: int
-    threads: int
-
-
 class Candidate:
     """A form of an exported folder, loaded, to be timed.
 
@@ -97,19 +76,6 @@ class Candidate:
         return lambda: self.engine(batch)
 
 
-def network_files(folder: Path, form: Form) -> list[Path]:
-    """The files that a form is read from."""
-    engine, precision = form
-    if engine == PADDLE[0]:
-        return [folder / f"{MODEL_PREFIX}.json", folder / f"{MODEL_PREFIX}.pdiparams"]
-    return [folder / FILES[precision]]
-
-
-def megabytes(folder: Path, form: Form = PADDLE) -> float:
-    """Size of a network on disk, in 10^6 bytes."""
-    return round(sum(file.stat().st_size for file in network_files(folder, form)) / 1e6, 2)
-
-
 def timings(
     candidates: Mapping[str, Candidate], cells: Sequence[Cell], seconds: float = 2.0
 ) -> dict[str, list[Timing]]:
@@ -127,7 +93,7 @@ def timings(
         calls = {name: candidate.call(cell) for name, candidate in candidates.items()}
         taken: dict[str, list[float]] = {name: [] for name in calls}
         try:
-            slowest = max(_seconds(call) for _ in range(WARM_UP) for call in calls.values())
+            slowest = max((_seconds(call) for _ in range(WARM_UP) for call in calls.values()), default=seconds)
         except (RuntimeError, ValueError) as error:
             raise InputError(
                 f"inputs of {cell.length} tokens cannot be answered: {str(error).strip().splitlines()[0][:200]}. "
@@ -140,18 +106,6 @@ def timings(
             p50, p95, p99 = (round(float(part), 3) for part in np.percentile(milliseconds, (50, 95, 99)))
             found[name].append(Timing(cell, p50, p95, p99, len(milliseconds)))
     return found
-
-
-def measure(
-    folders: Sequence[Path], length: int = 64, batch_size: int = 32, threads: int = 1, seconds: float = 1.0
-) -> list[Speed]:
-    """The speeds of exported models on Paddle Inference in float32, measured in turn."""
-    candidates = {str(folder): Candidate(folder, PADDLE, threads) for folder in folders}
-    found = timings(candidates, [Cell(1, length), Cell(batch_size, length)], seconds) if candidates else {}
-    return [
-        Speed(single.p50, single.p95, round(batch.texts_per_second, 1), length, batch_size, threads)
-        for single, batch in found.values()
-    ]
 
 
 def _seconds(call: Callable[[], object]) -> float:

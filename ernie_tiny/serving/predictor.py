@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 from ernie_tiny.batch import Array, Batch
-from ernie_tiny.data.task import Example, Prediction, TaskSpec
+from ernie_tiny.data.task import Example, Prediction
 from ernie_tiny.data.tokenizer import load_tokenizer
-from ernie_tiny.engine_facts import Form
 from ernie_tiny.engines import Engine, load
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.kinds.ask import answer, featurise
+from ernie_tiny.serving.auto import auto_engine
+from ernie_tiny.serving.exported import LOGITS, read_spec
 
-TASK_FILE = "task.json"
-PADDLE: Form = ("paddle", "float32")  # that every export holds
 AUTO = "auto"
-LOGITS = ("logits",)  # what the network of an exported folder gives
 
 Question = Union[Example, str, tuple[str, ...]]
 
@@ -52,7 +49,11 @@ class Predictor:
         self.spec = read_spec(folder)
         self.tokenizer = load_tokenizer(folder)
         self.engine_seconds = 0.0
-        self._engine = _engine(folder, threads, gpu, engine, precision)
+        self._engine: Engine = (
+            auto_engine(folder, precision, threads)
+            if engine == AUTO
+            else load(folder, LOGITS, engine, precision, threads, gpu)
+        )
 
     def predict(self, questions: Sequence[Question], batch_tokens: int = 8192) -> list[Prediction]:
         """Predictions in the order of the questions; cloze examples of one group belong into one call.
@@ -93,42 +94,6 @@ class Predictor:
         logits = self._engine(batch)["logits"]
         self.engine_seconds += time.perf_counter() - began
         return logits
-
-
-def _engine(folder: Path, threads: int, gpu: Optional[int], engine: str, precision: str) -> Engine:
-    if engine != AUTO:
-        return load(folder, LOGITS, engine, precision, threads, gpu)
-    from ernie_tiny.serving.auto import auto_engine  # which measures what this file loads
-
-    return auto_engine(folder, precision, threads)
-
-
-def read_spec(folder: Path) -> TaskSpec:
-    """The task that a folder was exported for, with the input length that its model was trained with."""
-    description = folder / TASK_FILE
-    if not description.is_file():
-        raise InputError(f"{description}: no such file; {folder} is no folder that tools/export.py wrote.")
-    try:
-        values: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))["task"]
-        for key, value in values.items():
-            values[key] = tuple(value) if isinstance(value, list) else value
-        return TaskSpec(**values)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{description}: is damaged, or of another version of this project ({error}). Export the model anew with "
-            "tools/export.py."
-        ) from error
-
-
-def forms_of(folder: Path) -> list[Form]:
-    """The engines and precisions that an exported folder holds; of one of an earlier version Paddle's float32.
-
-    Raises:
-        InputError: as of read_spec.
-    """
-    read_spec(folder)
-    listed = json.loads((folder / TASK_FILE).read_text(encoding="utf-8")).get("engines", ())
-    return [(form["engine"], form["precision"]) for form in listed] or [PADDLE]
 
 
 def _plain_example(question: object) -> Optional[Example]:

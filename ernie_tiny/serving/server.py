@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import itertools
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from ernie_tiny.data.records import parse_json
 from ernie_tiny.data.task import Example
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import MANIFEST, damage, to_json
@@ -277,7 +277,7 @@ async def _body(request: Request, limits: Limits) -> Any:
     except asyncio.TimeoutError:
         raise RefusedError(408, f"the request did not come in {limits.seconds:g} s", {"Connection": "close"}) from None
     try:
-        return json.loads(b"".join(parts).decode("utf-8"))
+        return parse_json(b"".join(parts).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise RefusedError(400, f"the body is not JSON in UTF-8: {str(error)[:200]}") from None
 
@@ -291,20 +291,22 @@ def _questions(model: ServedModel, body: Any, limits: Limits, asked_before: int)
     if not items or len(items) > limits.inputs:
         said = f"a request has 1 to {limits.inputs} of {asked[0]}, not {len(items)}"
         raise RefusedError(422 if not items else 413, said)
-    for number, item in enumerate(items):
-        long = next((text for text in _strings(item) if len(text) > limits.characters), None)
-        if long is not None:
-            said = f"{asked[0]}[{number}] has a text of {len(long):,} characters; {limits.characters:,} may be"
-            raise RefusedError(413, said)
     try:
+        for number, item in enumerate(items):
+            long = next((text for text in _strings(item) if len(text) > limits.characters), None)
+            if long is not None:
+                said = f"{asked[0]}[{number}] has a text of {len(long):,} characters; {limits.characters:,} may be"
+                raise RefusedError(413, said)
         if asked[0] == "inputs":
-            records = [(f"inputs[{number}]", _whole(item)) for number, item in enumerate(items)]
+            records = [(f"inputs[{number}]", item) for number, item in enumerate(items)]
             found = list(examples_of(model.predictor.spec, records))
         else:
-            questions: list[Question] = [tuple(item) if isinstance(item, list) else item for item in _whole(items)]
+            questions: list[Question] = [tuple(item) if isinstance(item, list) else item for item in items]
             found = model.predictor.examples(questions)
     except InputError as error:
         raise RefusedError(422, str(error)) from None
+    except RecursionError:
+        raise RefusedError(422, f"{asked[0]} are nested too deeply") from None
     # Passages of one request share what they choose from; those of two requests in one batch do not.
     return [replace(each, group=f"{asked_before}/{each.group}") if each.group else each for each in found]
 
@@ -314,15 +316,6 @@ def _strings(value: Any) -> list[str]:
         return [value]
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [text for child in children for text in _strings(child)]
-
-
-def _whole(value: Any) -> Any:
-    """The value without halves of surrogate pairs, which JSON can state and no text holds."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    return {_whole(key): _whole(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 async def _answers(model: ServedModel, questions: Sequence[Example], limits: Limits) -> list[dict[str, Any]]:

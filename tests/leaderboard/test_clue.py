@@ -23,16 +23,9 @@ from ernie_tiny.leaderboard.clue import BOARDS, read_questions, split_of, write_
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES_11 = (
-    "afqmc_predict.json",
-    "tnews11_predict.json",
-    "iflytek_predict.json",
-    "cmnli_predict.json",
-    "ocnli_50k_predict.json",
-    "cluewsc11_predict.json",
-    "csl_predict.json",
-    "cmrc2018_predict.json",
-    "chid11_predict.json",
-    "c311_predict.json",
+    *("afqmc_predict.json", "tnews11_predict.json", "iflytek_predict.json", "cmnli_predict.json"),
+    *("ocnli_50k_predict.json", "cluewsc11_predict.json", "csl_predict.json"),
+    *("cmrc2018_predict.json", "chid11_predict.json", "c311_predict.json"),
 )
 FILES_10 = ("tnews10_predict.json", "cluewsc10_predict.json", "chid10_predict.json", "c310_predict.json")
 Contents = dict[str, bytes]

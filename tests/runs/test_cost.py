@@ -12,35 +12,9 @@ from ernie_tiny.config.load import load_config
 from ernie_tiny.runs.calibration import measure_cost
 from ernie_tiny.runs.cost import Cost, Measured, StageCost, Work, cost_lines, mean_seconds, stage_cost, strata
 from ernie_tiny.runs.sampled import SampledWorkspace
+from tests.runs.test_plan import CONFIG
 
-CONFIG = """
-name: tiny
-tokenizer: {build_from: general, vocab_size: 100}
-models:
-  teacher: {num_hidden_layers: 2, hidden_size: 32, num_attention_heads: 2, max_position_embeddings: 16}
-  student: {num_hidden_layers: 2, hidden_size: 16, num_attention_heads: 2, max_position_embeddings: 16}
-data:
-  tasks:
-    mine:
-      kind: classification
-      files: {train: [train.jsonl], dev: [dev.jsonl]}
-      texts: [text]
-      labels: [a, b]
-      max_length: 8
-  corpora: {general: {files: [text.txt]}}
-stages:
-  - name: distil
-    train: student
-    teacher: teacher
-    data: {corpus: general, max_length: 8}
-    objective: {relation: {relation_heads: 2}}
-    optim: {max_steps: 10, batch_size: 16, accumulate: 3}
-  - name: finetune
-    train: student@distil
-    data: {tasks: [mine]}
-    objective: {hard: {weight: 1.0}}
-    optim: {epochs: 2, batch_size: 4}
-"""
+LARGER = ("stages.distil.optim.batch_size=16", "stages.distil.optim.accumulate=3")  # than in the plan's test
 # A look at the clock takes a second. Of a step it is looked at before, around forward and backward, and after: 1 s for
 # them and 2 s for the rest. Around the drawing of batches: 1 s for 12 of general text, for 240 of a task.
 TEXT_BATCH, TASK_BATCH, UPDATE = 1 + 1 / 12, 1 + 1 / 240, 2
@@ -52,7 +26,7 @@ def load(folder: Path, *overrides: str):
         lines = (json.dumps({"text": "好" * (1 + number % 2), "label": "ab"[number % 2]}) for number in range(rows))
         folder.joinpath(f"{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
     folder.joinpath("text.txt").write_text("天地玄黄宇宙洪荒日月盈昃\n" * 60, encoding="utf-8")
-    settings = [f"data.root={folder}", f"output_dir={folder / 'run'}", "runtime.save_steps=0", *overrides]
+    settings = [f"data.root={folder}", f"output_dir={folder / 'run'}", "runtime.save_steps=0", *LARGER, *overrides]
     return load_config(str(folder / "run.yaml"), settings)
 
 

@@ -18,9 +18,10 @@ from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.runs.benchmark import benchmark_models, tables, time_texts
 from ernie_tiny.serving import auto, benchmark
 from ernie_tiny.serving.auto import AutoEngine, auto_engine
-from ernie_tiny.serving.benchmark import Candidate, Cell, Timing, measure, megabytes, timings
+from ernie_tiny.serving.benchmark import Candidate, Cell, Timing, timings
 from ernie_tiny.serving.export import export_model
-from ernie_tiny.serving.predictor import PADDLE, Predictor, forms_of
+from ernie_tiny.serving.exported import PADDLE, forms_of, megabytes
+from ernie_tiny.serving.predictor import Predictor
 
 TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *"今天北京的天气很好"])
 
@@ -45,12 +46,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_each_export_gets_its_numbers(folders: list[Path]) -> None:
-    speeds = measure(folders, length=16, batch_size=4, seconds=0.01)
-    assert len(speeds) == 2
-    for speed in speeds:
-        assert 0 < speed.p50 <= speed.p95
-        assert speed.throughput > 0
-        assert (speed.length, speed.batch_size, speed.threads) == (16, 4, 1)
+    candidates = {str(folder): Candidate(folder, PADDLE, 1) for folder in folders}
+    found = timings(candidates, [Cell(1, 16), Cell(4, 16)], seconds=0.01)
+    assert len(found) == 2
+    for single, batch in found.values():
+        assert 0 < single.p50 <= single.p95 <= single.p99 and single.calls >= benchmark.FEWEST
+        assert batch.texts_per_second > 0 and (single.cell, batch.cell) == (Cell(1, 16), Cell(4, 16))
 
 
 def test_size_is_that_of_the_network_files(folders: list[Path]) -> None:

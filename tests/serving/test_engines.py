@@ -20,7 +20,8 @@ from ernie_tiny.runtime import processor
 from ernie_tiny.serving import export
 from ernie_tiny.serving.accuracy import loss_of, require_at_most
 from ernie_tiny.serving.export import check_parity, export_model
-from ernie_tiny.serving.predictor import LOGITS, Predictor
+from ernie_tiny.serving.exported import LOGITS
+from ernie_tiny.serving.predictor import Predictor
 from tests.serving.test_export import EXAMPLES, TOKENIZER, build, features_of
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")

@@ -12,7 +12,6 @@ import pytest
 
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import Example
-from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.kinds.ask import featurise, head_of
@@ -20,18 +19,8 @@ from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.serving.export import export_model
 from ernie_tiny.serving.predictor import Predictor
+from tests.serving.test_export import SHAPE, TEXT, TOKENIZER
 
-TEXT = "今天北京的天气很好我们去公园看花"
-TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *TEXT])
-SHAPE = {
-    "num_hidden_layers": 2,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": len(TOKENIZER.tokens),
-    "max_position_embeddings": 32,
-    "type_vocab_size": 2,
-}
 EXAMPLES = {
     "tnews": tuple(Example(str(n), (TEXT[: 3 + n],)) for n in range(10)),
     "c3": tuple(

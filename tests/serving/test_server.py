@@ -99,6 +99,7 @@ def test_passages_of_two_requests_do_not_share_their_candidates(client: Any) -> 
         (b"{", 400, "the body is not JSON in UTF-8"),
         (b'{"texts": ["\xff"]}', 400, "the body is not JSON in UTF-8"),
         (b"[" * 9000, 400, "the body is not JSON"),
+        (b'{"inputs": [' + b"[" * 900 + b"]" * 900 + b"]}", 422, "inputs"),
         (b'"text"', 422, 'an object with a list "texts" or a list "inputs"'),
         (b'{"texts": "a"}', 422, 'an object with a list "texts"'),
         (b'{"texts": ["a"], "inputs": []}', 422, 'an object with a list "texts"'),

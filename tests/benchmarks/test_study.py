@@ -13,7 +13,7 @@ from benchmarks.quality.judging import averages
 from ernie_tiny.config import load_config, to_yaml
 from ernie_tiny.training.tasks import task_specs
 
-STUDY = Path(__file__).resolve().parents[1] / "benchmarks/quality/study"
+STUDY = Path(__file__).resolve().parents[2] / "benchmarks/quality/study"
 
 
 @pytest.fixture(scope="module")

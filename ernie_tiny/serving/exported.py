@@ -1,0 +1,58 @@
+"""A folder that tools/export.py wrote: its task, and the engines and precisions that it holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ernie_tiny.data.task import TaskSpec
+from ernie_tiny.engine_facts import Form
+from ernie_tiny.engines.export import MODEL_PREFIX
+from ernie_tiny.engines.onnx_file import FILES
+from ernie_tiny.errors import InputError
+
+TASK_FILE = "task.json"
+PADDLE: Form = ("paddle", "float32")  # that every export holds
+LOGITS = ("logits",)  # what its network gives
+
+
+def read_spec(folder: Path) -> TaskSpec:
+    """The task that a folder was exported for, with the input length that its model was trained with."""
+    description = folder / TASK_FILE
+    if not description.is_file():
+        raise InputError(f"{description}: no such file; {folder} is no folder that tools/export.py wrote.")
+    try:
+        values: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))["task"]
+        for key, value in values.items():
+            values[key] = tuple(value) if isinstance(value, list) else value
+        return TaskSpec(**values)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{description}: is damaged, or of another version of this project ({error}). Export the model anew with "
+            "tools/export.py."
+        ) from error
+
+
+def forms_of(folder: Path) -> list[Form]:
+    """The engines and precisions that an exported folder holds; of one of an earlier version Paddle's float32.
+
+    Raises:
+        InputError: as of read_spec.
+    """
+    read_spec(folder)
+    listed = json.loads((folder / TASK_FILE).read_text(encoding="utf-8")).get("engines", ())
+    return [(form["engine"], form["precision"]) for form in listed] or [PADDLE]
+
+
+def network_files(folder: Path, form: Form) -> list[Path]:
+    """The files that a form is read from."""
+    engine, precision = form
+    if engine == PADDLE[0]:
+        return [folder / f"{MODEL_PREFIX}.json", folder / f"{MODEL_PREFIX}.pdiparams"]
+    return [folder / FILES[precision]]
+
+
+def megabytes(folder: Path, form: Form = PADDLE) -> float:
+    """Size of a network on disk, in 10^6 bytes."""
+    return round(sum(file.stat().st_size for file in network_files(folder, form)) / 1e6, 2)
