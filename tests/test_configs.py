@@ -29,6 +29,8 @@ BASES = {
     "real_teacher/gd": "real_teacher/teachers",
     "real_teacher/progressive": "real_teacher/gd",
     "real_teacher/joint": "real_teacher/teachers",
+    "engine_precision/teacher": None,
+    "engine_precision/students": "engine_precision/teacher",
 }
 # Runs the tool on lists of arguments, one a line, with an import of Paddle an error; prints code and output of each.
 WITHOUT_PADDLE = """
