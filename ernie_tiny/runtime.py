@@ -41,6 +41,7 @@ RECORDED_PACKAGES = (
 HARMLESS_WARNINGS = ("No ccache found", "pkg_resources is deprecated", "Setuptools is replacing distutils")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+GARBAGE = "0.002"  # GB of dead tensors that Paddle Inference collects before a thread frees them
 
 MISTAKEN_PATH = (
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP,
@@ -104,9 +105,10 @@ def prepare(device: str = "auto", threads: int = 0) -> None:
     """Imports Paddle, quietly, on the device and with the threads of this run; nobody may import it before.
 
     On a CPU it takes every core, shared between the processes of this machine, and turns the strided copy
-    kernels off: without them dygraph is twice as fast there. On AMD's it names the kernels that Paddle's matrix
-    products take, and the C library keeps freed memory for the next tensor. What the user set in the environment
-    stays.
+    kernels off: without them dygraph is twice as fast there. Paddle Inference frees tensors some MB at a time: by
+    default it wakes a thread for each, which takes a core from the products. On AMD's it names the kernels that
+    Paddle's matrix products take, and the C library keeps freed memory for the next tensor. What the user set in the
+    environment stays.
 
     Args:
         device: "auto" (a GPU if there is one), "cpu", "gpu" or "gpu:1".
@@ -119,6 +121,7 @@ def prepare(device: str = "auto", threads: int = 0) -> None:
         raise InputError(f"device is {device!r}; valid are auto, cpu, gpu and gpu:<number>.")
     if device == "cpu" or installation.devices == 0:
         os.environ.setdefault("FLAGS_use_stride_kernel", "0")
+        os.environ.setdefault("FLAGS_eager_delete_tensor_gb", GARBAGE)
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() // _count_local_processes())))
         kernels = mkl_kernels(_read_cpu())
         if kernels is not None:

@@ -102,26 +102,28 @@ PREPARE = """
     from ernie_tiny.runtime import prepare
     prepare({arguments})
     import paddle
-    flags = paddle.get_flags("FLAGS_use_stride_kernel")
-    print(os.environ["OMP_NUM_THREADS"], flags["FLAGS_use_stride_kernel"], paddle.get_device())
+    flags = paddle.get_flags(["FLAGS_use_stride_kernel", "FLAGS_eager_delete_tensor_gb"])
+    print(os.environ["OMP_NUM_THREADS"], *flags.values(), paddle.get_device())
 """
 
 
 def test_prepare_is_silent_and_takes_the_cores_of_a_cpu():
     done = run_python(PREPARE.format(arguments="'cpu'"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert (done.stdout.split(), done.stderr) == ([str(cores), "False", "cpu"], "")
+    assert (done.stdout.split(), done.stderr) == ([str(cores), "False", "0.002", "cpu"], "")
 
 
 def test_prepare_keeps_what_the_user_set():
-    done = run_python(PREPARE.format(arguments="'cpu'"), OMP_NUM_THREADS="3", FLAGS_use_stride_kernel="1")
-    assert done.stdout.split() == ["3", "True", "cpu"]
+    own = {"OMP_NUM_THREADS": "3", "FLAGS_use_stride_kernel": "1", "FLAGS_eager_delete_tensor_gb": "-1.0"}
+    done = run_python(PREPARE.format(arguments="'cpu'"), **own)
+    assert done.stdout.split() == ["3", "True", "-1.0", "cpu"]
 
 
 @pytest.fixture
 def prepared(monkeypatch):
     """Runs prepare with the given arguments, changes undone afterwards, and gives OMP_NUM_THREADS."""
-    for name in ("OMP_NUM_THREADS", "FLAGS_use_stride_kernel", "GLOG_minloglevel", "MKL_DEBUG_CPU_TYPE"):
+    flags = ("FLAGS_use_stride_kernel", "FLAGS_eager_delete_tensor_gb")
+    for name in (*flags, "OMP_NUM_THREADS", "GLOG_minloglevel", "MKL_DEBUG_CPU_TYPE"):
         monkeypatch.setenv(name, "")  # so that the original comes back
         monkeypatch.delenv(name)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import paddle
@@ -24,8 +26,29 @@ def export_network(network: nn.Layer, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     network.eval()
     signature = [InputSpec([None, None], "int64", name) for name in INPUTS]
-    static = paddle.jit.to_static(network, input_spec=signature, full_graph=True)
-    paddle.jit.save(static, str(folder / MODEL_PREFIX))
+    with _without_dropout(network):
+        static = paddle.jit.to_static(network, input_spec=signature, full_graph=True)
+        paddle.jit.save(static, str(folder / MODEL_PREFIX))
+
+
+@contextmanager
+def _without_dropout(network: nn.Layer) -> Iterator[None]:
+    """Inside the block the network has no dropout: in eval mode it changes nothing, but engines copy tensors for it."""
+    places = {nn.Dropout: "p", nn.MultiHeadAttention: "dropout"}
+    found = [
+        (layer, attribute)
+        for layer in network.sublayers(include_self=True)
+        for kind, attribute in places.items()
+        if isinstance(layer, kind)
+    ]
+    kept = [getattr(layer, attribute) for layer, attribute in found]
+    try:
+        for layer, attribute in found:
+            setattr(layer, attribute, 0.0)
+        yield
+    finally:
+        for (layer, attribute), probability in zip(found, kept):
+            setattr(layer, attribute, probability)
 
 
 def missing_file(file: Path) -> InputError:

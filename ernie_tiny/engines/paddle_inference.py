@@ -43,14 +43,14 @@ def paddle_inference(
             f"{folder}: {network.name} or {weights.name} is cut off or damaged ({said}). Copy the folder again, or "
             "export it anew with tools/export.py."
         ) from error
+    inputs = {name: predictor.get_input_handle(name) for name in INPUTS}
     names = predictor.get_output_names()
     if len(names) != len(outputs):
         raise ValueError(f"{network} gives {len(names)} arrays, {len(outputs)} are named: {', '.join(outputs)}")
 
     def run(batch: Batch) -> dict[str, Array]:
-        for name in INPUTS:
-            array = np.ascontiguousarray(getattr(batch, name), dtype=np.int64)
-            predictor.get_input_handle(name).copy_from_cpu(array)
+        for name, handle in inputs.items():
+            handle.copy_from_cpu(np.ascontiguousarray(getattr(batch, name), dtype=np.int64))
         predictor.run()
         # Some outputs have no variable, and so no handle, before the first run.
         return {output: predictor.get_output_handle(name).copy_to_cpu() for output, name in zip(outputs, names)}

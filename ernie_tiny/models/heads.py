@@ -16,6 +16,7 @@ class RowHead(nn.Layer):
     """An output vector a row, from the pooled output."""
 
     form = ROW
+    reads_tokens = False
 
     def __init__(self, hidden_size: int, outputs: int, dropout: float) -> None:
         super().__init__()
@@ -53,6 +54,7 @@ class PositionHead(nn.Layer):
     """An output vector a position, from the output at each token, which the encoder's last layer has given dropout."""
 
     form = POSITION
+    reads_tokens = True
 
     def __init__(self, hidden_size: int, outputs: int, dropout: float) -> None:
         super().__init__()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Optional
@@ -20,8 +20,9 @@ from ernie_tiny.models.backbone import load_pretrained
 from ernie_tiny.models.families import set_norm_epsilon
 from ernie_tiny.models.forms import HeadSpec, read_heads
 from ernie_tiny.models.heads import MaskedTokenHead, build_head
+from ernie_tiny.models.pooling import FirstTokenLayer, reads_first_token
 from ernie_tiny.models.pooling import encode as encode_and_pool
-from ernie_tiny.models.signals import SignalRequest, Signals, stopping_after, tap, to_tensor
+from ernie_tiny.models.signals import SignalRequest, Signals, stopping_after, tap, to_tensor, with_layers
 from ernie_tiny.models.weights import HEADS_FILE
 
 HEAD_WEIGHTS_FILE = "heads.safetensors"
@@ -117,6 +118,16 @@ class SingleTaskModel(nn.Layer):
         """int64 [rows, length] three times to [rows, outputs] or [rows, outputs, length]."""
         sequence, pooled = encode_and_pool(self.encoder, input_ids, token_type_ids, attention_mask)
         return self.answering(sequence, pooled, attention_mask)
+
+    @contextmanager
+    def without_what_is_not_read(self) -> Iterator[None]:
+        """Inside the block the last layer computes the first token alone, where head and pooling read no other."""
+        layers = self.encoder.encoder.layers
+        if self.answering.reads_tokens or not reads_first_token(self.encoder):
+            yield
+        else:
+            with with_layers(self.encoder, [*layers[:-1], FirstTokenLayer(layers[-1])]):
+                yield
 
 
 def save_model(model: MultiTaskModel, folder: Path) -> None:

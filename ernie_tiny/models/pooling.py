@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Callable
+from typing import Any, Callable, Optional
 
 from paddle import Tensor, nn
 
@@ -30,6 +30,29 @@ def encode(
     types = token_type_ids * 0 if encoder.config.type_vocab_size == 1 else token_type_ids
     sequence, pooled = encoder(input_ids, token_type_ids=types, attention_mask=attention_mask)[:2]
     return sequence, POOLINGS[pooling_of(encoder)](sequence, pooled, attention_mask)
+
+
+def reads_first_token(encoder: nn.Layer) -> bool:
+    """Whether the pooled output depends on the last layer's output at the first token alone."""
+    return pooling_of(encoder) == FIRST_TOKEN and isinstance(encoder.encoder, nn.TransformerEncoder)
+
+
+class FirstTokenLayer(nn.Layer):
+    """A layer that gives its output at the first token alone: keys and values of all tokens, all else of one."""
+
+    def __init__(self, layer: nn.TransformerEncoderLayer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, src: Tensor, src_mask: Optional[Tensor] = None, cache: Any = None, **_: Any) -> Tensor:
+        """[rows, length, hidden_size] to [rows, 1, hidden_size]."""
+        layer = self.layer
+        read = layer.norm1(src) if layer.normalize_before else src
+        first = src[:, :1] + layer.self_attn(read[:, :1], read, read, src_mask)
+        first = first if layer.normalize_before else layer.norm1(first)
+        read = layer.norm2(first) if layer.normalize_before else first
+        first = first + layer.linear2(layer.activation(layer.linear1(read)))
+        return first if layer.normalize_before else layer.norm2(first)
 
 
 def _first_token(sequence: Tensor, pooled: Tensor, attention_mask: Tensor) -> Tensor:

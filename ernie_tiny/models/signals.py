@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -152,15 +152,24 @@ class ProjectionsOnly(nn.Layer):
 @contextmanager
 def stopping_after(encoder: nn.Layer, request: SignalRequest) -> Iterator[None]:
     """Inside the block the encoder ends behind the last signal that is asked for: nothing above is computed."""
-    stack, layers, last = encoder.encoder, encoder.encoder.layers, request.last_layer
+    layers, last = encoder.encoder.layers, request.last_layer
     if last in request.hidden or last < 0:
-        stack.layers = nn.LayerList([*layers[: last + 1]])
+        kept = [*layers[: last + 1]]
     else:
-        stack.layers = nn.LayerList([*layers[:last], ProjectionsOnly(layers[last])])
+        kept = [*layers[:last], ProjectionsOnly(layers[last])]
+    with with_layers(encoder, kept):
+        yield
+
+
+@contextmanager
+def with_layers(encoder: nn.Layer, layers: Sequence[nn.Layer]) -> Iterator[None]:
+    """Inside the block the encoder has these layers in place of its own."""
+    stack, own = encoder.encoder, encoder.encoder.layers
+    stack.layers = nn.LayerList([*layers])
     try:
         yield
     finally:
-        stack.layers = layers
+        stack.layers = own
 
 
 def to_tensor(array: Any) -> Tensor:

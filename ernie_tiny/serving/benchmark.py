@@ -18,7 +18,9 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.serving.exported import LOGITS, network_files
 
 WARM_UP = 2  # calls of each before those that count: they choose kernels and allocate
-FEWEST, MOST = 5, 200  # calls that count
+ROUNDS = 3  # in which the candidates take turns
+FEWEST, MOST = 2, 200  # calls of a round that count, after one that does not
+REST = 0.25  # seconds: an engine's threads wait for its next call before they sleep, OpenMP's for 0.2
 
 
 class Cell(NamedTuple):
@@ -58,12 +60,14 @@ class Candidate:
     """A form of an exported folder, loaded, to be timed.
 
     Attributes:
+        form: Engine and precision.
         load_seconds: Until the engine was ready.
         bytes: Of its files.
     """
 
     def __init__(self, folder: Path, form: Form, threads: int) -> None:
         began = time.perf_counter()
+        self.form = form
         self.engine = load(folder, LOGITS, *form, threads)
         self.load_seconds = time.perf_counter() - began
         self.bytes = sum(file.stat().st_size for file in network_files(folder, form))
@@ -81,27 +85,33 @@ def timings(
 ) -> dict[str, list[Timing]]:
     """Each candidate's timings, a cell each, by the candidate's name.
 
-    Within a cell the candidates are called in turn, call by call, so that a drift of the machine hits all alike.
+    Within a cell the candidates take turns, so that a drift of the machine hits all alike: some calls of one, a rest,
+    some of the next. Were they called one by one in turn, each would share the cores with threads of the one before
+    that still wait for more.
 
     Args:
-        seconds: That the calls of a cell take for each candidate, roughly; at least FEWEST calls, at most MOST.
+        seconds: That the calls of a cell take for each candidate, roughly; at least FEWEST calls a round, at most MOST.
     Raises:
         InputError: a network cannot answer inputs so long.
     """
     found: dict[str, list[Timing]] = {name: [] for name in candidates}
+    rest = REST if len({candidate.form[0] for candidate in candidates.values()}) > 1 else 0
     for cell in cells:
         calls = {name: candidate.call(cell) for name, candidate in candidates.items()}
         taken: dict[str, list[float]] = {name: [] for name in calls}
         try:
-            slowest = max((_seconds(call) for _ in range(WARM_UP) for call in calls.values()), default=seconds)
+            own = {name: min(_seconds(call) for _ in range(WARM_UP)) for name, call in calls.items()}
         except (RuntimeError, ValueError) as error:
             raise InputError(
                 f"inputs of {cell.length} tokens cannot be answered: {str(error).strip().splitlines()[0][:200]}. "
                 "Take a shorter length, within the model's positions."
             ) from error
-        for _ in range(int(min(MOST, max(FEWEST, seconds / slowest)))):
+        for _ in range(ROUNDS):
             for name, call in calls.items():
-                taken[name].append(_seconds(call) * 1000)
+                time.sleep(rest)
+                call()
+                count = int(min(MOST, max(FEWEST, seconds / ROUNDS / own[name])))
+                taken[name] += [_seconds(call) * 1000 for _ in range(count)]
         for name, milliseconds in taken.items():
             p50, p95, p99 = (round(float(part), 3) for part in np.percentile(milliseconds, (50, 95, 99)))
             found[name].append(Timing(cell, p50, p95, p99, len(milliseconds)))

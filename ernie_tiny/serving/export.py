@@ -49,7 +49,9 @@ def export_model(
     Raises:
         InputError: a form needs a package that is not installed, or the network cannot be converted.
     """
-    export_network(SingleTaskModel(model, spec.name), folder)
+    single = SingleTaskModel(model, spec.name)
+    with single.without_what_is_not_read():
+        export_network(single, folder)
     if any(engine != "paddle" for engine, _ in forms):
         write_onnx(folder)
     if any(precision == "int8" for _, precision in forms):

@@ -50,7 +50,7 @@ def test_each_export_gets_its_numbers(folders: list[Path]) -> None:
     found = timings(candidates, [Cell(1, 16), Cell(4, 16)], seconds=0.01)
     assert len(found) == 2
     for single, batch in found.values():
-        assert 0 < single.p50 <= single.p95 <= single.p99 and single.calls >= benchmark.FEWEST
+        assert 0 < single.p50 <= single.p95 <= single.p99 and single.calls >= benchmark.ROUNDS * benchmark.FEWEST
         assert batch.texts_per_second > 0 and (single.cell, batch.cell) == (Cell(1, 16), Cell(4, 16))
 
 
@@ -61,23 +61,29 @@ def test_size_is_that_of_the_network_files(folders: list[Path]) -> None:
         assert megabytes(folder) > 1
 
 
-def test_calls_go_in_turn_and_their_percentiles_are_those_of_the_clock(folders, monkeypatch):
-    order, taken = [], iter([0.5] * 4 + [number / 1000 for number in range(1, 11)])
+@pytest.mark.parametrize(("engines", "rest"), [(("paddle", "onnx"), benchmark.REST), (("paddle", "paddle"), 0)])
+def test_calls_go_in_turn_and_their_percentiles_are_those_of_the_clock(engines, rest, folders, monkeypatch):
+    order, slept = [], []
+    taken = iter([0.5] * 4 + [number / 1000 for number in range(1, 13)])
     monkeypatch.setattr(benchmark, "_seconds", lambda call: (call(), next(taken))[1])
+    monkeypatch.setattr(benchmark.time, "sleep", slept.append)
 
     class Pretended(Candidate):
-        def __init__(self, name: str) -> None:
-            self.name = name
+        def __init__(self, name: str, engine: str) -> None:
+            self.name, self.form = name, (engine, "float32")
 
         def call(self, cell: Cell):
             return lambda: order.append(self.name)
 
-    found = timings({"a": Pretended("a"), "b": Pretended("b")}, [Cell(2, 8)], seconds=0.001)
-    assert order == ["a", "b"] * (benchmark.WARM_UP + benchmark.FEWEST)
-    assert [timing.p50 for timing in (*found["a"], *found["b"])] == [5.0, 6.0]  # of 1 3 5 7 9, and of 2 4 6 8 10 ms
+    both = {name: Pretended(name, engine) for name, engine in zip("ab", engines)}
+    found = timings(both, [Cell(2, 8)], seconds=0.001)
+    assert "".join(order) == "aabb" + "aaabbb" * benchmark.ROUNDS  # of each round the first call does not count
+    assert slept == [rest] * 2 * benchmark.ROUNDS
+    assert [timing.p50 for timing in (*found["a"], *found["b"])] == [5.5, 7.5]  # of 1 2 5 6 9 10, and of 3 4 7 8 11 12
     (timing,) = found["a"]
-    assert (timing.calls, timing.texts_per_second, timing.tokens_per_second) == (5, 400.0, 3200.0)
-    assert timing.p99 == pytest.approx(8.92)
+    assert timing.calls == 6
+    assert (timing.texts_per_second, timing.tokens_per_second) == pytest.approx((2000 / 5.5, 16000 / 5.5))
+    assert timing.p99 == pytest.approx(9.95)
 
 
 def test_inputs_longer_than_the_model_reads_are_refused(folders):
@@ -90,6 +96,7 @@ def forms_folder(tmp_path, monkeypatch):
     """An export that holds every form that this installation can make, and an empty cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(auto, "CELLS", (Cell(1, 8), Cell(4, 16)))
+    monkeypatch.setattr(benchmark, "REST", 0)
     shape = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
     shape |= {"vocab_size": TOKENIZER.vocab_size, "max_position_embeddings": 32, "type_vocab_size": 2}
     spec = find_task("tnews")

@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 import pytest
 
+from ernie_tiny.data.batching import collate
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import Example
 from ernie_tiny.data.tokenizer import (
@@ -18,11 +19,13 @@ from ernie_tiny.data.tokenizer import (
     Tokenizer,
     load_tokenizer,
 )
+from ernie_tiny.engines.export import INPUTS
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.kinds.ask import featurise, head_of
 from ernie_tiny.models.backbone import build_encoder
-from ernie_tiny.models.multitask import MultiTaskModel
+from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel
+from ernie_tiny.models.pooling import FirstTokenLayer, encode
 from ernie_tiny.serving import export
 from ernie_tiny.serving.export import check_parity, export_model
 from ernie_tiny.serving.predictor import Predictor
@@ -38,6 +41,11 @@ SHAPE = {
     "max_position_embeddings": 32,
     "type_vocab_size": 2,
 }
+BILSTM = {
+    **{name: SHAPE[name] for name in ("num_hidden_layers", "hidden_size", "vocab_size")},
+    "embedding_size": 8,
+    "hidden_dropout_prob": 0.1,
+}
 EXAMPLES = {
     "tnews": tuple(Example(str(n), (TEXT[: 3 + n],), 0) for n in range(10)),
     "c3": tuple(Example(str(n), (TEXT[n:], "天气"), 0, ("很好", "去公园", "花", "看")[: 2 + n % 3]) for n in range(10)),
@@ -45,10 +53,11 @@ EXAMPLES = {
 }
 
 
-def build(task: str) -> MultiTaskModel:
+def build(task: str, family: str = "ernie", pooling: str = "cls") -> MultiTaskModel:
     spec = find_task(task)
     paddle.seed(3)
-    model = MultiTaskModel(build_encoder("ernie", SHAPE), [head_of(spec)])
+    model = MultiTaskModel(build_encoder(family, BILSTM if family == "bilstm" else SHAPE), [head_of(spec)])
+    model.encoder.config.pooling = pooling
     for parameter in model.parameters():  # biases too, and large enough that a lost weight shows
         parameter.set_value(parameter + 0.1 * paddle.randn(parameter.shape))
     model.eval()
@@ -91,6 +100,55 @@ def test_a_regression_of_roberta_with_one_token_type_is_exported(tmp_path: Path)
     assert [float(found.answer) for found in predictor.predict(examples)] == pytest.approx(
         [float(found.answer) for found in predict(model, spec, examples, features, tokenizer.pad_id)], abs=1e-4
     )
+
+
+FAMILIES = ["ernie", "bert", "roberta", "electra", "bilstm"]
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_and_pooling_gives_what_the_untouched_model_gives(
+    family: str, pooling: str, tmp_path: Path
+) -> None:
+    model = build("tnews", family, pooling)
+    export_model(model, find_task("tnews"), TOKENIZER, 24, tmp_path)
+    differences = check_parity(tmp_path, model, features_of("tnews"), TOKENIZER.pad_id, 1e-4)
+    assert max(differences.values()) < 2e-5
+
+
+@pytest.mark.parametrize("task", sorted(EXAMPLES))
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_the_last_layer_is_cut_to_the_first_token_where_no_other_is_read(task: str, pooling: str) -> None:
+    model = build(task, "bert", pooling)
+    layers = model.encoder.encoder.layers
+    batch = collate(features_of(task)[:3], task, TOKENIZER.pad_id)
+    inputs = [paddle.to_tensor(getattr(batch, name)) for name in INPUTS]
+    single = SingleTaskModel(model, task)
+    with single.without_what_is_not_read():
+        length = encode(model.encoder, *inputs)[0].shape[1]
+    assert length == (1 if pooling == "cls" and task != "cmrc2018" else batch.input_ids.shape[1])
+    assert model.encoder.encoder.layers is layers
+
+
+@pytest.mark.parametrize("normalize_before", [False, True])
+def test_a_layer_of_the_first_token_gives_what_the_whole_layer_gives_there(normalize_before: bool) -> None:
+    paddle.seed(5)
+    layer = paddle.nn.TransformerEncoderLayer(12, 3, 20, activation="gelu", normalize_before=normalize_before)
+    layer.eval()
+    for parameter in layer.parameters():
+        parameter.set_value(parameter + 0.1 * paddle.randn(parameter.shape))
+    source, mask = paddle.randn([2, 5, 12]), paddle.to_tensor([[0.0] * 5, [0.0] * 3 + [-1e4] * 2]).unsqueeze([1, 2])
+    found = FirstTokenLayer(layer)(source, mask).numpy()
+    np.testing.assert_allclose(found, layer(source, mask).numpy()[:, :1], atol=1e-6)
+
+
+def test_an_export_has_no_dropout_and_leaves_the_model_its_own(tmp_path: Path) -> None:
+    model = build("tnews")
+    before = [layer.p for layer in model.sublayers() if isinstance(layer, paddle.nn.Dropout)]
+    export_model(model, find_task("tnews"), TOKENIZER, 24, tmp_path)
+    assert "dropout" not in (tmp_path / "model.json").read_text(encoding="utf-8")
+    assert [layer.p for layer in model.sublayers() if isinstance(layer, paddle.nn.Dropout)] == before
+    assert max(before) > 0 and model.encoder.encoder.layers[0].self_attn.dropout > 0
 
 
 @pytest.mark.parametrize("task", sorted(EXAMPLES))
