@@ -19,8 +19,6 @@ from ernie_tiny.training.streams import BatchStream, corpus_stream
 from ernie_tiny.training.tasks import training_splits
 from ernie_tiny.training.workspace import Workspace
 
-TEXT_BYTES = 4_000_000  # of each file of general text
-
 
 class SampledWorkspace(Workspace):
     """A workspace of a part of the data, whose models have random weights where a stage is still to give them.
@@ -28,6 +26,8 @@ class SampledWorkspace(Workspace):
     Attributes:
         sizes: Of (task, split, limit): all examples.
     """
+
+    text_bytes = 4_000_000  # of each file of general text
 
     def __init__(self, run: RunConfig, sample: Optional[int]) -> None:
         super().__init__(run)
@@ -57,7 +57,7 @@ class SampledWorkspace(Workspace):
             target = self.folder / "texts" / corpus
             target.mkdir(parents=True)
             self._texts[corpus] = [
-                _beginning(file, target / f"{number}-{file.name}")
+                _beginning(file, target / f"{number}-{file.name}", self.text_bytes)
                 for number, file in enumerate(super().corpus_files(corpus))
             ]
         return self._texts[corpus]
@@ -147,13 +147,13 @@ class SampledWorkspace(Workspace):
         return total
 
 
-def _beginning(file: Path, target: Path) -> Path:
+def _beginning(file: Path, target: Path, least: int) -> Path:
     size = 0
     with file.open("rb") as source, target.open("wb") as sink:
         for line in source:
             sink.write(line)
             size += len(line)
-            if size >= TEXT_BYTES:
+            if size >= least:
                 break
     return target
 

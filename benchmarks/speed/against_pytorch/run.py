@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Steps of training against PyTorch: benchmarks/speed/against_pytorch/run.py --data DIR --vocabulary FILE --output OUT
+
+Each side is a process of its own, and they take turns, a step each, on the same weights and batches; quote the ratios.
+A case that is finished is not run again; --summarise writes the page. PyTorch's interpreter is this one, or
+--torch-python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from ernie_tiny.files import to_json, write_text
+from ernie_tiny.report.tables import Table
+from ernie_tiny.runtime import processor
+
+HERE = Path(__file__).resolve().parent
+CASES = {
+    "distil": "(a) MITKD, 12L768H to 4L312H, relations",
+    "finetune": "(b) multi-task fine-tuning, 6L768H",
+    "task": "(c) TSD, 12L768H to 4L312H",
+    "bilstm": "(e) MKD, a BiLSTM, cached logits",
+}
+TAUGHT_LIVE = ("distil", "task")  # whose teacher runs beside the student
+OURS = {
+    "float32": (),
+    "engine": ("runtime.teacher_engine=paddle",),
+    "engine-bfloat16": ("runtime.teacher_engine=paddle", "runtime.teacher_precision=bfloat16"),
+}
+THEIRS = ("torch-float32", "torch-bfloat16")
+WARM_UP = 2  # of each side, not counted
+CLOSE = 1e-4  # of the losses
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="data root")
+    parser.add_argument("--vocabulary", type=Path, required=True, help="ERNIE 3.0's vocab.txt")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--torch-python", default=sys.executable)
+    parser.add_argument("-o", "--override", nargs="+", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--summarise", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
+    for case in args.cases if not args.summarise else ():
+        if not (args.output / f"{case}.json").is_file():
+            write_text(args.output / f"{case}.json", to_json(run_case(args, case), indent=1) + "\n")
+    found = {case: json.loads((args.output / f"{case}.json").read_text("utf-8")) for case in CASES
+             if (args.output / f"{case}.json").is_file()}  # fmt: skip
+    print(ratios(found).markdown())
+    print(facts(found).markdown())
+
+
+class Worker:
+    """A process that takes steps when it is asked to."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        with log.open("ab") as stream:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, text=True
+            )
+        self._log = log
+        self._read()
+
+    def ask(self, what: str, **given: Any) -> Any:
+        assert self._process.stdin is not None
+        print(json.dumps({"do": what, **given}), file=self._process.stdin, flush=True)
+        return self._read()
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a worker ended: see {self._log}")
+        return json.loads(line)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def run_case(args: argparse.Namespace, case: str) -> dict[str, Any]:
+    """Seconds of each step of each side, in turns, with their losses, and what is said of the case."""
+    folder = args.output / case
+    folder.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(Worker(command, folder / f"{name}.log"))
+            for name, command in commands(args, case, folder).items()
+        }
+        peaks = {name: worker.ask("peak") for name, worker in workers.items()}
+        steps: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
+        for number in range(args.rounds + WARM_UP):
+            for name, worker in workers.items():
+                steps[name].append(worker.ask("step", number=number))
+        facts = workers["float32"].ask("facts")
+    return {"processor": processor().name, "steps": steps, "peaks": peaks, "facts": facts}
+
+
+def commands(args: argparse.Namespace, case: str, folder: Path) -> dict[str, list[str]]:
+    """The workers' command lines by name; the first writes what PyTorch's read."""
+    shared = [f"data.root={to_json(str(args.data))}", f"tokenizer.vocab={to_json(str(args.vocabulary))}"]
+    threads = ["--threads", str(args.threads)]
+    found: dict[str, list[str]] = {}
+    for name, settings in OURS.items():
+        if name == "float32" or case in TAUGHT_LIVE:
+            found[name] = [
+                sys.executable, str(HERE / "ours.py"), "--config", str(HERE / f"{case}.yaml"), *threads,
+                *(["--write", str(folder)] if name == "float32" else []),
+                "--override", *shared, *settings, *args.override,
+            ]  # fmt: skip
+    for name in THEIRS:
+        precision = name.partition("-")[2]
+        found[name] = [
+            args.torch_python, str(HERE / "theirs.py"), "--case", str(folder), "--precision", precision, *threads
+        ]  # fmt: skip
+    return found
+
+
+def ratios(found: Mapping[str, Any]) -> Table:
+    """How many times as fast as PyTorch: the median over the rounds, and its range."""
+    rows = []
+    for case, record in found.items():
+        counted = {name: steps[WARM_UP:] for name, steps in record["steps"].items()}
+        for name in (name for name in counted if name not in THEIRS):
+            cells = []
+            for other in THEIRS:
+                shares = [b["seconds"] / a["seconds"] for a, b in zip(counted[name], counted[other])]
+                cells.append(f"{statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})")
+            rows.append([CASES[case], name, *cells, f"{apart(record['steps'], name):.1e}"])
+    return Table(["case", "teacher's engine", *(f"over {name}" for name in THEIRS), "losses apart"], [rows])
+
+
+def apart(steps: Mapping[str, Any], name: str) -> float:
+    """The largest relative difference between the losses of a side and PyTorch's in float32."""
+    pairs = zip(steps[name], steps[THEIRS[0]])
+    return max(abs(a["loss"] - b["loss"]) / abs(b["loss"]) for a, b in pairs)
+
+
+def facts(found: Mapping[str, Any]) -> Table:
+    rows = []
+    for case, record in found.items():
+        facts, steps = record["facts"], record["steps"]["float32"][WARM_UP:]
+        seconds = statistics.median(step["seconds"] for step in steps)
+        share = facts["flops"] * facts["tokens"] / seconds / record["peaks"]["float32"]
+        tokenised = facts.get("tokenised")
+        rows.append([
+            CASES[case], f"{facts['tokens']:,.0f}", f"{facts['real']:.1%}",
+            f"{facts['flops'] * facts['tokens'] / 1e9:,.0f}", f"{share:.0%}",
+            f"{tokenised / facts['tokenising']:,.0f}" if tokenised else "",
+            f"{(facts['drawing'] + facts['tokens'] * facts.get('tokenising', 0) / (tokenised or 1)) / seconds:.2%}",
+        ])  # fmt: skip
+    header = ["case", "real tokens a step", "of the computed", "GFLOPs a step", "of the matrix peak, float32",
+              "tokens a second tokenised", "tokenising and batching, of the step"]  # fmt: skip
+    return Table(header, [rows])
+
+
+if __name__ == "__main__":
+    main()
