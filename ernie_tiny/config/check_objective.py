@@ -25,7 +25,7 @@ CHOICES = {
     "export.engines": tuple(ENGINES),
     "export.precisions": PRECISIONS,
     "pooling": (FIRST_TOKEN, MEAN),
-    "init_narrowed": ("svd", "selection"),
+    "init_narrowed": ("svd", "selection", "importance"),
     "sampling.strategy": ("proportional", "temperature", "uniform", "explicit"),
     "pairs": ("qq", "kk", "vv"),
     "form": ("mse", "kl"),

@@ -96,7 +96,7 @@ class ModelConfig:
     pooling: Optional[str] = None  # of a text's vectors, cls or mean; by default the pretrained model's, or cls
     init_from: Optional[str] = None  # model or model@stage whose layers and embeddings the model starts with
     init_layers: tuple[int, ...] = ()  # which of its layers, counted from 0; bilstm: none, word embeddings alone
-    init_narrowed: Optional[str] = None  # svd or selection: how its weights are narrowed where it is wider
+    init_narrowed: Optional[str] = None  # svd or selection where it is wider; importance: its best neurons alone
 
 
 @dataclass(frozen=True)

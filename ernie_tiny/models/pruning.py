@@ -1,12 +1,15 @@
-"""A model with a smaller vocabulary: the rows of its embeddings that its texts never use are cut out."""
+"""Smaller models: rows of the embeddings that no text uses, or neurons that matter least, are cut out."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
 
+import numpy as np
 import paddle
+from paddle import nn
 
+from ernie_tiny.batch import Array
 from ernie_tiny.models.families import family_of
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import to_tensor
@@ -36,3 +39,20 @@ def prune_vocabulary(model: MultiTaskModel, kept: Sequence[int]) -> MultiTaskMod
     )
     pruned.set_state_dict(weights)
     return pruned
+
+
+def keep_neurons(encoder: nn.Layer, importance: Sequence[Array], count: int) -> None:
+    """Cuts every feed-forward layer down to its `count` most important neurons, in place, in the order they had.
+
+    Args:
+        importance: Of each layer, [its neurons]; where two are equal the first stays.
+    """
+    for layer, values in zip(encoder.encoder.layers, importance):
+        kept = to_tensor(np.sort(np.argsort(-values, kind="stable")[:count]))
+        for name, axis in (("linear1", 1), ("linear2", 0)):
+            wide = getattr(layer, name)
+            weight = paddle.gather(wide.weight, kept, axis)
+            narrow = nn.Linear(*weight.shape)
+            narrow.weight.set_value(weight)
+            narrow.bias.set_value(paddle.gather(wide.bias, kept) if axis else wide.bias)
+            setattr(layer, name, narrow)

@@ -15,6 +15,7 @@ from ernie_tiny import processes
 from ernie_tiny.batch import Feature
 from ernie_tiny.config.schema import DROPOUTS, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import shape_of
+from ernie_tiny.data.batching import collate
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.corpus import build_corpus, corpus_files, is_built_from, paragraphs_of
 from ernie_tiny.data.task import Example, TaskSpec
@@ -23,14 +24,19 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.files import MANIFEST, errors_named, require_whole, seal, whole_folder
 from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.kinds.read import read_split
-from ernie_tiny.models.backbone import build_encoder, copy_layers, copy_word_embeddings
+from ernie_tiny.kinds.registry import kind_named
+from ernie_tiny.models.backbone import build_encoder, copy_layers, copy_word_embeddings, usable_positions
 from ernie_tiny.models.hub import hub_folder, is_hub_name
 from ernie_tiny.models.multitask import MultiTaskModel, load_model
 from ernie_tiny.models.narrowing import narrow_layers
+from ernie_tiny.models.pruning import keep_neurons
 from ernie_tiny.training.events import EventLog
+from ernie_tiny.training.importance import neuron_importance
 from ernie_tiny.training.tasks import custom_tasks
 
 MODEL_FOLDER = "model"
+IMPORTANCE = "importance"  # of ModelConfig.init_narrowed
+IMPORTANCE_EXAMPLES, IMPORTANCE_BATCH = 1000, 16  # drawn from each task's dev split, by which neurons are judged
 logger = logging.getLogger(__name__)
 
 
@@ -174,14 +180,39 @@ class Workspace:
         if config.pooling is not None:
             model.encoder.config.pooling = config.pooling
         if config.init_from is not None:
-            source = self.model(config.init_from, task).encoder
-            if config.init_narrowed is not None:
+            whole = self.model(config.init_from, task)
+            source = whole.encoder
+            if config.init_narrowed == IMPORTANCE:
+                self._take_important(name, whole, model)
+            elif config.init_narrowed is not None:
                 narrow_layers(source, model.encoder, config.init_layers, config.init_narrowed)
             elif config.init_layers:
                 copy_layers(source, model.encoder, config.init_layers)
             else:
                 copy_word_embeddings(source, model.encoder)
         return model
+
+    def _take_important(self, name: str, source: MultiTaskModel, model: MultiTaskModel) -> None:
+        """Gives a model the source's layers without the neurons that matter least to its answers on dev, and heads."""
+        config = self.run.models[name]
+        if not source.head_specs:
+            raise InputError(
+                f"models.{name}.init_narrowed = {IMPORTANCE}: {config.init_from} has no head, and by its answers the "
+                "neurons are judged. Name model@stage in init_from, of a stage whose objective reads answers."
+            )
+        batches, kinds = [], {}
+        for task, spec in ((task, self.task(task)) for task in source.head_specs):
+            length = min(spec.max_length, usable_positions(source.encoder) or spec.max_length)
+            features = self.features(task, "dev", length, IMPORTANCE_EXAMPLES)
+            starts = range(0, len(features), IMPORTANCE_BATCH)
+            batches += [collate(features[at : at + IMPORTANCE_BATCH], task, self.tokenizer.pad_id) for at in starts]
+            kinds[task] = kind_named(spec.kind)
+        importance = neuron_importance(source, batches, kinds)
+        keep_neurons(source.encoder, importance, model.encoder.config.intermediate_size)
+        copy_layers(source.encoder, model.encoder, config.init_layers)
+        for head in source.head_specs.values():
+            model.add_head(head)
+        model.heads.set_state_dict(source.heads.state_dict())
 
     def _check_vocabulary(self, pretrained: str, model: MultiTaskModel) -> None:
         size = model.encoder.config.vocab_size
