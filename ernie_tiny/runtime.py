@@ -40,7 +40,7 @@ RECORDED_PACKAGES = (
 )
 HARMLESS_WARNINGS = ("No ccache found", "pkg_resources is deprecated", "Setuptools is replacing distutils")
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 GARBAGE = "0.002"  # GB of dead tensors that Paddle Inference collects before a thread frees them
 
 MISTAKEN_PATH = (
@@ -297,12 +297,12 @@ def _read_cpu() -> str:
 
 def _keep_freed_memory() -> None:
     """Has glibc keep the memory of freed tensors: else each of some MB is new pages, cleared by the kernel."""
-    if any(name in os.environ for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")):
+    if any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:  # other C libraries have none
-        mallopt(M_MMAP_THRESHOLD, 32 * 2**20)  # the most that it takes; larger blocks still go back to the system
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_MMAP_MAX, 0)  # no block is mapped by itself: what is above 32 MB would be, and unmapped when freed
+        mallopt(M_TRIM_THRESHOLD, -1)  # nothing of the heap's end goes back
 
 
 def _count_local_processes() -> int:
