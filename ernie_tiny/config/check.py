@@ -55,7 +55,13 @@ def check(run: RunConfig, fault: Fault) -> RunConfig:
 
 
 def _check_runtime(runtime: RuntimeConfig, fault: Fault) -> None:
-    for key in ("precision", "teacher_engine", "teacher_precision"):
+    if runtime.sharding == "stage2":
+        raise fault(
+            "runtime.sharding",
+            "= 'stage2': gradients are not partitioned here. Paddle's group sharded, which would do it, runs on GPUs "
+            "alone, and was not run. Set it to optimizer, which partitions the optimizer's states on any device.",
+        )
+    for key in ("precision", "teacher_engine", "teacher_precision", "sharding"):
         check_choice(getattr(runtime, key), f"runtime.{key}", f"runtime.{key}", fault)
     if not re.fullmatch(r"auto|cpu|gpu(:[0-9]{1,4})?", runtime.device):
         raise fault("runtime.device", f"= {runtime.device!r}; valid are auto, cpu, gpu and gpu:<number>.")

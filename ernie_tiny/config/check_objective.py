@@ -21,6 +21,7 @@ CHOICES = {
     "runtime.precision": ("float32", "float16", "bfloat16"),
     "runtime.teacher_engine": ("dygraph", *ENGINES, "auto"),
     "runtime.teacher_precision": ("float32", "bfloat16"),
+    "runtime.sharding": ("none", "optimizer"),
     "family": tuple(FACTS),
     "export.engines": tuple(ENGINES),
     "export.precisions": PRECISIONS,

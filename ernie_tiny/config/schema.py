@@ -23,6 +23,7 @@ class RuntimeConfig:
     precision: str = "float32"  # float32, float16 or bfloat16 (the last two on a GPU)
     teacher_engine: str = "dygraph"  # paddle (Paddle Inference), or auto: what is fastest at the stage's first batch
     teacher_precision: str = "float32"  # or bfloat16: of a teacher on an engine; of auto the lowest that it may take
+    sharding: str = "none"  # or optimizer: its states partitioned over the processes
     logging_steps: int = 20
     save_steps: int = 200  # optimizer steps between checkpoints within a stage; 0 writes none but on SIGTERM
     keep_checkpoints: int = 2

@@ -34,7 +34,15 @@ from ernie_tiny.training.interval import Interval
 from ernie_tiny.training.network import StageNetwork
 from ernie_tiny.training.optimizer import make_optimizer
 from ernie_tiny.training.selection import BestWeights
-from ernie_tiny.training.states import load_optimizer, load_weights, save_optimizer, save_weights, scaler_numbers
+from ernie_tiny.training.sharding import Sharding
+from ernie_tiny.training.states import (
+    load_optimizer,
+    load_weights,
+    optimizer_state,
+    save_optimizer,
+    save_weights,
+    scaler_numbers,
+)
 from ernie_tiny.training.streams import BatchStream
 from ernie_tiny.training.watch import GradientWatch, require_finite
 
@@ -92,7 +100,9 @@ class StageLoop:
     ) -> None:
         self.network, self.stream, self.teacher, self.settings = network, stream, teacher, settings
         self._score, self._log, self._told_to_stop = score, log, told_to_stop
-        self.optimizer, self.schedule = make_optimizer(settings.optim, settings.steps, network)
+        parts = processes.world_size() if settings.runtime.sharding == "optimizer" else 1
+        self._sharding = Sharding(network, parts) if parts > 1 else None
+        self.optimizer, self.schedule = make_optimizer(settings.optim, settings.steps, network, self._sharding)
         half = settings.runtime.precision == "float16"
         self.scaler: Any = paddle.amp.GradScaler(init_loss_scaling=FIRST_LOSS_SCALE) if half else None
         self.best = BestWeights(network, settings.folder)
@@ -129,7 +139,7 @@ class StageLoop:
                 self.evaluate()
                 self.stopped = self.stopped or self._is_to_stop()
             if self.stopped or self._is_due(self.settings.runtime.save_steps):
-                processes.from_main(self.save)
+                self.save()
                 self.stopped = self.stopped or self._is_to_stop()
         if self._log is not None:
             self._log.end(finished=self.step == self.settings.steps)
@@ -149,6 +159,8 @@ class StageLoop:
             self._log.histograms(self.network, self.step + 1, scale)
         if self._optimize():
             self.schedule.step()
+        if self._sharding is not None:
+            self._sharding.spread()
         # Zeros would let the optimizer move a head that a step did not use; a resumed run has none.
         self.optimizer.clear_grad(set_to_zero=False)
         self.step += 1
@@ -234,7 +246,11 @@ class StageLoop:
         self._interval.leave_out(time.perf_counter() - start)
 
     def save(self) -> None:
-        """Writes a checkpoint; the main process alone calls it."""
+        """Writes a checkpoint. Every process calls it; the main one writes."""
+        optimizer = optimizer_state(self.optimizer, self.network, self._sharding)
+        processes.from_main(lambda: self._write_checkpoint(optimizer))
+
+    def _write_checkpoint(self, optimizer: Mapping[str, Any]) -> None:
         state = {
             "position": self._position,
             "tokens": self.tokens,
@@ -245,7 +261,7 @@ class StageLoop:
         }
         with whole_folder(checkpoint_folder(self.settings.folder, self.step)) as checkpoint:
             save_weights(self.network, checkpoint)
-            save_optimizer(self.optimizer, self.network, checkpoint)
+            save_optimizer(optimizer, checkpoint)
             (checkpoint / STATE_FILE).write_text(to_json(state), encoding="utf-8")
         prune_checkpoints(self.settings.folder, self.settings.runtime.keep_checkpoints, self.step)
 
@@ -256,7 +272,7 @@ class StageLoop:
             InputError: the weights are those of another network.
         """
         load_weights(self.network, checkpoint)
-        load_optimizer(self.optimizer, self.network, checkpoint)
+        load_optimizer(self.optimizer, self.network, checkpoint, self._sharding)
         state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
         self.step, self._position = step_of(checkpoint), state["position"]
         self._tokens = paddle.to_tensor(state["tokens"], dtype="int64")

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any, Optional
 
 from paddle.optimizer import AdamW
 from paddle.optimizer.lr import LambdaDecay
 
 from ernie_tiny.config.schema import OptimConfig
 from ernie_tiny.training.network import ClipEachModel, StageNetwork
+from ernie_tiny.training.sharding import ClipAndKeepOwn, Sharding
 
 
-def make_optimizer(optim: OptimConfig, steps: int, network: StageNetwork) -> tuple[AdamW, LambdaDecay]:
-    """AdamW without decay on biases and norms, each model clipped by itself, and the schedule that it follows."""
+def make_optimizer(
+    optim: OptimConfig, steps: int, network: StageNetwork, sharding: Optional[Sharding] = None
+) -> tuple[AdamW, LambdaDecay]:
+    """AdamW without decay on biases and norms, each model clipped by itself, and the schedule that it follows.
+
+    With a sharding it steps only what this process owns, and keeps no moments of the rest.
+    """
     schedule = LambdaDecay(optim.learning_rate, partial(part_of_peak, steps, int(optim.warmup_ratio * steps)))
     decayed = {
         parameter.name for name, parameter in network.named_parameters() if "bias" not in name and "norm" not in name
     }
+    clip: Any = ClipEachModel(optim.max_grad_norm, network) if optim.max_grad_norm else None
+    if sharding is not None:
+        clip = ClipAndKeepOwn(clip, {each.name for name, each in network.named_parameters() if sharding.owns(name)})
     optimizer = AdamW(
         schedule,
         optim.adam_beta1,
@@ -25,7 +35,7 @@ def make_optimizer(optim: OptimConfig, steps: int, network: StageNetwork) -> tup
         network.parameters(),
         weight_decay=optim.weight_decay,
         apply_decay_param_fun=decayed.__contains__,
-        grad_clip=ClipEachModel(optim.max_grad_norm, network) if optim.max_grad_norm else None,
+        grad_clip=clip,
     )
     return optimizer, schedule
 

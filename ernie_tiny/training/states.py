@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional, Union
 
 import numpy as np
 import paddle
@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
+from ernie_tiny.training.sharding import Sharding
 
 WEIGHTS_FILE, OPTIMIZER_FILE = "network.safetensors", "optimizer.safetensors"
 KINDS = "moment1|moment2|beta1_pow_acc|beta2_pow_acc"  # what Paddle's AdamW keeps of a parameter
@@ -47,43 +48,55 @@ def load_weights(network: nn.Layer, folder: Path) -> None:
     network.set_state_dict(_tensors(stored))
 
 
-def save_optimizer(optimizer: Any, network: nn.Layer, folder: Path) -> None:
-    """Writes AdamW's moments and powers of beta as parameter/kind, the parameter by its name in the network.
+def optimizer_state(
+    optimizer: Any, network: nn.Layer, sharding: Optional[Sharding] = None
+) -> Mapping[str, Union[Tensor, Array]]:
+    """AdamW's moments and powers of beta as parameter/kind, the parameter by its name in the network.
 
-    Paddle's own names are numbered by the order in which a process makes things.
+    Paddle's own names are numbered by the order in which a process makes things. With a sharding every process calls
+    it, and the main one gets the state of all: a checkpoint does not depend on the number of processes.
     """
-    _create_moments(optimizer, network)
+    _create_moments(optimizer, network, sharding)
     names = {parameter.name: name for name, parameter in network.named_parameters()}
     state = {key: value for key, value in optimizer.state_dict().items() if key != "LR_Scheduler"}
     matches = {key: _KEY.fullmatch(key) for key in state}
     unknown = [key for key, match in matches.items() if match is None]
     if unknown:
         raise ValueError(f"the optimizer keeps {unknown[0]}, which a checkpoint has no place for")
-    _save(
-        {f"{names[match[1]]}/{match[2]}": state[key] for key, match in matches.items() if match},
-        folder / OPTIMIZER_FILE,
-    )
+    own = {f"{names[match[1]]}/{match[2]}": state[key] for key, match in matches.items() if match}
+    return own if sharding is None else sharding.gathered(own, KINDS.split("|"))
 
 
-def load_optimizer(optimizer: Any, network: nn.Layer, folder: Path) -> None:
-    """Puts back what save_optimizer wrote."""
-    _create_moments(optimizer, network)
+def save_optimizer(state: Mapping[str, Union[Tensor, Array]], folder: Path) -> None:
+    """Writes what optimizer_state gave.
+
+    Raises:
+        InputError: a number of it is NaN or infinite; nothing is written.
+    """
+    _save(state, folder / OPTIMIZER_FILE)
+
+
+def load_optimizer(optimizer: Any, network: nn.Layer, folder: Path, sharding: Optional[Sharding] = None) -> None:
+    """Puts back what save_optimizer wrote; with a sharding, of what this process owns."""
+    _create_moments(optimizer, network, sharding)
     names = {name: parameter.name for name, parameter in network.named_parameters()}
     state = {}
-    for key, value in _tensors(load_file(folder / OPTIMIZER_FILE)).items():
+    for key, value in load_file(folder / OPTIMIZER_FILE).items():
         parameter, _, kind = key.rpartition("/")
-        state[f"{names[parameter]}_{kind}_0"] = value
+        if sharding is None or sharding.owns(parameter):
+            state[f"{names[parameter]}_{kind}_0"] = paddle.to_tensor(value)
     optimizer.set_state_dict(state)
 
 
-def _create_moments(optimizer: Any, network: nn.Layer) -> None:
-    """Makes the moments of all parameters, zeros where there were none.
+def _create_moments(optimizer: Any, network: nn.Layer, sharding: Optional[Sharding]) -> None:
+    """Makes the moments of all parameters (of a sharding, of this process's), zeros where there were none.
 
     Paddle makes them at a parameter's first gradient. Of a parameter that has had none, such as the head of a task not
     drawn yet, it then demands moments from what was loaded; and what was loaded and not used yet it does not save.
     """
     block = paddle.static.default_main_program().global_block()
-    optimizer._create_accumulators(block, [weight for weight in network.parameters() if not weight.stop_gradient])
+    trained = {name: each for name, each in network.named_parameters() if not each.stop_gradient}
+    optimizer._create_accumulators(block, [w for name, w in trained.items() if sharding is None or sharding.owns(name)])
 
 
 def scaler_numbers(scaler: Any) -> dict[str, Any]:
@@ -92,8 +105,8 @@ def scaler_numbers(scaler: Any) -> dict[str, Any]:
     return {**state, "scale": np.asarray(state["scale"]).tolist()} if state else {}
 
 
-def _save(tensors: Mapping[str, Tensor], file: Path) -> None:
-    arrays = {name: np.ascontiguousarray(value.numpy()) for name, value in tensors.items()}
+def _save(tensors: Mapping[str, Union[Tensor, Array]], file: Path) -> None:
+    arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     bad = [name for name, value in arrays.items() if not np.isfinite(value).all()]
     if bad:
         raise InputError(

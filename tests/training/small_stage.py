@@ -75,6 +75,8 @@ def build(
     accumulate: int = 1,
     evaluate_every: Optional[int] = None,
     part_labelled: bool = False,
+    dropout: float = 0.1,
+    max_grad_norm: float = 1.0,
     **runtime: Any,
 ) -> StageLoop:
     """A loop of six steps, with a head of which no batch makes use; `runtime` is of RuntimeConfig."""
@@ -87,15 +89,17 @@ def build(
         "vocab_size": VOCABULARY,
         "max_position_embeddings": 8,
         "type_vocab_size": 2,
-        "hidden_dropout_prob": 0.1,
-        "attention_probs_dropout_prob": 0.1,
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": dropout,
     }
     heads = [HeadSpec(name, ROW, 3, ("a", "b", "c")) for name in ("topic", "never drawn")]
     model = MultiTaskModel(build_encoder("ernie", shape), heads)
     kinds = dict.fromkeys(model.head_specs, CLASSIFICATION)
     objective = Objective(ObjectiveConfig(hard=HardTerm(0.5)), side_of(model), kinds=kinds)
     network = StageNetwork({"student": model}, {"student": objective})
-    optim = OptimConfig(learning_rate=1e-2, warmup_ratio=0.3, weight_decay=0.0, accumulate=accumulate)
+    optim = OptimConfig(
+        learning_rate=1e-2, warmup_ratio=0.3, weight_decay=0.0, accumulate=accumulate, max_grad_norm=max_grad_norm
+    )
     options = RuntimeConfig(**{"logging_steps": 2, "save_steps": 3, **runtime})
     settings = LoopSettings(folder, steps, seed, optim, options, evaluate_every, part_labelled=part_labelled)
     return StageLoop(network, stream, None, settings, score, StageLog("stage", EventLog(folder), curves), told_to_stop)
