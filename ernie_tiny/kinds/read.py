@@ -7,8 +7,9 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 from ernie_tiny.data.records import json_lines
 from ernie_tiny.data.task import UNLABELLED, Example, Split, TaskSpec
@@ -53,6 +54,18 @@ def read_split(spec: TaskSpec, root: Path, split: str, limit: Optional[int] = No
     if not examples:
         raise InputError(f"{paths[0]}: the split {split!r} of {spec.name} is empty ({dropped} rows dropped).")
     return Split(tuple(_drawn(examples, limit)), dropped)
+
+
+def split_reader(spec_of: Callable[[str], TaskSpec], root: Path) -> Callable[[str, str, Optional[int]], Split]:
+    """A function from (task, split, limit) to what `read_split` gives, which reads each split once and keeps it."""
+    whole = cache(lambda task, split: read_split(spec_of(task), root, split))
+
+    @cache
+    def read(task: str, split: str, limit: Optional[int]) -> Split:
+        found: Split = whole(task, split)
+        return dataclasses.replace(found, examples=tuple(_drawn(found.examples, limit)))
+
+    return read
 
 
 def _unlabelled_rows(spec: TaskSpec, paths: Sequence[Path]) -> Rows:

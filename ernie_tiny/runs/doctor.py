@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Callable, Optional
@@ -16,7 +15,7 @@ from ernie_tiny.data.corpus import check_general_text, corpus_files
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
-from ernie_tiny.kinds.read import read_split
+from ernie_tiny.kinds.read import split_reader
 from ernie_tiny.models.weights import no_weights, read_weights, weights_file
 from ernie_tiny.runs.installation import FAULT, OK, WARNING, Finding
 from ernie_tiny.runs.machine import check_machine
@@ -167,9 +166,10 @@ def _model(run: RunConfig, name: str) -> Finding:
 
 
 def _reader(run: RunConfig, specs: dict[str, TaskSpec]) -> Examples:
-    @cache
+    read = split_reader(specs.__getitem__, Path(run.data.root))
+
     def examples(task: str, split: str, limit: Optional[int]) -> Sequence[Example]:
-        return read_split(specs[task], Path(run.data.root), split, limit).examples
+        return read(task, split, limit).examples
 
     return examples
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.corpus import check_general_text, corpus_files
-from ernie_tiny.data.task import UNLABELLED, TaskSpec
+from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import facts_of
-from ernie_tiny.kinds.read import read_split
+from ernie_tiny.kinds.read import split_reader
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
 from ernie_tiny.training.flops import input_length, planned_shape, stage_flops
@@ -35,7 +34,11 @@ def plan(run: RunConfig) -> str:
     check_machine(run)
     check_lengths(run)
     check_heads(run)
-    examples = cache(lambda task, *split: read_split(specs[task], root, *split).examples)
+    read = split_reader(specs.__getitem__, root)
+
+    def examples(task: str, split: str, limit: Optional[int]) -> Sequence[Example]:
+        return read(task, split, limit).examples
+
     counts = {name: _count(specs[name], root, examples) for name in specs}
     for stage in run.stages:
         for task in stage.answer_files if stage.taken_from is None else ():

@@ -23,7 +23,7 @@ from ernie_tiny.data.tokenizer import Tokenizer, build_vocabulary, load_tokenize
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import MANIFEST, errors_named, require_whole, seal, whole_folder
 from ernie_tiny.kinds.ask import featurise
-from ernie_tiny.kinds.read import read_split
+from ernie_tiny.kinds.read import split_reader
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.backbone import build_encoder, copy_layers, copy_word_embeddings, usable_positions
 from ernie_tiny.models.hub import hub_folder, is_hub_name
@@ -49,13 +49,14 @@ class Workspace:
         self.events = EventLog(self.folder)
         self._custom = custom_tasks(run)
         self._checked_corpora: set[str] = set()
+        self._read = split_reader(self.task, self.root)
         self.examples = lru_cache(maxsize=None)(self._read_examples)
 
     def task(self, name: str) -> TaskSpec:
         return find_task(name, self._custom)
 
     def _read_examples(self, task: str, split: str, limit: Optional[int] = None) -> tuple[Example, ...]:
-        read = read_split(self.task(task), self.root, split, limit)
+        read = self._read(task, split, limit)
         if read.dropped:
             logger.info("%s %s: %d rows without a usable label left out", task, split, read.dropped)
         return read.examples

@@ -12,7 +12,7 @@ import pytest
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.task import Answer, Example, Split, TaskSpec
 from ernie_tiny.errors import InputError
-from ernie_tiny.kinds.read import read_split
+from ernie_tiny.kinds.read import read_split, split_reader
 
 SPLITS = ("train", "dev", "test")
 
@@ -97,6 +97,15 @@ def test_what_a_limit_draws_stays_drawn_among_other_rows_and_with_a_higher_limit
     few = {example.texts for example in read(tmp_path, CLASSES, lines(*rows), limit=20).examples}
     assert few < {example.texts for example in read(tmp_path, CLASSES, lines(*rows), limit=40).examples}
     assert few == {example.texts for example in read(tmp_path, CLASSES, lines(*reversed(rows)), limit=20).examples}
+
+
+def test_a_split_is_read_once_for_all_limits(tmp_path: Path) -> None:
+    whole = read(tmp_path, CLASSES, lines(*({"text": str(number), "label": number % 2} for number in range(9))))
+    limited = {limit: read_split(CLASSES, tmp_path, "train", limit) for limit in (2, 5)}
+    reader = split_reader({"toy": CLASSES}.__getitem__, tmp_path)
+    assert reader("toy", "train", 2) == limited[2]
+    (tmp_path / "train.jsonl").unlink()
+    assert (reader("toy", "train", None), reader("toy", "train", 5)) == (whole, limited[5])
 
 
 def test_a_limit_takes_all_blanks_of_a_passage_before_those_of_another(tmp_path: Path) -> None:
