@@ -22,6 +22,7 @@ def check_engines(run: RunConfig, fault: Fault) -> None:
     for key in ("engines", "precisions"):
         for value in getattr(run.export, key):
             check_choice(value, f"export.{key}", f"export.{key}", fault)
+    check_choice(run.export.int8, "export.int8", "export.int8", fault)
     for precision in run.export.precisions:
         if not forms(run.export.engines, [precision]):
             able = ", ".join(name for name, facts in FACTS.items() if precision in facts.precisions)

@@ -25,6 +25,7 @@ CHOICES = {
     "family": tuple(FACTS),
     "export.engines": tuple(ENGINES),
     "export.precisions": PRECISIONS,
+    "export.int8": ("dynamic", "static"),
     "pooling": (FIRST_TOKEN, MEAN),
     "init_narrowed": ("svd", "selection", "importance"),
     "sampling.strategy": ("proportional", "temperature", "uniform", "explicit"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import Optional
 
+import numpy as np
+
+from ernie_tiny.batch import Array, Batch
 from ernie_tiny.engine_facts import needed
 from ernie_tiny.engines.export import MODEL_PREFIX
 from ernie_tiny.errors import InputError
@@ -46,25 +49,52 @@ def write_onnx(folder: Path) -> None:
         ) from error
 
 
-def quantize_onnx(folder: Path) -> None:
-    """Writes the INT8 file beside the float32 one: weights by channel, activations with scales found call by call."""
+def quantize_onnx(folder: Path, calibration: Sequence[Batch] = ()) -> None:
+    """Writes the INT8 file beside the float32 one: weights by channel, activations with scales found call by call.
+
+    Args:
+        calibration: Inputs whose activations' ranges fix the scales instead (static quantisation).
+    """
     quantization = needed("onnxruntime.quantization")
-    quantization.quantize_dynamic(
-        str(folder / FILES["float32"]), str(folder / FILES["int8"]), op_types_to_quantize=list(QUANTIZED),
-        per_channel=True, weight_type=quantization.QuantType.QInt8,
+    source, target = folder / FILES["float32"], folder / FILES["int8"]
+    given = {"op_types_to_quantize": list(QUANTIZED), "per_channel": True, "weight_type": quantization.QuantType.QInt8}
+    if not calibration:
+        quantization.quantize_dynamic(str(source), str(target), **given)
+        return
+    graph = needed("onnx").load(str(source)).graph
+    tables = {item.name for item in graph.initializer}
+    weightless = [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] not in tables]
+    quantization.quantize_static(
+        str(source), str(target), _Calibration(calibration, [item.name for item in graph.input]),
+        nodes_to_exclude=weightless, activation_type=quantization.QuantType.QUInt8, **given,
     )  # fmt: skip
+
+
+class _Calibration:
+    """What quantize_static reads: inputs one after another, then None."""
+
+    def __init__(self, batches: Sequence[Batch], names: Sequence[str]) -> None:
+        self._left, self._names = iter(batches), names
+
+    def get_next(self) -> Optional[dict[str, Array]]:
+        batch = next(self._left, None)
+        return None if batch is None else {name: getattr(batch, name).astype(np.int64) for name in self._names}
 
 
 def quantized_nodes(file: Path) -> dict[str, tuple[int, int]]:
     """Of products and table look-ups, how many run in INT8 and how many there are, read from the graph."""
     graph = needed("onnx").load(str(file)).graph
-    tables = {item.name: item.data_type for item in graph.initializer}
-    kinds = Counter(node.op_type for node in graph.node)
+    kinds = {item.name: item.data_type for item in graph.initializer}
     bytes_ = (needed("onnx").TensorProto.INT8, needed("onnx").TensorProto.UINT8)
-    small = sum(node.op_type == "Gather" and tables.get(node.input[0]) in bytes_ for node in graph.node)
-    lookups = sum(node.op_type == "Gather" and node.input[0] in tables for node in graph.node)
-    products = kinds["MatMulInteger"]
-    return {"products": (products, products + kinds["MatMul"] + kinds["Gemm"]), "embeddings": (small, lookups)}
+    for node in graph.node:  # in static quantisation weights and tables are read through one of these
+        if node.op_type == "DequantizeLinear" and node.input[0] in kinds:
+            kinds[node.output[0]] = kinds[node.input[0]]
+    products = [node for node in graph.node if node.op_type in ("MatMulInteger", "MatMul", "Gemm")]
+    lookups = [node for node in graph.node if node.op_type == "Gather" and node.input[0] in kinds]
+    return {
+        "products": (sum(kinds.get(node.input[1]) in bytes_ for node in products), len(products)),
+        "embeddings": (sum(kinds[node.input[0]] in bytes_ for node in lookups), len(lookups)),
+    }
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-from ernie_tiny.engine_facts import forms
+from ernie_tiny.engine_facts import INT8, forms
 from ernie_tiny.files import whole_folder
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters, usable_positions
 from ernie_tiny.report.card import CARD_FILE, Export, Gate, model_card
@@ -23,6 +23,7 @@ from ernie_tiny.training.workspace import Workspace
 
 SPEED_LENGTH = 64  # tokens of the inputs that are timed, less where a model has fewer positions
 SPEED_BATCH, SPEED_THREADS, SPEED_SECONDS = 32, 1, 1.0  # of the calls of a shape and a model, roughly
+CALIBRATION_EXAMPLES = 128  # of train, whose activations fix the scales of static quantisation
 EXPORT_FOLDER, SPEED_FOLDER = "export", "speed"
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,9 @@ def export_task(
     with whole_folder(folder) as target:
         own = list(dict.fromkeys([PADDLE, *forms(config.engines, config.precisions)]))  # the others are made of it
         require_bfloat16(own)
-        export_model(model, spec, workspace.tokenizer, length, target, own)
+        static = config.int8 == "static" and any(precision == INT8 for _, precision in own)
+        calibration = workspace.features(task, "train", length, CALIBRATION_EXAMPLES) if static else []
+        export_model(model, spec, workspace.tokenizer, length, target, own, calibration)
         features = workspace.features(task, "dev", length, config.parity_examples)
         differences = check_parity(target, model, features, workspace.tokenizer.pad_id, config.tolerance, own)
         int8 = check_int8(workspace, task, target, own)

@@ -39,12 +39,13 @@ def export_model(
     max_length: int,
     folder: Path,
     forms: Sequence[Form] = (PADDLE,),
+    calibration: Sequence[Feature] = (),
 ) -> None:
     """Writes what a deployment needs: network, vocabulary, and task.json with labels, input signature and forms.
 
     The network is Paddle's PIR format, model.json and model.pdiparams, and where forms ask for it model.onnx and
     model.int8.onnx. Its inputs are int64 [rows, length]: input_ids, token_type_ids and attention_mask (1 for a token, 0
-    for padding).
+    for padding). With `calibration` the scales of activations in INT8 are fixed by these features' ranges.
 
     Raises:
         InputError: a form needs a package that is not installed, or the network cannot be converted.
@@ -55,7 +56,9 @@ def export_model(
     if any(engine != "paddle" for engine, _ in forms):
         write_onnx(folder)
     if any(precision == "int8" for _, precision in forms):
-        quantize_onnx(folder)
+        starts = range(0, len(calibration), PARITY_BATCH)
+        batches = [calibration[start : start + PARITY_BATCH] for start in starts]
+        quantize_onnx(folder, [collate(batch, spec.name, tokenizer.pad_id) for batch in batches])
     tokenizer.save(folder)
     head = head_of(spec)
     description: dict[str, Any] = {

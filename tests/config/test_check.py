@@ -371,3 +371,8 @@ def test_heads_that_do_not_divide_come_with_widths_that_they_do(path):
     message = refused(path, "models.student={shape: nano, hidden_size: 310}")
     assert "models.student.num_attention_heads = 12 does not divide hidden_size 310" in message
     assert "1, 2, 5, 10, 31;" in message and message.endswith("300, 312.")
+
+
+def test_scales_in_int8_are_dynamic_or_static(path):
+    assert load_config(path, ["export.int8=static"])
+    assert "Did you mean 'static'?" in refused(path, "export.int8=statik")

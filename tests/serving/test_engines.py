@@ -71,6 +71,20 @@ def test_weights_and_tables_are_in_int8_and_a_quarter_of_the_size(exported: tupl
     assert count(small) < 0.5 * count(weights)  # scales by channel weigh much beside matrices of 16 rows
 
 
+@pytest.mark.parametrize("task", EXAMPLES)
+def test_scales_fixed_on_examples_pass_the_gate_and_are_in_the_graph(task: str, tmp_path: Path) -> None:
+    int8 = [("onnx", "int8")]
+    features = features_of(task)
+    export_model(build(task), find_task(task), TOKENIZER, 24, tmp_path, int8, features)
+    found = check_parity(tmp_path, build(task), features, TOKENIZER.pad_id, 1e-4, int8)
+    assert 0 < found["onnx, int8"] < 0.25
+    nodes = quantized_nodes(tmp_path / FILES["int8"])
+    assert nodes["products"][1] - nodes["products"][0] == 2 * 2 and nodes["embeddings"] == (3, 3)
+    graph = onnx.load(str(tmp_path / FILES["int8"])).graph
+    kinds = {node.op_type for node in graph.node}
+    assert "QuantizeLinear" in kinds and not kinds & {"DynamicQuantizeLinear", "MatMulInteger"}
+
+
 def test_the_gate_refuses_damaged_weights(tmp_path: Path) -> None:
     model = build("tnews")
     export_model(model, find_task("tnews"), TOKENIZER, 24, tmp_path, [("onnx", "float32")])
