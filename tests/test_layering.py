@@ -63,9 +63,11 @@ def imports(path: Path, nodes: Iterator[ast.AST]) -> Iterator[Import]:
 
 
 def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
-    """The node and all below it, save what stands inside a function."""
+    """The node and all below it, save what stands inside a function or is for type checkers alone."""
     yield node
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
         if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             yield from run_at_import(child)
 
@@ -75,7 +77,8 @@ def forbidden_imports(path: Path, source: str) -> list[str]:
     tree = ast.parse(source)
     here = room_of_file(path)
     found = []
-    for module, line in imports(path, ast.walk(tree)):
+    # What the package itself offers, it imports when it is asked for.
+    for module, line in imports(path, run_at_import(tree) if here == PACKAGE else ast.walk(tree)):
         if module.split(".")[0] in ("ernie_tiny", "tools"):
             there = room(module)
             below = FLOORS[there] < FLOORS[here] and here != PACKAGE
@@ -170,3 +173,12 @@ def test_config_data_and_kinds_are_imported_without_paddle():
     script = f"import sys, {modules}; print(*(name for name in {PADDLE} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout.split(), done.stderr) == ([], "")
+
+
+def test_the_package_offers_the_predictor_and_nothing_that_it_has_not():
+    import ernie_tiny
+    from ernie_tiny.serving.predictor import Predictor
+
+    assert ernie_tiny.Predictor is Predictor
+    with pytest.raises(AttributeError, match="module 'ernie_tiny' has no attribute 'Predictr'"):
+        _ = ernie_tiny.Predictr

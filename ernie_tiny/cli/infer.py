@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--engine", choices=(*FACTS, "auto"), default="paddle", help="auto: the fastest, measured once")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of auto the lowest allowed")
-    parser.add_argument("--batch-tokens", type=int, default=8192)
+    parser.add_argument("--batch-tokens", type=int, default=2048)
 
 
 def main(args: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="of each model's engine")
     parser.add_argument("--engine", choices=(*FACTS, "auto"), default="paddle")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of auto the lowest allowed")
-    parser.add_argument("--batch", type=int, default=64, help="examples that are answered together")
+    parser.add_argument("--batch", type=int, default=32, help="examples that are answered together")
     parser.add_argument("--room", type=int, default=2048, help="examples that may wait; others get 429")
     parser.add_argument("--seconds", type=float, default=30.0, help="for a request to come in, and for its answer")
 

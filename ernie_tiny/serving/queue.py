@@ -1,4 +1,4 @@
-"""Questions of many clients, answered together: one thread a model takes what has come in and answers it at once."""
+"""Questions of many clients, answered together: a model's threads take what has come in and answer it at once."""
 
 from __future__ import annotations
 
@@ -38,23 +38,27 @@ class _Request:
 class BatchQueue:
     """Requests of one model. They are answered whole and in the order in which they came, several in one batch.
 
-    A request waits for others while the thread is busy, and at most `wait` seconds more where fewer than `batch`
-    examples have come.
+    A request waits for others while a batch is answered, and at most `wait` seconds more where fewer than `batch`
+    examples have come. A full batch does not wait: another thread begins with it, so that one is tokenised while the
+    engine has the other.
 
     Args:
-        answer: Called by one thread; may be changed by `replace`.
+        answer: Called by the threads, and may be changed by `replace`.
         batch: Examples that are answered together; a larger request is one batch by itself.
         room: Examples that may wait.
         wait: Seconds that an idle thread waits for more than it has.
+        threads: That answer.
     """
 
-    def __init__(self, answer: Answer, batch: int, room: int, wait: float) -> None:
+    def __init__(self, answer: Answer, batch: int, room: int, wait: float, threads: int = 1) -> None:
         self._answer, self._batch, self._room, self._wait = answer, batch, room, wait
         self._requests: deque[_Request] = deque()
-        self._waiting, self._closed, self._speed = 0, False, 0.0
+        self._waiting, self._busy, self._closed = 0, 0, False
+        self._speed, self._done_at = 0.0, 0.0
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name="answers", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._work, name="answers", daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -89,37 +93,49 @@ class BatchQueue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        end = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
         while True:
             requests, answer = self._take()
             if answer is None:
                 return
-            examples = [example for request in requests for example in request.examples]
-            began = time.perf_counter()
-            try:
-                found = answer(examples)
-            except Exception as error:  # whatever it is, it is the clients' to know and not the thread's end
-                logger.exception("a batch of %d questions was not answered", len(examples))
-                for request in requests:
-                    request.future.set_exception(error)
-                continue
-            speed = len(examples) / max(1e-6, time.perf_counter() - began)
-            self._speed = speed if not self._speed else 0.9 * self._speed + 0.1 * speed
-            start = 0
+            if requests:  # not those that another thread has taken, or whose clients have gone
+                self._fulfil(requests, answer)
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+    def _fulfil(self, requests: Sequence[_Request], answer: Answer) -> None:
+        """Answers requests in one batch."""
+        examples = [example for request in requests for example in request.examples]
+        began = time.perf_counter()
+        try:
+            found = answer(examples)
+        except Exception as error:  # whatever it is, it is the clients' to know and not the thread's end
+            logger.exception("a batch of %d questions was not answered", len(examples))
             for request in requests:
-                request.future.set_result(found[start : start + len(request.examples)])
-                start += len(request.examples)
+                request.future.set_exception(error)
+            return
+        now = time.perf_counter()
+        speed = len(examples) / max(1e-6, now - max(began, self._done_at))  # batches overlap
+        self._done_at, self._speed = now, speed if not self._speed else 0.9 * self._speed + 0.1 * speed
+        start = 0
+        for request in requests:
+            request.future.set_result(found[start : start + len(request.examples)])
+            start += len(request.examples)
 
     def _take(self) -> tuple[list[_Request], Optional[Answer]]:
         """The next requests and what answers them; None for the answer when the queue is closed and empty."""
         with self._changed:
-            while not self._requests:
-                if self._closed:
+            while not self._requests or (self._busy and self._waiting < self._batch):
+                if self._closed and not self._requests:
                     return [], None
                 self._changed.wait()
+            self._busy += 1
             if self._waiting < self._batch and self._wait and not self._closed:
                 self._changed.wait_for(lambda: self._waiting >= self._batch or self._closed, self._wait)
             taken: list[_Request] = []
@@ -132,8 +148,4 @@ class BatchQueue:
                 else:
                     self._waiting -= len(request.examples)
             self._waiting -= sum(len(request.examples) for request in taken)
-            return taken, self._answer if taken else _nothing
-
-
-def _nothing(examples: Sequence[Example]) -> Sequence[Prediction]:
-    return []
+            return taken, self._answer

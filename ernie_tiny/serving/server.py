@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
+from types import FrameType
 from typing import Any, Callable, Optional
 
 import uvicorn
@@ -29,6 +30,7 @@ from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.serving.predictor import Predictor, Question
 from ernie_tiny.serving.queue import BatchQueue, ClosedError, FullError
 
+ANSWERING = 2  # threads a model: one tokenises and decodes while the other has the engine
 logger = logging.getLogger("ernie_tiny.serve")
 
 
@@ -49,7 +51,7 @@ class Limits:
     body: int = 1_000_000
     inputs: int = 512
     characters: int = 20_000
-    batch: int = 64
+    batch: int = 32
     room: int = 2048
     wait: float = 0.002
     seconds: float = 30.0
@@ -69,7 +71,7 @@ class ServedModel:
     def __init__(self, folder: Path, limits: Limits, threads: int, engine: str, precision: str) -> None:
         self._load: Callable[[], Predictor] = partial(_load, folder, threads, engine, precision)
         self.predictor = self._load()
-        self.queue = BatchQueue(self.predictor.predict, limits.batch, limits.room, limits.wait)
+        self.queue = BatchQueue(self.predictor.predict, limits.batch, limits.room, limits.wait, ANSWERING)
 
     def reload(self) -> None:
         """Takes the folder as it is now; requests that are under way keep the model that they began with.
@@ -87,10 +89,7 @@ def _load(folder: Path, threads: int, engine: str, precision: str) -> Predictor:
         fault = damage(folder)
         if fault is not None:
             raise InputError(f"{folder}: is damaged: {fault}. Copy the folder again, or export it anew.")
-    predictor = Predictor(folder, threads, engine=engine, precision=precision)
-    record = kind_named(predictor.spec.kind).sample_input(predictor.spec)
-    predictor.predict(examples_of(predictor.spec, [("the sample", record)]))  # so that the first client does not wait
-    return predictor
+    return Predictor(folder, threads, engine=engine, precision=precision)
 
 
 class Metrics:
@@ -129,11 +128,15 @@ class Service:
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         """The life of the server; at its end all that was taken is answered."""
         yield
-        self._ready = False
+        self.end()
         for name, model in self._models.items():
             if not await asyncio.to_thread(model.queue.close, self._limits.seconds):
                 entry = {"event": "unanswered at the end", "model": name, "waiting": model.queue.waiting}
                 logger.error(to_json(entry))
+
+    def end(self) -> None:
+        """From now on answers tell that they are the last of their connections: the server is about to close them."""
+        self._ready = False
 
     def health(self) -> dict[str, str]:
         """Alive."""
@@ -157,6 +160,20 @@ class Service:
         """The models, what each answers, and a record that it takes."""
         return {name: _described(model) for name, model in self._models.items()}
 
+    def request_body(self) -> dict[str, Any]:
+        """What predict is sent, as OpenAPI shows it, with an example a model."""
+        examples = {name: {"value": {"inputs": [_described(model)["sample"]]}} for name, model in self._models.items()}
+        properties = {
+            "texts": {"type": "array", "description": "texts, or lists of two where the task has two"},
+            "inputs": {
+                "type": "array",
+                "items": {"type": "object"},
+                "description": "records as tools/infer.py takes them",
+            },
+        }
+        content = {"application/json": {"schema": {"type": "object", "properties": properties}, "examples": examples}}
+        return {"requestBody": {"required": True, "content": content}}
+
     async def predict(self, model: str, request: Request) -> Response:
         """Answers texts or records, in their order."""
         began = time.perf_counter()
@@ -176,6 +193,8 @@ class Service:
         self._metrics.seconds.labels(known).observe(seconds)
         entry = {"event": "request", "model": known, "status": status, "inputs": count, "seconds": round(seconds, 5)}
         logger.info(to_json(entry))  # and never a text
+        if not self._ready:
+            headers["Connection"] = "close"  # uvicorn does not say so, and the client's next question would be lost
         return Response(to_json(content), status, headers, media_type="application/json")
 
     async def reload(self, model: str, request: Request) -> Response:
@@ -191,16 +210,15 @@ class Service:
         return Response(to_json(content), status, media_type="application/json")
 
 
-def make_app(models: Mapping[str, ServedModel], limits: Limits, token: Optional[str] = None) -> FastAPI:
-    """The application; the arguments are those of Service."""
-    service = Service(models, limits, token)
+def make_app(service: Service) -> FastAPI:
+    """The application of a service."""
     app = FastAPI(title="ernie_tiny", lifespan=service.lifespan)
     app.add_api_route("/", service.page, response_class=HTMLResponse, include_in_schema=False)
     app.add_api_route("/health", service.health)
     app.add_api_route("/ready", service.ready)
     app.add_api_route("/metrics", service.metrics)
     app.add_api_route("/v1", service.models)
-    app.add_api_route("/v1/{model}/predict", service.predict, methods=["POST"], openapi_extra=_body_of(models))
+    app.add_api_route("/v1/{model}/predict", service.predict, methods=["POST"], openapi_extra=service.request_body())
     app.add_api_route("/v1/{model}/reload", service.reload, methods=["POST"])
     return app
 
@@ -210,8 +228,11 @@ def run_server(
 ) -> None:
     """Serves until SIGTERM or SIGINT; what was taken by then is answered. A line of JSON on stderr for each request."""
     logger.setLevel(logging.INFO)
-    uvicorn.run(
-        make_app(models, limits, token),
+    logger.addHandler(logging.StreamHandler())
+    logger.propagate = False
+    service = Service(models, limits, token)
+    config = uvicorn.Config(
+        make_app(service),
         host=host,
         port=port,
         log_config=None,
@@ -219,6 +240,17 @@ def run_server(
         timeout_keep_alive=int(limits.seconds),
         timeout_graceful_shutdown=int(limits.seconds) + 1,
     )
+    _Server(config, service).run()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: Optional[FrameType]) -> None:
+        self._service.end()
+        super().handle_exit(sig, frame)
 
 
 def _described(model: ServedModel) -> dict[str, Any]:
@@ -232,17 +264,6 @@ def _described(model: ServedModel) -> dict[str, Any]:
         "sample": kind.sample_input(spec),
         "max_length": spec.max_length,
     }
-
-
-def _body_of(models: Mapping[str, ServedModel]) -> dict[str, Any]:
-    """The request body as OpenAPI shows it, with an example a model."""
-    examples = {name: {"value": {"inputs": [_described(model)["sample"]]}} for name, model in models.items()}
-    properties = {
-        "texts": {"type": "array", "description": "texts, or lists of two where the task has two"},
-        "inputs": {"type": "array", "items": {"type": "object"}, "description": "records as tools/infer.py takes them"},
-    }
-    content = {"application/json": {"schema": {"type": "object", "properties": properties}, "examples": examples}}
-    return {"requestBody": {"required": True, "content": content}}
 
 
 def _authorise(request: Request, token: Optional[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,16 @@ import pytest
 
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import Example
+from ernie_tiny.engines import load
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.kinds.ask import featurise, head_of
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import MultiTaskModel
+from ernie_tiny.serving import predictor as predictor_module
 from ernie_tiny.serving.export import export_model
-from ernie_tiny.serving.predictor import Predictor
+from ernie_tiny.serving.exported import LOGITS
+from ernie_tiny.serving.predictor import PART, Predictor
 from tests.serving.test_export import SHAPE, TEXT, TOKENIZER
 
 EXAMPLES = {
@@ -84,3 +88,22 @@ def test_plain_texts_are_questions_where_the_task_has_texts(exported: tuple) -> 
     else:
         with pytest.raises(InputError, match=f"{spec.name}: a question is an Example, not '天气'"):
             Predictor(folder).predict([TEXT[5:7]])
+
+
+def test_many_questions_are_answered_in_their_order_by_several_threads_at_once(exported: tuple) -> None:
+    spec, _, folder = exported
+    predictor = Predictor(folder)
+    few = EXAMPLES[spec.name]
+    many = [few[number % len(few)] for number in range(PART + 3)]  # more than are tokenised at a time
+    expected = [predictor.predict([example])[0] for example in few]
+    with ThreadPoolExecutor(3) as pool:
+        for found in pool.map(predictor.predict, [many] * 3):
+            assert [one.answer for one in found] == [expected[number % len(few)].answer for number in range(len(many))]
+            np.testing.assert_allclose(found[-1].scores, expected[(len(many) - 1) % len(few)].scores, atol=1e-5)
+
+
+def test_the_first_call_finds_the_engine_warm(exported: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[object] = []
+    engine = load(exported[2], LOGITS)
+    monkeypatch.setattr(predictor_module, "load", lambda *_: lambda batch: batches.append(batch) or engine(batch))
+    assert Predictor(exported[2]).engine_seconds == 0 and len(batches) == 1

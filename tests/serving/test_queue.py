@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -124,3 +125,25 @@ def test_another_model_takes_over_without_losing_a_request() -> None:
     old.may_answer.set()
     assert answers(first) == ["first"] and answers(second) == ["a"]
     assert (old.batches, new.batches) == ([["first"]], [["a"]])
+
+
+def test_a_full_batch_is_begun_while_another_is_answered_and_less_waits_for_more() -> None:
+    class Slow(Model):
+        def __call__(self, examples: Sequence[Example]) -> list[Prediction]:
+            begun.append([example.texts[0] for example in examples])
+            return super().__call__(examples)
+
+    model, begun = Slow(), list[list[str]]()
+    waiting = BatchQueue(model, batch=2, room=8, wait=0.0, threads=2)
+    first = busy(model, waiting)
+    half = waiting.ask(questions("a"))
+    assert waiting.waiting == 1 and begun == [["first"]]
+    full = waiting.ask(questions("b"))
+    for _ in range(1000):
+        if len(begun) == 2:
+            break
+        time.sleep(0.01)
+    assert begun == [["first"], ["a", "b"]]
+    model.may_answer.set()
+    assert [answers(one) for one in (first, half, full)] == [["first"], ["a"], ["b"]]
+    assert waiting.close(10)
