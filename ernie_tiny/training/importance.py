@@ -36,7 +36,7 @@ def neuron_importance(model: MultiTaskModel, batches: Iterable[Batch], kinds: Ki
     for batch in batches:
         outputs.clear()
         loss, _ = objective(model(batch, objective.student_request), None, batch)
-        for output in outputs:  # paddle.grad of them is wrong: it leaves out paths around a layer (Paddle 3)
+        for output in outputs:  # what paddle.grad gives of them is wrong (Paddle 3.3)
             output.retain_grads()
         (loss * objective.counts(batch)["hard"]).backward()  # the loss is a mean
         for total, output in zip(found, outputs):

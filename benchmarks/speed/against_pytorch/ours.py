@@ -47,17 +47,9 @@ class Case:
         self.run, self.stage = run, run.stages[-1]
         workspace = SampledWorkspace(run, SAMPLE)
         workspace.text_bytes = TEXT_BYTES
-        start = time.perf_counter()
-        if self.stage.data.corpus is not None:
-            workspace.tokenizer  # noqa: B018  made when it is first asked for
-            start = time.perf_counter()
-            workspace.corpus(self.stage.data.corpus)
-        self.tokenising = time.perf_counter() - start
         live = replace(self.stage, cache=None)
         self.prepared = prepare_stage(workspace, live, None, folder / "stage", compare_engine=False)
-        start = time.perf_counter()
         self.batches = [self.prepared.stream.next_batch() for _ in range(BATCHES)]
-        self.drawing = (time.perf_counter() - start) / BATCHES
         teacher: Any = self.prepared.teacher
         self.teacher_model = None if teacher is None else teacher.model
         self.answers = [teacher(batch).logits.numpy() for batch in self.batches] if self.stage.cache is not None else []
@@ -113,12 +105,9 @@ class Case:
         tokens = [batch.num_tokens for batch in self.batches]
         padded = [batch.input_ids.size for batch in self.batches]
         specs = [self.workspace.task(task) for task in self.stage.data.tasks]
-        million = stage_flops(self.run, replace(self.stage, cache=None), specs, 1_000_000) or 0
-        found = {"tokens": float(np.mean(tokens)), "real": sum(tokens) / sum(padded), "flops": million / 1e6}
-        if self.stage.data.corpus is not None:
-            tokens = self.prepared.stream._stream._dataset.sizes.sum()
-            found |= {"tokenised": int(tokens), "tokenising": self.tokenising}
-        return {**found, "drawing": self.drawing}
+        cached = self.stage.cache is not None  # its FLOPs would be those of another stage
+        million = None if cached else stage_flops(self.run, self.stage, specs, 1_000_000)
+        return {"tokens": float(np.mean(tokens)), "real": sum(tokens) / sum(padded), "flops": (million or 0) / 1e6}
 
 
 def _heads(model: Any) -> int:

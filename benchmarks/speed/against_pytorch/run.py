@@ -164,15 +164,11 @@ def facts(found: Mapping[str, Any]) -> Table:
         facts, steps = record["facts"], record["steps"]["float32"][WARM_UP:]
         seconds = statistics.median(step["seconds"] for step in steps)
         share = facts["flops"] * facts["tokens"] / seconds / record["peaks"]["float32"]
-        tokenised = facts.get("tokenised")
         rows.append([
             CASES[case], f"{facts['tokens']:,.0f}", f"{facts['real']:.1%}",
-            f"{facts['flops'] * facts['tokens'] / 1e9:,.0f}", f"{share:.0%}",
-            f"{tokenised / facts['tokenising']:,.0f}" if tokenised else "",
-            f"{(facts['drawing'] + facts['tokens'] * facts.get('tokenising', 0) / (tokenised or 1)) / seconds:.2%}",
+            *([f"{facts['flops'] * facts['tokens'] / 1e9:,.0f}", f"{share:.0%}"] if share else ["", ""]),
         ])  # fmt: skip
-    header = ["case", "real tokens a step", "of the computed", "GFLOPs a step", "of the matrix peak, float32",
-              "tokens a second tokenised", "tokenising and batching, of the step"]  # fmt: skip
+    header = ["case", "real tokens a step", "of the computed", "GFLOPs a step", "of the matrix peak, float32"]
     return Table(header, [rows])
 
 
