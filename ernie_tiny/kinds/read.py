@@ -116,15 +116,21 @@ def _drawn(examples: Sequence[Example], limit: Optional[int]) -> Sequence[Exampl
     return [examples[number] for number in sorted(sorted(range(len(examples)), key=place)[:limit])]
 
 
+def missing_file(spec: TaskSpec, root: Path, split: str, file: str) -> InputError:
+    """The error of a task's file that is not there."""
+    fetch = ", or fetch it: python tools/download_clue.py --root DIR" if file.startswith("clue/") else ""
+    return InputError(
+        f"{root / file}: no such file. The split {split!r} of {spec.name} is read from {file} below data.root, {root}. "
+        f"Put it there, or point data.root at the folder that holds it{fetch}."
+    )
+
+
 def _paths(spec: TaskSpec, root: Path, split: str) -> list[Path]:
     if not spec.files_of(split):
         raise InputError(f"{spec.name} has no split {split!r}. {offer(split, [*spec.files, *spec.held_out])}")
     for file in spec.files_of(split):
         if not (root / file).is_file():
-            raise InputError(
-                f"{root / file}: no such file. The split {split!r} of {spec.name} is read from "
-                f"{file} below the data root {root}. tools/download_clue.py fetches CLUE."
-            )
+            raise missing_file(spec, root, split, file)
     paths = [root / file for file in spec.files_of(split)]
     twice = [path for path, times in Counter(path.resolve() for path in paths).items() if times > 1]
     if twice:

@@ -12,7 +12,7 @@ from ernie_tiny.data.corpus import check_general_text, corpus_files
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import facts_of
-from ernie_tiny.kinds.read import split_reader
+from ernie_tiny.kinds.read import missing_file, split_reader
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
 from ernie_tiny.training.flops import input_length, planned_shape, stage_flops
@@ -175,10 +175,7 @@ def check_data(run: RunConfig) -> None:
         for split in ("train", UNLABELLED, "dev"):
             for file in spec.files_of(split):
                 if not (root / file).is_file():
-                    raise InputError(
-                        f"data.root = {root}: {file} of task {spec.name} is not there. Point data.root at the folder "
-                        "that holds clue/, or fetch it: python tools/download_clue.py --root DIR."
-                    )
+                    raise missing_file(spec, root, split, file)
     for stage in run.stages:
         for file in stage.answer_files.values() if stage.taken_from is None else ():
             if not (root / file).is_file():

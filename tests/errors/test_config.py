@@ -113,7 +113,7 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C50", ["runtime.teacher_engine=onnx", "runtime.teacher_precision=bfloat16"]),
         ("C47", ["models.student.init_narrowed=svd"]),
         ("C45", ["runtime.teacher_precision=bfloat16"]),
-        ("C640", ["runtime.sharding=stage2"]),
+        ("C63", ["runtime.sharding=stage2"]),
         ("C51", ["stages.second.data.unlabelled_examples=9"]),
         ("C52", ["stages.first.data.unlabelled_examples=9"]),
         ("C53", [*SOFT, "stages.second.data.unlabelled_examples=9"]),

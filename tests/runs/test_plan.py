@@ -183,7 +183,7 @@ def test_check_data_names_the_first_file_that_is_missing(tmp_path: Path) -> None
     run = load(tmp_path)
     check_data(run)
     (tmp_path / "dev.jsonl").unlink()
-    with pytest.raises(InputError, match=r"dev\.jsonl of task mine"):
+    with pytest.raises(InputError, match=r"dev\.jsonl: no such file. The split .dev. of mine"):
         check_data(run)
     load(tmp_path)
     (tmp_path / "text.txt").unlink()
