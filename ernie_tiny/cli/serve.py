@@ -42,4 +42,4 @@ def main(args: argparse.Namespace) -> None:
     models = {
         name: ServedModel(folder, limits, args.threads, args.engine, args.precision) for name, folder in folders.items()
     }
-    run_server(models, limits, args.host, args.port, os.environ.get(TOKEN))
+    run_server(models, limits, args.host, args.port, os.environ.get(TOKEN) or None)
