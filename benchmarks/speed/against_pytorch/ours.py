@@ -63,8 +63,10 @@ class Case:
     def step(self, number: int) -> dict[str, float]:
         """Takes a step on a batch: its seconds, and its loss before the step."""
         before = float(self.loop._interval.loss)
-        seconds = sum(self.loop.time_step(self.batches[number % BATCHES]))
-        return {"seconds": seconds, "loss": float(self.loop._interval.loss) - before, "resident": resident()}
+        batch = self.batches[number % BATCHES]
+        seconds = sum(self.loop.time_step(batch))
+        loss = float(self.loop._interval.loss) - before
+        return {"seconds": seconds, "loss": loss, "tokens": batch.num_tokens, "resident": resident()}
 
     def write(self, folder: Path) -> None:
         """What the other side needs to compute the same."""

@@ -2,8 +2,8 @@
 """Steps of training against PyTorch: benchmarks/speed/against_pytorch/run.py --data DIR --vocabulary FILE --output OUT
 
 Each side is a process of its own, and they take turns, a step each, on the same weights and batches; quote the ratios.
-A case that is finished is not run again; --summarise writes the page. PyTorch's interpreter is this one, or
---torch-python.
+A case that is finished is not run again; --summarise prints the tables of those that are. PyTorch's interpreter is this
+one, or --torch-python.
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ def facts(found: Mapping[str, Any]) -> Table:
     rows = []
     for case, record in found.items():
         facts, steps = record["facts"], record["steps"]["float32"][WARM_UP:]
-        seconds = statistics.median(step["seconds"] for step in steps)
-        share = facts["flops"] * facts["tokens"] / seconds / record["peaks"]["float32"]
+        seconds, tokens = (sum(step[name] for step in steps) for name in ("seconds", "tokens"))
+        share = facts["flops"] * tokens / seconds / record["peaks"]["float32"]
         rows.append([
             CASES[case], f"{facts['tokens']:,.0f}", f"{facts['real']:.1%}",
             *([f"{facts['flops'] * facts['tokens'] / 1e9:,.0f}", f"{share:.0%}"] if share else ["", ""]),
