@@ -6,7 +6,8 @@
 MITKD's distillation, 12L768H to 4L312H, is trained by the project's own command on each text in turn (give one and one
 ten times as large), and the resident memory of its process is read every --every seconds from the first step on. A line
 a text: what it held at --settle minutes, the least and the most from there to --minutes, and how far these lie apart.
-The process's own memory is the anonymous part; the rest are files that it maps, as the tokens of the text.
+The process's own memory is the anonymous part; the rest are files that it maps, as the tokens of the text. All readings
+are left in OUT/<number of the text>.csv: minutes, bytes resident, of these anonymous, steps taken.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ernie_tiny.training.events import read_events
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path(__file__).with_name("against_pytorch") / "distil.yaml"
 
-Sample = tuple[float, int, int]  # minutes since training began, bytes resident, of these anonymous
+Sample = tuple[float, int, int, int]  # minutes since training began, bytes resident, of these anonymous, steps taken
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,7 +54,7 @@ def main() -> None:
         samples = watch(args, folder, text)
         size = sum(file.stat().st_size for file in args.data.glob(text))
         rows.append([text, f"{size / 1e6:,.0f}", *cells(samples, args.settle)])
-    header = ["text", "MB", "minutes", "MB at the start", "least", "most", "apart", "of its own, apart"]
+    header = ["text", "MB", "minutes", "steps", "MB at the start", "least", "most", "apart", "of its own, apart"]
     print(Table(header, [rows]).markdown())
 
 
@@ -62,12 +63,13 @@ def watch(args: argparse.Namespace, folder: Path, text: str) -> list[Sample]:
     command = [
         sys.executable, str(ROOT / "tools/train.py"), "-c", str(CONFIG), "-o", f"output_dir={to_json(str(folder))}",
         f"data.root={to_json(str(args.data))}", f"tokenizer.vocab={to_json(args.vocabulary)}",
-        f"data.corpora.general.files={to_json([text])}", *args.override,
+        f"data.corpora.general.files={to_json([text])}", "runtime.logging_steps=1", *args.override,
     ]  # fmt: skip
     folder.mkdir(parents=True)
     with (folder.with_name(f"{folder.name}.log")).open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     samples: list[Sample] = []
+    readings = folder.with_name(f"{folder.name}.csv").open("w", encoding="ascii", buffering=1)
     try:
         while not any(event["event"] == "train_begin" for event in read_events(folder)):
             require_running(process, log.name)
@@ -75,11 +77,14 @@ def watch(args: argparse.Namespace, folder: Path, text: str) -> list[Sample]:
         start = time.monotonic()
         while (minutes := (time.monotonic() - start) / 60) < args.minutes:
             require_running(process, log.name)
-            samples.append((minutes, *resident(process.pid)))
+            steps = sum(event["event"] == "log" for event in read_events(folder))
+            samples.append((minutes, *resident(process.pid), steps))
+            readings.write(",".join(map(str, samples[-1])) + "\n")
             time.sleep(args.every)
     finally:
         process.kill()
         process.wait()
+        readings.close()
     return samples
 
 
@@ -101,9 +106,9 @@ def cells(samples: Sequence[Sample], settle: float) -> list[str]:
     if not counted:
         raise SystemExit(f"no reading after minute {settle}: give more --minutes.")
     totals, own = [sample[1] for sample in counted], [sample[2] for sample in counted]
-    span = f"{counted[0][0]:.1f} to {counted[-1][0]:.1f}"
+    span, steps = f"{counted[0][0]:.1f} to {counted[-1][0]:.1f}", f"{counted[0][3]:,} to {counted[-1][3]:,}"
     megabytes = [f"{value / 1e6:,.0f}" for value in (totals[0], min(totals), max(totals))]
-    return [span, *megabytes, *(f"{(max(values) - min(values)) / values[0]:.1%}" for values in (totals, own))]
+    return [span, steps, *megabytes, *(f"{(max(values) - min(values)) / values[0]:.1%}" for values in (totals, own))]
 
 
 if __name__ == "__main__":

@@ -63,8 +63,11 @@ def test_a_process_s_own_memory_is_part_of_what_is_resident() -> None:
 
 
 def test_memory_is_judged_from_the_minute_at_which_it_has_settled() -> None:
-    samples = [(1.0, 10**9, 10**9), (2.0, 2 * 10**9, 10**9), (3.0, 21 * 10**8, 10**9), (4.0, 19 * 10**8, 102 * 10**7)]
-    assert memory.cells(samples, 2.0) == ["2.0 to 4.0", "2,000", "1,900", "2,100", "10.0%", "2.0%"]
+    giga = 10**9
+    samples = [
+        (1.0, giga, giga, 1), (2.0, 2 * giga, giga, 30), (3.0, 21 * 10**8, giga, 45), (4.0, 19 * 10**8, 102 * 10**7, 60)
+    ]  # fmt: skip
+    assert memory.cells(samples, 2.0) == ["2.0 to 4.0", "30 to 60", "2,000", "1,900", "2,100", "10.0%", "2.0%"]
     with pytest.raises(SystemExit, match="no reading after minute 5"):
         memory.cells(samples, 5.0)
 
@@ -73,7 +76,9 @@ def test_a_run_is_watched_while_it_trains_and_ended(data: Path, tmp_path: Path) 
     args = SimpleNamespace(data=data, vocabulary="none", override=SMALL_TEXT, minutes=0.02, every=0.2)
     samples = memory.watch(args, tmp_path / "run", "corpus/general.txt")
     assert len(samples) >= 3 and np.diff([sample[0] for sample in samples]).min() > 0
-    assert all(own < total for _, total, own in samples)
+    assert all(own < total for _, total, own, _ in samples)
+    assert samples[-1][3] > samples[0][3]
+    assert len((tmp_path / "run.csv").read_text().splitlines()) == len(samples)
 
 
 def test_a_run_that_ends_early_is_named_by_its_log(data: Path, tmp_path: Path) -> None:
