@@ -60,6 +60,7 @@ EXTRAS = {
         "httpx>=0.24",  # what FastAPI's test client needs
         "scikit-learn>=1.3",
         "pytest>=8.0",
+        "pytest-timeout>=2.3",
         "seqeval>=1.2",
         "hypothesis>=6.100",
         "sentencepiece>=0.2",

@@ -187,10 +187,10 @@ def test_a_damaged_folder_is_not_taken_and_the_old_model_goes_on(folders: dict[s
 def test_more_than_there_is_room_for_gets_429(folders: dict[str, Path]) -> None:
     limits = Limits(inputs=8, batch=1, room=1, wait=0.0, seconds=5.0)
     served = ServedModel(folders["tnews"], limits, 1, "paddle", "float32")
-    go, began, answer = threading.Event(), threading.Event(), served.predictor.predict
+    go, began, answer = threading.Event(), threading.Semaphore(0), served.predictor.predict
 
     def slow(examples: Any) -> Any:
-        began.set()
+        began.release()
         go.wait(10)
         return answer(examples)
 
@@ -201,11 +201,12 @@ def test_more_than_there_is_room_for_gets_429(folders: dict[str, Path]) -> None:
             threading.Thread(target=lambda: found.append(ask(client, "tnews", {"texts": ["今天"]}).status_code))
             for _ in range(1 + ANSWERING)
         ]
-        threads[0].start()
-        assert began.wait(10)
-        for thread in threads[1:]:  # the last waits, each of the others has one that answers it
+        for thread in threads[:-1]:  # each is taken by one that answers before the next one asks
             thread.start()
-        while served.queue.waiting < 1:
+            assert began.acquire(timeout=10)
+        threads[-1].start()
+        until = time.monotonic() + 10
+        while served.queue.waiting < 1 and time.monotonic() < until:
             time.sleep(0.01)
         full = ask(client, "tnews", {"texts": ["天气"]})
         assert full.status_code == 429 and int(full.headers["Retry-After"]) >= 1
