@@ -42,13 +42,16 @@ INSTALL = [
 # Further engines for an exported model; paddle2onnx comes with paddlenlp.
 ONNX = ["onnxruntime>=1.17", "onnx>=1.16", "paddle2onnx>=2.0,<3"]
 OPENVINO = ["openvino>=2024.0"]
+# transformers 4.56 asks for tokenizers 0.22, paddlenlp for 0.21.
+PYTORCH = ["torch>=2.1", "transformers>=4.50,<4.56"]
 SERVE = ["fastapi>=0.100,<1", "uvicorn>=0.23,<1", "prometheus-client>=0.17,<1"]
 EXTRAS = {
     "serve": SERVE,
     "onnx": ONNX,
     "openvino": [*OPENVINO, *ONNX],  # it reads the ONNX file
-    # To compare with PyTorch's numbers, in tests alone. transformers 4.56 asks for tokenizers 0.22, paddlenlp for 0.21.
-    "interop": ["torch>=2.1", "transformers>=4.50,<4.56"],
+    # To compare with PyTorch: its numbers in tests, its speed in benchmarks/speed/against_pytorch.
+    "interop": PYTORCH,
+    "bench": PYTORCH,
     "cpu": ["paddlepaddle==3.3.1"],
     # PyPI ends at paddlepaddle-gpu 2.6.2: first install 3.3.1 for your CUDA from Paddle's own index, as
     # https://www.paddlepaddle.org.cn/install/quick tells.

@@ -41,7 +41,7 @@ def test_the_sides_take_the_same_steps(case: str, data: Path, tmp_path: Path, mo
     stage = "TSD" if case == "task" else "finetune" if case == "finetune" else "distil"
     args = SimpleNamespace(
         data=data, vocabulary=Path("none"), output=tmp_path, rounds=2, threads=1,
-        torch_python=comparison.sys.executable,
+        sides=(*comparison.OURS, *comparison.THEIRS), torch_python=comparison.sys.executable,
         override=[
             f"models.teacher={TINY}", "tokenizer={build_from: general, vocab_size: 500}",
             f"stages.{stage}.optim.batch_size=4", f"stages.{stage}.data.max_length=32", *OVERRIDES[case],

@@ -3,7 +3,7 @@
 
 Each side is a process of its own, and they take turns, a step each, on the same weights and batches; quote the ratios.
 A case that is finished is not run again; --summarise prints the tables of those that are. PyTorch's interpreter is this
-one, or --torch-python.
+one, or --torch-python. To compare the losses alone: --sides float32 torch-float32 (any machine, busy or not).
 """
 
 from __future__ import annotations
@@ -48,12 +48,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--vocabulary", type=Path, required=True, help="ERNIE 3.0's vocab.txt")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--sides", nargs="+", choices=(*OURS, *THEIRS), default=(*OURS, *THEIRS))
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--torch-python", default=sys.executable)
     parser.add_argument("-o", "--override", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--summarise", action="store_true")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if "float32" not in args.sides:
+        parser.error("--sides: name float32, which makes the weights and batches of all.")
+    return args
 
 
 def main() -> None:
@@ -108,6 +112,7 @@ def run_case(args: argparse.Namespace, case: str) -> dict[str, Any]:
         workers = {
             name: stack.enter_context(Worker(command, folder / f"{name}.log"))
             for name, command in commands(args, case, folder).items()
+            if name in args.sides
         }
         peaks = {name: worker.ask("peak") for name, worker in workers.items()}
         steps: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
@@ -140,16 +145,18 @@ def commands(args: argparse.Namespace, case: str, folder: Path) -> dict[str, lis
 
 def ratios(found: Mapping[str, Any]) -> Table:
     """How many times as fast as PyTorch: the median over the rounds, and its range."""
+    others = [name for name in THEIRS if any(name in record["steps"] for record in found.values())]
     rows = []
     for case, record in found.items():
         counted = {name: steps[WARM_UP:] for name, steps in record["steps"].items()}
         for name in (name for name in counted if name not in THEIRS):
             cells = []
-            for other in THEIRS:
-                shares = [b["seconds"] / a["seconds"] for a, b in zip(counted[name], counted[other])]
-                cells.append(f"{statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})")
+            for other in others:
+                shares = [b["seconds"] / a["seconds"] for a, b in zip(counted[name], counted.get(other, ()))]
+                told = f"{statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})" if shares else ""
+                cells.append(told)
             rows.append([CASES[case], name, *cells, f"{apart(record['steps'], name):.1e}"])
-    return Table(["case", "teacher's engine", *(f"over {name}" for name in THEIRS), "losses apart"], [rows])
+    return Table(["case", "teacher's engine", *(f"over {name}" for name in others), "losses apart"], [rows])
 
 
 def apart(steps: Mapping[str, Any], name: str) -> float:
