@@ -44,7 +44,7 @@ FACTS: Mapping[str, EngineFacts] = MappingProxyType(
         for facts in (
             EngineFacts("paddle", "paddle", (FLOAT32, BFLOAT16)),
             EngineFacts("onnx", "onnxruntime", (FLOAT32, INT8)),
-            EngineFacts("openvino", "openvino", (FLOAT32, BFLOAT16)),
+            EngineFacts("openvino", "openvino", (FLOAT32, BFLOAT16, INT8)),
         )
     }
 )

@@ -40,6 +40,8 @@ class ExportConfig:
     parity_examples: int = 32
     tolerance: float = 1.0e-4
     engines: tuple[str, ...] = ("paddle",)  # further ones, onnx and openvino, take extras of the installation
-    precisions: tuple[str, ...] = ("float32",)  # each engine gets those that it has: bfloat16, int8 (onnx)
-    int8: str = "dynamic"  # scales of activations: dynamic, found call by call, or static, fixed on training examples
+    precisions: tuple[str, ...] = ("float32",)  # each engine gets those that it has: bfloat16, int8
+    int8: str = (
+        "dynamic"  # scales of ONNX Runtime: found call by call, or static, on training examples (OpenVINO's always)
+    )
     max_loss: float = 0.5  # points of the task's metric, of 100, that int8 may lose on dev

@@ -13,14 +13,21 @@ from typing import Optional
 import numpy as np
 
 from ernie_tiny.batch import Array, Batch
-from ernie_tiny.engine_facts import needed
+from ernie_tiny.engine_facts import BFLOAT16, FLOAT32, INT8, Form, needed
 from ernie_tiny.engines.export import MODEL_PREFIX
 from ernie_tiny.errors import InputError
 
 OPSET = 17
 ERRORS = 3  # severity of ONNX Runtime's log; its warnings tell of what its optimiser removes
-FILES: Mapping[str, str] = MappingProxyType(  # precision to the file that has it; bfloat16 is rounded to as it is read
-    {"float32": f"{MODEL_PREFIX}.onnx", "bfloat16": f"{MODEL_PREFIX}.onnx", "int8": f"{MODEL_PREFIX}.int8.onnx"}
+FLOAT_FILE = f"{MODEL_PREFIX}.onnx"
+FILES: Mapping[Form, str] = MappingProxyType(  # what each form is read from; to bfloat16 it is rounded as it is read
+    {
+        ("onnx", FLOAT32): FLOAT_FILE,
+        ("onnx", INT8): f"{MODEL_PREFIX}.int8.onnx",
+        ("openvino", FLOAT32): FLOAT_FILE,
+        ("openvino", BFLOAT16): FLOAT_FILE,
+        ("openvino", INT8): f"{MODEL_PREFIX}.openvino.int8.onnx",
+    }
 )
 QUANTIZED = ("MatMul", "Gemm", "Gather")  # products with weights, and the tables of embeddings
 
@@ -36,7 +43,7 @@ def write_onnx(folder: Path) -> None:
     # What holds for every input is computed here: paddle2onnx multiplies the table of embeddings to blank padding.
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC  # ONNX's own operators alone
-    options.optimized_model_filepath = str(folder / FILES["float32"])
+    options.optimized_model_filepath = str(folder / FLOAT_FILE)
     options.log_severity_level = ERRORS
     try:
         with _stdout_to_stderr():
@@ -49,14 +56,15 @@ def write_onnx(folder: Path) -> None:
         ) from error
 
 
-def quantize_onnx(folder: Path, calibration: Sequence[Batch] = ()) -> None:
-    """Writes the INT8 file beside the float32 one: weights by channel, activations with scales found call by call.
+def quantize_onnx(folder: Path, engine: str, calibration: Sequence[Batch] = ()) -> None:
+    """Writes an engine's INT8 file beside the float32 one: weights by channel, scales of activations found call by call.
 
     Args:
+        engine: OpenVINO multiplies in float32 where scales are found call by call, so it needs `calibration`.
         calibration: Inputs whose activations' ranges fix the scales instead (static quantisation).
     """
     quantization = needed("onnxruntime.quantization")
-    source, target = folder / FILES["float32"], folder / FILES["int8"]
+    source, target = folder / FLOAT_FILE, folder / FILES[engine, INT8]
     given = {"op_types_to_quantize": list(QUANTIZED), "per_channel": True, "weight_type": quantization.QuantType.QInt8}
     if not calibration:
         quantization.quantize_dynamic(str(source), str(target), **given)

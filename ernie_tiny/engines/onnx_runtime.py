@@ -20,7 +20,7 @@ def onnx_runtime(
 ) -> Callable[[Batch], dict[str, Array]]:
     """An engine (ernie_tiny.engines.load) of a network in ONNX's format."""
     runtime = needed("onnxruntime")
-    file = folder / FILES[precision]
+    file = folder / FILES["onnx", precision]
     if not file.is_file():
         raise missing_file(file)
     options = runtime.SessionOptions()

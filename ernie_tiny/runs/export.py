@@ -17,7 +17,7 @@ from ernie_tiny.report.results import ModelResult, Results, Speed
 from ernie_tiny.runs.int8 import check_int8
 from ernie_tiny.runs.trained import trained_length, trained_model
 from ernie_tiny.serving.benchmark import Candidate, Cell, timings
-from ernie_tiny.serving.export import check_parity, export_model, require_bfloat16
+from ernie_tiny.serving.export import check_parity, export_model, is_static, require_bfloat16
 from ernie_tiny.serving.exported import PADDLE, megabytes
 from ernie_tiny.training.workspace import Workspace
 
@@ -56,9 +56,9 @@ def export_task(
     with whole_folder(folder) as target:
         own = list(dict.fromkeys([PADDLE, *forms(config.engines, config.precisions)]))  # the others are made of it
         require_bfloat16(own)
-        static = config.int8 == "static" and any(precision == INT8 for _, precision in own)
+        static = any(precision == INT8 and is_static(engine, config.int8) for engine, precision in own)
         calibration = workspace.features(task, "train", length, CALIBRATION_EXAMPLES) if static else []
-        export_model(model, spec, workspace.tokenizer, length, target, own, calibration)
+        export_model(model, spec, workspace.tokenizer, length, target, own, calibration, config.int8)
         features = workspace.features(task, "dev", length, config.parity_examples)
         differences = check_parity(target, model, features, workspace.tokenizer.pad_id, config.tolerance, own)
         int8 = check_int8(workspace, task, target, own)

@@ -16,7 +16,7 @@ from ernie_tiny.batch import Array, Feature
 from ernie_tiny.data.batching import collate
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
-from ernie_tiny.engine_facts import BFLOAT16, Form
+from ernie_tiny.engine_facts import BFLOAT16, INT8, Form
 from ernie_tiny.engines import load
 from ernie_tiny.engines.export import INPUTS, MODEL_PREFIX, export_network
 from ernie_tiny.engines.onnx_file import quantize_onnx, write_onnx
@@ -40,13 +40,17 @@ def export_model(
     folder: Path,
     forms: Sequence[Form] = (PADDLE,),
     calibration: Sequence[Feature] = (),
+    int8: str = "dynamic",
 ) -> None:
     """Writes what a deployment needs: network, vocabulary, and task.json with labels, input signature and forms.
 
-    The network is Paddle's PIR format, model.json and model.pdiparams, and where forms ask for it model.onnx and
-    model.int8.onnx. Its inputs are int64 [rows, length]: input_ids, token_type_ids and attention_mask (1 for a token, 0
-    for padding). With `calibration` the scales of activations in INT8 are fixed by these features' ranges.
+    The network is Paddle's PIR format, model.json and model.pdiparams, and where forms ask for it the files of
+    ernie_tiny.engines.onnx_file. Its inputs are int64 [rows, length]: input_ids, token_type_ids and attention_mask (1
+    for a token, 0 for padding).
 
+    Args:
+        calibration: Features whose activations' ranges fix the scales in INT8 where is_static says so.
+        int8: "dynamic" or "static", of ONNX Runtime.
     Raises:
         InputError: a form needs a package that is not installed, or the network cannot be converted.
     """
@@ -55,10 +59,10 @@ def export_model(
         export_network(single, folder)
     if any(engine != "paddle" for engine, _ in forms):
         write_onnx(folder)
-    if any(precision == "int8" for _, precision in forms):
-        starts = range(0, len(calibration), PARITY_BATCH)
-        batches = [calibration[start : start + PARITY_BATCH] for start in starts]
-        quantize_onnx(folder, [collate(batch, spec.name, tokenizer.pad_id) for batch in batches])
+    starts = range(0, len(calibration), PARITY_BATCH)
+    batches = [collate(calibration[start : start + PARITY_BATCH], spec.name, tokenizer.pad_id) for start in starts]
+    for engine in [engine for engine, precision in forms if precision == INT8]:
+        quantize_onnx(folder, engine, batches if is_static(engine, int8) else ())
     tokenizer.save(folder)
     head = head_of(spec)
     description: dict[str, Any] = {
@@ -68,6 +72,15 @@ def export_model(
         "engines": [{"engine": engine, "precision": precision} for engine, precision in forms],
     }
     (folder / TASK_FILE).write_text(to_json(description, indent=1), encoding="utf-8")
+
+
+def is_static(engine: str, int8: str) -> bool:
+    """Whether an engine's INT8 has fixed scales for activations: OpenVINO multiplies in float32 where it has not.
+
+    Args:
+        int8: "dynamic" or "static", as export.int8.
+    """
+    return engine == "openvino" or int8 == "static"
 
 
 def parity(

@@ -47,10 +47,9 @@ def forms_of(folder: Path) -> list[Form]:
 
 def network_files(folder: Path, form: Form) -> list[Path]:
     """The files that a form is read from."""
-    engine, precision = form
-    if engine == PADDLE[0]:
+    if form[0] == PADDLE[0]:
         return [folder / f"{MODEL_PREFIX}.json", folder / f"{MODEL_PREFIX}.pdiparams"]
-    return [folder / FILES[precision]]
+    return [folder / FILES[form]]
 
 
 def megabytes(folder: Path, form: Form = PADDLE) -> float:

@@ -109,7 +109,7 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C33", ["stages.first.skip=true", "stages.second.skip=true"]),
         ("C39", ["stages.first.objective={sample_relation: {relation_heads: 2}}", "stages.first.optim.accumulate=2"]),
         ("C48", ["export.precisions=[float32, int8]"]),
-        ("C49", ["export.engines=[onnx, openvino]", "export.precisions=[int8]"]),
+        ("C49", ["export.engines=[onnx, paddle]", "export.precisions=[int8]"]),
         ("C50", ["runtime.teacher_engine=onnx", "runtime.teacher_precision=bfloat16"]),
         ("C47", ["models.student.init_narrowed=svd"]),
         ("C45", ["runtime.teacher_precision=bfloat16"]),

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from ernie_tiny.data.clue import find_task
+from ernie_tiny.data.task import Example
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from ernie_tiny.engine_facts import FACTS, PRECISIONS, forms, is_installed
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
-from ernie_tiny.kinds.ask import head_of
+from ernie_tiny.kinds.ask import featurise, head_of
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.runs.benchmark import benchmark_models, tables, time_texts
@@ -102,7 +103,8 @@ def forms_folder(tmp_path, monkeypatch):
     spec = find_task("tnews")
     model = MultiTaskModel(build_encoder("ernie", shape), [head_of(spec)])
     asked = forms([name for name in FACTS if is_installed(name)], ["float32", "int8"])
-    export_model(model, spec, TOKENIZER, 24, tmp_path / "model", asked)
+    examples = [Example(str(number), (text,), 0) for number, text in enumerate(("今天北京", "的天气很好", "好"))]
+    export_model(model, spec, TOKENIZER, 24, tmp_path / "model", asked, featurise(spec, examples, TOKENIZER, 24))
     return tmp_path / "model"
 
 
