@@ -42,6 +42,6 @@ class ExportConfig:
     engines: tuple[str, ...] = ("paddle",)  # further ones, onnx and openvino, take extras of the installation
     precisions: tuple[str, ...] = ("float32",)  # each engine gets those that it has: bfloat16, int8
     int8: str = (
-        "dynamic"  # scales of ONNX Runtime: found call by call, or static, on training examples (OpenVINO's always)
+        "dynamic"  # scales in ONNX Runtime: dynamic, call by call, or static, on training examples as OpenVINO's
     )
     max_loss: float = 0.5  # points of the task's metric, of 100, that int8 may lose on dev

@@ -57,7 +57,7 @@ def write_onnx(folder: Path) -> None:
 
 
 def quantize_onnx(folder: Path, engine: str, calibration: Sequence[Batch] = ()) -> None:
-    """Writes an engine's INT8 file beside the float32 one: weights by channel, scales of activations found call by call.
+    """Writes an engine's INT8 file beside the float32 one: weights by channel, activations scaled in each call.
 
     Args:
         engine: OpenVINO multiplies in float32 where scales are found call by call, so it needs `calibration`.
