@@ -41,7 +41,5 @@ class ExportConfig:
     tolerance: float = 1.0e-4
     engines: tuple[str, ...] = ("paddle",)  # further ones, onnx and openvino, take extras of the installation
     precisions: tuple[str, ...] = ("float32",)  # each engine gets those that it has: bfloat16, int8
-    int8: str = (
-        "dynamic"  # scales in ONNX Runtime: dynamic, call by call, or static, on training examples as OpenVINO's
-    )
+    int8: str = "dynamic"  # scales of ONNX Runtime, call by call, or static, on training examples as OpenVINO's are
     max_loss: float = 0.5  # points of the task's metric, of 100, that int8 may lose on dev
