@@ -16,7 +16,7 @@ TOKEN = "ERNIE_TINY_TOKEN"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", required=True, metavar="[NAME=]DIR", help="folders of tools/export.py")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for all of this machine's")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=int, default=8000, help="0 for any that is free, which the log tells")
     parser.add_argument("--threads", type=int, default=1, help="of each model's engine")
     parser.add_argument("--engine", choices=(*FACTS, "auto"), default="paddle")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of auto the lowest allowed")
@@ -36,7 +36,8 @@ def main(args: argparse.Namespace) -> None:
     for module in ("fastapi", "uvicorn", "prometheus_client"):
         needed(module)
     prepare("cpu", args.threads)
-    from ernie_tiny.serving.server import Limits, ServedModel, run_server
+    from ernie_tiny.serving.request import Limits
+    from ernie_tiny.serving.server import ServedModel, run_server
 
     limits = Limits(batch=args.batch, room=args.room, seconds=args.seconds)
     models = {

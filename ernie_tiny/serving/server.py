@@ -6,10 +6,11 @@ import asyncio
 import hmac
 import itertools
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -21,48 +22,17 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from ernie_tiny.data.records import parse_json
 from ernie_tiny.data.task import Example
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import MANIFEST, damage, to_json
-from ernie_tiny.kinds.read import examples_of
 from ernie_tiny.kinds.registry import kind_named
-from ernie_tiny.serving.predictor import Predictor, Question
+from ernie_tiny.serving.connection import BoundedConnection
+from ernie_tiny.serving.predictor import Predictor
 from ernie_tiny.serving.queue import BatchQueue, ClosedError, FullError
+from ernie_tiny.serving.request import Limits, RefusedError, body_of, questions_of
 
 ANSWERING = 2  # threads a model: one tokenises and decodes while the other has the engine
 logger = logging.getLogger("ernie_tiny.serve")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a client may ask.
-
-    Attributes:
-        body: Bytes of a request.
-        inputs: Texts or records of a request.
-        characters: Of one of its texts.
-        batch: Examples that are answered together.
-        room: Examples of a model that may wait; beyond them a request gets 429.
-        wait: Seconds that a lone question waits for others.
-        seconds: Until a request must have come in whole, and again until it must be answered.
-    """
-
-    body: int = 1_000_000
-    inputs: int = 512
-    characters: int = 20_000
-    batch: int = 32
-    room: int = 2048
-    wait: float = 0.002
-    seconds: float = 30.0
-
-
-class RefusedError(Exception):
-    """A request that gets a status of 4xx or 503, with what is wrong and what to do."""
-
-    def __init__(self, status: int, said: str, headers: Optional[Mapping[str, str]] = None) -> None:
-        super().__init__(said)
-        self.status, self.headers = status, dict(headers or {})
 
 
 class ServedModel:
@@ -181,7 +151,8 @@ class Service:
         try:
             _authorise(request, self._token)
             served = _named(self._models, model)
-            questions = _questions(served, await _body(request, self._limits), self._limits, next(self._asked))
+            body = await body_of(request, self._limits)
+            questions = questions_of(body, served.predictor, self._limits, next(self._asked))
             count = len(questions)
             content = {"model": model, "predictions": await _answers(served, questions, self._limits)}
             self._metrics.inputs.labels(model).inc(count)
@@ -226,27 +197,67 @@ def make_app(service: Service) -> FastAPI:
 def run_server(
     models: Mapping[str, ServedModel], limits: Limits, host: str, port: int, token: Optional[str] = None
 ) -> None:
-    """Serves until SIGTERM or SIGINT; what was taken by then is answered. A line of JSON on stderr for each request."""
+    """Serves until SIGTERM or SIGINT; what was taken by then is answered.
+
+    On stderr stands a line of JSON for the address, for each request and for what goes wrong.
+
+    Args:
+        port: 0 for any that is free.
+    Raises:
+        InputError: the address cannot be had.
+    """
+    listener = _listener(host, port)
+    lines = logging.StreamHandler()
+    lines.setFormatter(_JsonLines())
+    for name in ("ernie_tiny", "uvicorn.error", "asyncio"):
+        logging.getLogger(name).addHandler(lines)
+        logging.getLogger(name).propagate = False
     logger.setLevel(logging.INFO)
-    logger.addHandler(logging.StreamHandler())
-    logger.propagate = False
     service = Service(models, limits, token)
     config = uvicorn.Config(
         make_app(service),
-        host=host,
-        port=port,
+        http=BoundedConnection,
+        ws="none",
         log_config=None,
         access_log=False,
-        timeout_keep_alive=int(limits.seconds),
-        timeout_graceful_shutdown=int(limits.seconds) + 1,
+        timeout_keep_alive=max(1, round(limits.seconds)),
+        timeout_graceful_shutdown=2 * round(limits.seconds) + 1,  # for a body to come in, and for its answer
     )
-    _Server(config, service).run()
+    _Server(config, service).run([listener])
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"--host {host} --port {port}: cannot listen there ({error}). Name another port, or end what has this one."
+        ) from error
+
+
+class _JsonLines(logging.Formatter):
+    """A record as a line of JSON; what this module says is one already."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == logger.name:
+            return record.getMessage()
+        entry = {"event": record.name, "level": record.levelname, "said": record.getMessage()}
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return to_json(entry)
 
 
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+
+    async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
+        await super().startup(sockets)
+        for own in sockets or ():
+            host, port = own.getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            logger.info(to_json({"event": "listening", "address": f"http://{shown}:{port}"}))
 
     def handle_exit(self, sig: int, frame: Optional[FrameType]) -> None:
         self._service.end()
@@ -276,67 +287,6 @@ def _named(models: Mapping[str, ServedModel], name: str) -> ServedModel:
     if name not in models:
         raise RefusedError(404, f"there is no model {name!r}; there are: {', '.join(models)}")
     return models[name]
-
-
-async def _body(request: Request, limits: Limits) -> Any:
-    """The JSON of a request, not a byte more of it than is allowed, and not later."""
-    parts, size = [], 0
-
-    async def read() -> None:
-        nonlocal size
-        async for part in request.stream():
-            size += len(part)
-            if size > limits.body:
-                raise RefusedError(413, f"a request may have {limits.body:,} bytes", {"Connection": "close"})
-            parts.append(part)
-
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > limits.body:
-        raise RefusedError(413, f"a request may have {limits.body:,} bytes", {"Connection": "close"})
-    try:
-        await asyncio.wait_for(read(), limits.seconds)
-    except asyncio.TimeoutError:
-        raise RefusedError(408, f"the request did not come in {limits.seconds:g} s", {"Connection": "close"}) from None
-    try:
-        return parse_json(b"".join(parts).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(400, f"the body is not JSON in UTF-8: {str(error)[:200]}") from None
-
-
-def _questions(model: ServedModel, body: Any, limits: Limits, asked_before: int) -> list[Example]:
-    given = body if isinstance(body, dict) else {}
-    asked = [key for key in ("texts", "inputs") if key in given]
-    if len(asked) != 1 or not isinstance(given[asked[0]], list):
-        raise RefusedError(422, 'the body is an object with a list "texts" or a list "inputs"')
-    items = given[asked[0]]
-    if not items or len(items) > limits.inputs:
-        said = f"a request has 1 to {limits.inputs} of {asked[0]}, not {len(items)}"
-        raise RefusedError(422 if not items else 413, said)
-    try:
-        for number, item in enumerate(items):
-            long = next((text for text in _strings(item) if len(text) > limits.characters), None)
-            if long is not None:
-                said = f"{asked[0]}[{number}] has a text of {len(long):,} characters; {limits.characters:,} may be"
-                raise RefusedError(413, said)
-        if asked[0] == "inputs":
-            records = [(f"inputs[{number}]", item) for number, item in enumerate(items)]
-            found = list(examples_of(model.predictor.spec, records))
-        else:
-            questions: list[Question] = [tuple(item) if isinstance(item, list) else item for item in items]
-            found = model.predictor.examples(questions)
-    except InputError as error:
-        raise RefusedError(422, str(error)) from None
-    except RecursionError:
-        raise RefusedError(422, f"{asked[0]} are nested too deeply") from None
-    # Passages of one request share what they choose from; those of two requests in one batch do not.
-    return [replace(each, group=f"{asked_before}/{each.group}") if each.group else each for each in found]
-
-
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for child in children for text in _strings(child)]
 
 
 async def _answers(model: ServedModel, questions: Sequence[Example], limits: Limits) -> list[dict[str, Any]]:

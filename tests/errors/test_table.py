@@ -19,6 +19,7 @@ ELSEWHERE: Mapping[str, str] = {
     "F30": "tests/serving/test_engines.py::test_a_damaged_file",
     "F31": "tests/serving/test_engines.py::test_bfloat16_cannot_be_compared_on_every_processor",
     "F35": "tests/serving/test_engines.py::test_an_engine_that_multiplies_nothing_in_int8_is_refused",
+    "F170": "tests/serving/test_server.py::test_an_address_that_cannot_be_had_is_refused",
     "N5": "tests/serving/test_engines.py::test_the_accuracy_gate_refuses_a_bad_quantisation",
     "F23": "tests/models/test_huggingface_write.py::test_a_head_over_means_is_refused_with_the_two_ways_out",
     "F24": "tests/models/test_huggingface_write.py::test_what_no_class_of_transformers_computes_is_refused",
