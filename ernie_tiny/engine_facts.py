@@ -13,6 +13,7 @@ from ernie_tiny.errors import InputError
 
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
 PRECISIONS = (FLOAT32, BFLOAT16, INT8)
+AUTO = "auto"  # in the place of an engine: the fastest for each shape of input
 Form = tuple[str, str]  # engine and precision
 EXTRAS: Mapping[str, str] = MappingProxyType(  # what is imported, to the extra that brings it
     {

@@ -6,14 +6,15 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
-from ernie_tiny.engine_facts import Form, is_installed
+from ernie_tiny.engine_facts import AUTO, BFLOAT16, Form, is_installed
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json, write_text
 from ernie_tiny.kinds.read import read_inputs
 from ernie_tiny.report.tables import Table
 from ernie_tiny.runtime import processor, versions
+from ernie_tiny.serving.auto import AutoCandidate
 from ernie_tiny.serving.benchmark import Candidate, Cell, Timing, timings
 from ernie_tiny.serving.exported import forms_of, read_spec
 from ernie_tiny.serving.predictor import Predictor
@@ -27,20 +28,30 @@ def benchmark_models(
     """What each form of each folder takes: load time, bytes, and timings a cell, by a name for model and form.
 
     Args:
-        forms: Of these the ones that a folder holds and that can run here.
+        forms: Of these the ones that a folder holds and that can run here; (AUTO, the lowest precision) for what
+            Predictor chooses.
     Raises:
         InputError: a folder is no export, or none of the forms can run.
     """
-    loaded = {name: Candidate(folder, form, threads) for name, folder, form in _runnable(folders, forms)}
+    runnable = _runnable(folders, forms)
+    loaded = {
+        name: AutoCandidate(folder, form[1], threads) if form[0] == AUTO else Candidate(folder, form, threads)
+        for name, folder, form in runnable
+    }
     found = timings(loaded, cells, seconds)
-    models = {
-        name: {
+    models = {}
+    for name, folder, _ in runnable:
+        each, rivals = loaded[name], [found[other] for other, place, _ in runnable if place == folder]
+        bests = [min(timing.p50 for timing in same) for same in zip(*rivals)]
+        models[name] = {
             "load_seconds": round(each.load_seconds, 3),
             "megabytes": round(each.bytes / 1e6, 2),
-            "timings": [_record(timing) for timing in found[name]],
+            "auto": each.form[0] == AUTO,
+            "timings": [
+                {**_record(timing, each.answers(timing.cell)), "of_best": round(best / timing.p50, 3)}
+                for timing, best in zip(found[name], bests)
+            ],
         }
-        for name, each in loaded.items()
-    }
     here = processor()
     return {
         "processor": here.name,
@@ -80,21 +91,29 @@ def time_texts(
     return found
 
 
-def tables(record: Mapping[str, Any], texts: Mapping[str, Mapping[str, float]]) -> list[Table]:
-    """The numbers for people: milliseconds a call, and how often as fast as the first model each is."""
+def tables(record: Mapping[str, Any], texts: Mapping[str, Mapping[str, float]]) -> list[Union[str, Table]]:
+    """The numbers for people: milliseconds a call, and how often as fast as the first model each is.
+
+    Where the record has rows of AUTO, what each took, with its speed by that of the model's fastest row.
+    """
     models = record["models"]
     first = next(iter(models.values()))
-    rows = []
+    rows, choices = [], []
     for name, model in models.items():
-        cells = {}
+        cells, taken = {}, {}
         for timing, own in zip(model["timings"], first["timings"]):
             shape = f"{timing['rows']} x {timing['length']}"
             cells[f"{shape}\nms (p95)"] = f"{timing['p50']:.2f} ({timing['p95']:.2f})"
             cells[f"{shape}\nratio"] = f"{own['p50'] / timing['p50']:.2f}"
+            taken[shape] = f"{timing['engine']} {timing['precision']} ({timing['of_best']:.2f})"
         rows.append(
             {"model": name, **cells, "load s": f"{model['load_seconds']:.2f}", "MB": f"{model['megabytes']:.2f}"}
         )
-    found = [Table.of(rows)]
+        if model["auto"]:
+            choices.append({"model": name, **taken})
+    found: list[Union[str, Table]] = [Table.of(rows)]
+    if choices:
+        found += ["What auto takes, and its speed by that of the model's fastest row:", Table.of(choices)]
     if texts:
         ends = [
             {
@@ -118,13 +137,14 @@ def write_benchmark(file: Optional[Path], record: Mapping[str, Any], texts: Mapp
 def _runnable(folders: Sequence[Path], forms: Sequence[Form]) -> list[tuple[str, Path, Form]]:
     """A name, the folder and the form of each that is to be timed, in the order given."""
     here = processor()
-    able = [form for form in forms if is_installed(form[0]) and (here.bfloat16 or form[1] != "bfloat16")]
+    chosen = [form for form in forms if form[0] == AUTO]
+    named = [form for form in forms if form not in chosen and is_installed(form[0])]
+    able = [form for form in named if here.bfloat16 or form[1] != BFLOAT16]
     names = {folder: str(folder) if len(folders) > 1 else folder.name for folder in folders}
     found = [
         (f"{names[folder]}, {' '.join(form)}", folder, form)
         for folder in folders
-        for form in forms_of(folder)
-        if form in able
+        for form in [*(form for form in forms_of(folder) if form in able), *chosen]
     ]
     if not found:
         asked = ", ".join(" ".join(form) for form in forms)
@@ -134,8 +154,8 @@ def _runnable(folders: Sequence[Path], forms: Sequence[Form]) -> list[tuple[str,
     return found
 
 
-def _record(timing: Timing) -> dict[str, Any]:
-    own = {**timing.cell._asdict(), **dataclasses.asdict(timing)}
+def _record(timing: Timing, form: Form) -> dict[str, Any]:
+    own = {**timing.cell._asdict(), "engine": form[0], "precision": form[1], **dataclasses.asdict(timing)}
     del own["cell"]
     speeds = {"texts_per_second": timing.texts_per_second, "tokens_per_second": timing.tokens_per_second}
     return {**own, **{name: round(value, 1) for name, value in speeds.items()}}

@@ -6,14 +6,14 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from ernie_tiny.batch import Array, Batch
-from ernie_tiny.engine_facts import PRECISIONS, Form, is_installed
+from ernie_tiny.engine_facts import AUTO, PRECISIONS, Form, is_installed
 from ernie_tiny.engines import Engine, load
 from ernie_tiny.files import to_json, write_text
 from ernie_tiny.runtime import processor, versions
@@ -22,30 +22,59 @@ from ernie_tiny.serving.exported import LOGITS, forms_of, network_files, read_sp
 
 CELLS = (Cell(1, 32), Cell(1, 128), Cell(32, 32), Cell(32, 128))
 SECONDS = 0.5  # of calls a form and a cell
+SHAPES = 4096  # whose forms are remembered
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
 class AutoEngine:
     """An engine (ernie_tiny.engines) that answers each batch by the form that was fastest on the nearest shape.
 
-    Attributes:
+    Args:
         engines: A loaded engine for each form that is fastest somewhere.
         choice: Shape to the form that is fastest there.
     """
 
-    engines: Mapping[Form, Engine]
-    choice: Mapping[Cell, Form]
+    def __init__(self, engines: Mapping[Form, Engine], choice: Mapping[Cell, Form]) -> None:
+        self.engines, self.choice = engines, choice
+        self._form = lru_cache(maxsize=SHAPES)(self.form)  # the search costs a short text a thirtieth of its time
 
     def __call__(self, batch: Batch) -> dict[str, Array]:
         """The arrays of a batch."""
-        shape = np.log(batch.input_ids.shape)
-        nearest = min(self.choice, key=lambda cell: float(np.square(np.log(cell) - shape).sum()))
-        return self.engines[self.choice[nearest]](batch)
+        return self.engines[self._form(*batch.input_ids.shape)](batch)
+
+    def form(self, rows: int, length: int) -> Form:
+        """What answers a batch of this shape."""
+        shape = np.log((rows, length))
+        return self.choice[min(self.choice, key=lambda cell: float(np.square(np.log(cell) - shape).sum()))]
 
 
 def auto_engine(folder: Path, precision: str, threads: int) -> AutoEngine:
-    """The forms of an exported folder that are fastest here, down to a precision.
+    """The forms of an exported folder that are fastest here (`fastest`), loaded."""
+    choice = fastest(folder, precision, threads)
+    return AutoEngine({form: load(folder, LOGITS, *form, threads) for form in set(choice.values())}, choice)
+
+
+class AutoCandidate(Candidate):
+    """What `auto_engine` gives, to be timed beside the forms that it chooses from."""
+
+    def __init__(self, folder: Path, precision: str, threads: int) -> None:
+        fastest(folder, precision, threads)  # measured where it is not, which is no part of loading
+        super().__init__(folder, (AUTO, precision), threads)
+
+    def _load(self, folder: Path, threads: int) -> AutoEngine:
+        self._auto = auto_engine(folder, self.form[1], threads)
+        return self._auto
+
+    def _files(self, folder: Path) -> Iterable[Path]:
+        return {file for form in self._auto.engines for file in network_files(folder, form)}
+
+    def answers(self, cell: Cell) -> Form:
+        """Engine and precision that answer the shape."""
+        return self._auto.form(*cell)
+
+
+def fastest(folder: Path, precision: str, threads: int) -> dict[Cell, Form]:
+    """The fastest form of an exported folder for each of CELLS, on this machine.
 
     What is measured is kept in the user's cache folder, by processor, versions, threads, forms and network; where that
     folder cannot be written, it is measured anew each time.
@@ -68,7 +97,7 @@ def auto_engine(folder: Path, precision: str, threads: int) -> AutoEngine:
             logger.info("%s: what was measured cannot be kept (%s); the next start measures anew", file, error)
     for cell, form in choice.items():
         logger.info("%s: %d x %d tokens on %s in %s", folder.name, *cell, *form)
-    return AutoEngine({form: load(folder, LOGITS, *form, threads) for form in set(choice.values())}, choice)
+    return choice
 
 
 def _measured(folder: Path, forms: Sequence[Form], threads: int) -> dict[Cell, Form]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 from ernie_tiny.batch import Batch
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.engine_facts import Form
-from ernie_tiny.engines import load
+from ernie_tiny.engines import Engine, load
 from ernie_tiny.errors import InputError
 from ernie_tiny.serving.exported import LOGITS, network_files
 
@@ -68,10 +68,20 @@ class Candidate:
     def __init__(self, folder: Path, form: Form, threads: int) -> None:
         began = time.perf_counter()
         self.form = form
-        self.engine = load(folder, LOGITS, *form, threads)
+        self.engine = self._load(folder, threads)
         self.load_seconds = time.perf_counter() - began
-        self.bytes = sum(file.stat().st_size for file in network_files(folder, form))
+        self.bytes = sum(file.stat().st_size for file in self._files(folder))
         self._vocab_size = load_tokenizer(folder).vocab_size
+
+    def _load(self, folder: Path, threads: int) -> Engine:
+        return load(folder, LOGITS, *self.form, threads)
+
+    def _files(self, folder: Path) -> Iterable[Path]:
+        return network_files(folder, self.form)
+
+    def answers(self, cell: Cell) -> Form:
+        """Engine and precision that answer the shape."""
+        return self.form
 
     def call(self, cell: Cell) -> Callable[[], object]:
         """What answers one made-up batch of the shape, the same one every time."""

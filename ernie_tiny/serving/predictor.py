@@ -13,6 +13,7 @@ from typing import Optional, Union
 from ernie_tiny.batch import Array, Batch, Feature
 from ernie_tiny.data.task import Example, Prediction
 from ernie_tiny.data.tokenizer import load_tokenizer
+from ernie_tiny.engine_facts import AUTO
 from ernie_tiny.engines import Engine, load
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import facts_of
@@ -22,7 +23,6 @@ from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.serving.auto import auto_engine
 from ernie_tiny.serving.exported import LOGITS, read_spec
 
-AUTO = "auto"
 # Of a batch. Above it the largest arrays of a Transformer of width 768 pass 32 MB, which the C library takes from the
 # system anew in each call: 8192 tokens of a student of width 312 cost 1.45 times as much a token as 2048 do.
 BATCH_TOKENS = 2048

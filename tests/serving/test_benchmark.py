@@ -10,12 +10,13 @@ import pytest
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import Example
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
-from ernie_tiny.engine_facts import FACTS, PRECISIONS, forms, is_installed
+from ernie_tiny.engine_facts import AUTO, FACTS, PRECISIONS, forms, is_installed
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
 from ernie_tiny.kinds.ask import featurise, head_of
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import MultiTaskModel
+from ernie_tiny.report.speeds import draw_speeds
 from ernie_tiny.runs.benchmark import benchmark_models, tables, time_texts
 from ernie_tiny.serving import auto, benchmark
 from ernie_tiny.serving.auto import AutoEngine, auto_engine
@@ -150,18 +151,57 @@ def test_auto_measures_anew_where_nothing_can_be_kept(forms_folder, monkeypatch,
     assert set(auto_engine(forms_folder, "float32", 1).choice) == {Cell(1, 8), Cell(4, 16)}
 
 
-def test_the_benchmark_has_a_row_for_each_form_and_the_first_is_the_measure(forms_folder, tmp_path):
-    asked = forms_of(forms_folder)
+def test_a_shape_is_looked_up_once(monkeypatch):
+    searched = []
+    monkeypatch.setattr(AutoEngine, "form", lambda self, *shape: searched.append(shape) or PADDLE)
+    engine = AutoEngine({PADDLE: lambda batch: {"logits": batch.input_ids}}, {Cell(1, 8): PADDLE})
+    for rows in (1, 2, 1, 1, 2):
+        ids = np.ones((rows, 5), np.int64)
+        assert engine(benchmark.Batch("", ("",) * rows, ids, ids, ids))["logits"] is ids
+    assert searched == [(1, 5), (2, 5)]
+
+
+def test_the_benchmark_has_a_row_for_each_form_and_one_of_auto_and_the_first_is_the_measure(forms_folder, tmp_path):
+    asked = [*forms_of(forms_folder), (AUTO, "int8")]
     record = benchmark_models([forms_folder], asked, [Cell(1, 8), Cell(4, 8)], 1, 0.01)
     assert list(record["models"]) == [f"model, {' '.join(form)}" for form in asked]
-    first = next(iter(record["models"].values()))
+    first, *_, chosen = record["models"].values()
     assert [(timing["rows"], timing["length"]) for timing in first["timings"]] == [(1, 8), (4, 8)]
+    assert {(timing["engine"], timing["precision"]) for timing in first["timings"]} == {PADDLE}
+    engine = auto_engine(forms_folder, "int8", 1)
+    assert [(timing["engine"], timing["precision"]) for timing in chosen["timings"]] == [
+        engine.form(1, 8),
+        engine.form(4, 8),
+    ]
+    for place in range(2):
+        timings = [model["timings"][place] for model in record["models"].values()]
+        assert max(timing["of_best"] for timing in timings) == 1
+        fastest = min(timing["p50"] for timing in timings)
+        assert chosen["timings"][place]["of_best"] == pytest.approx(fastest / chosen["timings"][place]["p50"], abs=1e-3)
     (tmp_path / "texts.jsonl").write_text(to_json({"sentence": "今天北京的天气"}) + "\n", encoding="utf-8")
     texts = time_texts([forms_folder], asked, tmp_path / "texts.jsonl", 4, 1)
+    assert list(texts) == list(record["models"])
     assert all(each["texts_per_second"] < each["network_alone"] for each in texts.values())
-    shown = tables(record, texts)
-    assert [row[0] for row in shown[0].groups[0]] == list(record["models"])
-    assert shown[0].groups[0][0][2] == "1.00"  # the first against itself
+    speeds, _, choices, _ = tables(record, texts)
+    assert [row[0] for row in speeds.groups[0]] == list(record["models"])
+    assert speeds.groups[0][0][2] == "1.00"  # the first against itself
+    timing = chosen["timings"][0]
+    assert choices.groups[0] == [
+        [
+            "model, auto int8",
+            *(f"{one['engine']} {one['precision']} ({one['of_best']:.2f})" for one in chosen["timings"]),
+        ]
+    ]
+    draw_speeds(record, tmp_path / "chart.svg")
+    drawn = (tmp_path / "chart.svg").read_text(encoding="utf-8")
+    ratio = first["timings"][0]["p50"] / timing["p50"]
+    assert all(name in drawn for name in record["models"])
+    assert f"{ratio:.2f} {timing['engine']} {timing['precision']}" in drawn and "1 x 8" in drawn
+
+
+def test_without_auto_there_is_no_word_of_it(folders):
+    record = benchmark_models(folders[:1], [PADDLE], [Cell(1, 8)], 1, 0.01)
+    assert len(tables(record, {})) == 1 and not any(model["auto"] for model in record["models"].values())
 
 
 def test_a_benchmark_of_nothing_that_runs_here_is_refused(folders):
