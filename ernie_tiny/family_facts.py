@@ -55,6 +55,7 @@ NOT_OF_A_BILSTM = {
     "pretrained": "a pretrained model brings its family with it; leave family out",
     "shape": "the published shapes are those of Transformers; give num_hidden_layers and hidden_size",
     "num_attention_heads": "it has no attention heads",
+    "head_size": "it has no attention heads",
     "intermediate_size": "it has no feed-forward layers",
     "max_position_embeddings": "it has no positions and reads any length",
     "attention_probs_dropout_prob": "it has no attention between tokens",
@@ -101,16 +102,54 @@ OTHER_TYPES: Mapping[str, tuple[str, Mapping[str, str]]] = MappingProxyType(
     }
 )
 MADE_BY_PADDLENLP = "paddlenlp_version"  # a key of the config.json of its folders
+PRUNED_HEADS = "pruned_heads"  # a key of transformers: of a layer, by its number, the heads that were taken out
 
 
-def common_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a folder's config.json with the family as model_type, and the keys called as in it."""
+def common_config(config: Mapping[str, Any], place: object) -> dict[str, Any]:
+    """The content of a folder's config.json with the family as model_type, and the keys called as in it.
+
+    Args:
+        place: What an error calls the folder.
+    Raises:
+        InputError: heads were pruned, and not as many in each layer.
+    """
     kind = config.get("model_type")
-    if MADE_BY_PADDLENLP in config or kind not in OTHER_TYPES:
+    if MADE_BY_PADDLENLP in config:
         return dict(config)
+    if kind not in OTHER_TYPES:
+        return _with_heads_left(config, place)
     family, names = OTHER_TYPES[str(kind)]
     own = {"type_vocab_size": 1} if names else {}
-    return {**own, **{names.get(key, key): value for key, value in config.items()}, "model_type": family}
+    named = {names.get(key, key): value for key, value in config.items()}
+    return _with_heads_left({**own, **named, "model_type": family}, place)
+
+
+def heads_of_transformers(num_hidden_layers: int, hidden_size: int, heads: int, size: int) -> dict[str, Any]:
+    """The keys by which a config.json of transformers (4) says that fewer heads are left than fill hidden_size.
+
+    It numbers the heads that there were, of which these are the first, and knows no size but hidden_size over their
+    number, so `size` has to divide hidden_size.
+    """
+    before = hidden_size // size
+    gone = {str(layer): list(range(heads, before)) for layer in range(num_hidden_layers)}
+    return {"num_attention_heads": before, PRUNED_HEADS: gone}
+
+
+def _with_heads_left(config: Mapping[str, Any], place: object) -> dict[str, Any]:
+    """A config.json of transformers with the number and the size of the heads that are left of those it numbers."""
+    kept, gone = {key: value for key, value in config.items() if key != PRUNED_HEADS}, config.get(PRUNED_HEADS)
+    if not gone:
+        return kept
+    try:
+        before, layers = int(config["num_attention_heads"]), int(config["num_hidden_layers"])
+        left = {before - len(set(heads)) for heads in gone.values()} | ({before} if len(gone) < layers else set())
+        (heads,), size = left, int(config["hidden_size"]) // before
+    except (AttributeError, LookupError, TypeError, ValueError, ZeroDivisionError):
+        raise InputError(
+            f"{place}: {PRUNED_HEADS} = {str(gone)[:80]} in its config.json: here all layers have as many heads. Prune "
+            "as many in each layer."
+        ) from None
+    return {**kept, "num_attention_heads": heads, "head_size": size}
 
 
 def facts_of_folder(config: Mapping[str, Any], place: object) -> FamilyFacts:
@@ -120,9 +159,9 @@ def facts_of_folder(config: Mapping[str, Any], place: object) -> FamilyFacts:
         config: The content of the config.json.
         place: What an error calls the folder.
     Raises:
-        InputError: it names none of FACTS.
+        InputError: it names none of FACTS; as of `common_config`.
     """
-    family = common_config(config).get("model_type") or _of_class(config.get("architectures"))
+    family = common_config(config, place).get("model_type") or _of_class(config.get("architectures"))
     if family not in FACTS:
         named = "names no model_type" if family is None else f"names the model_type {family!r}"
         raise InputError(

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from ernie_tiny.config.check_objective import Fault
-from ernie_tiny.config.schema import ANSWER_TERMS, ModelConfig, RunConfig, StageConfig, split_reference
-from ernie_tiny.config.shapes import BiLstmShape, shape_of
+from ernie_tiny.config.schema import (
+    ANSWER_TERMS,
+    IMPORTANCE,
+    NARROWING,
+    ModelConfig,
+    RunConfig,
+    StageConfig,
+    split_reference,
+)
+from ernie_tiny.config.shapes import BiLstmShape, EncoderShape, shape_of
 from ernie_tiny.family_facts import FACTS
 
 
@@ -49,6 +57,8 @@ def check_source(run: RunConfig, name: str, source: str, fault: Fault) -> None:
     if not isinstance(own, BiLstmShape):
         if isinstance(other, BiLstmShape):
             raise fault(f"models.{name}.init_from", f"= {source}, a BiLSTM: it has no layers that {name} could take.")
+        if own is not None and own.hidden_size == other.hidden_size:
+            _check_parts(run.models[name], f"models.{name}", own, source, other, fault)
         return
     width = other.embedding_size if isinstance(other, BiLstmShape) else other.hidden_size
     if own.embedding_size != width:
@@ -57,3 +67,27 @@ def check_source(run: RunConfig, name: str, source: str, fault: Fault) -> None:
             f"gives word embeddings of width {width}, and {name} has embedding_size {own.embedding_size}. Set "
             f"models.{name}.embedding_size to {width}.",
         )
+
+
+def _check_parts(
+    model: ModelConfig, key: str, own: EncoderShape, source: str, other: EncoderShape, fault: Fault
+) -> None:
+    """Raises an InputError where layers of the source do not fit as they are, or less heads and neurons."""
+    if model.init_narrowed in NARROWING:
+        return
+    if own.head_width != other.head_width:
+        raise fault(
+            f"{key}.head_size",
+            f"is {own.head_width}, by default hidden_size / num_attention_heads, and {other.head_width} in {source}: "
+            f"layers are taken with their heads as they are. Set it to {other.head_width}.",
+        )
+    for part in ("num_attention_heads", "intermediate_size"):
+        here, there = getattr(own, part), getattr(other, part)
+        if here > there:
+            raise fault(f"{key}.{part}", f"= {here}, and {source} has {there}: none can be added. Set it to {there}.")
+        if here < there and model.init_narrowed != IMPORTANCE:
+            raise fault(
+                f"{key}.{part}",
+                f"= {here}, and {source} has {there}. Set it to {there}, or {key}.init_narrowed to {IMPORTANCE}, which "
+                "takes those that matter most.",
+            )

@@ -7,7 +7,16 @@ from math import gcd
 from typing import Callable
 
 from ernie_tiny.config.layer_map import layer_map
-from ernie_tiny.config.schema import ANSWER_TERMS, AttentionTerm, RelationTerm, RunConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import (
+    ANSWER_TERMS,
+    IMPORTANCE,
+    NARROWING,
+    AttentionTerm,
+    RelationTerm,
+    RunConfig,
+    StageConfig,
+    split_reference,
+)
 from ernie_tiny.config.shapes import EncoderShape, shape_of
 from ernie_tiny.engine_facts import FACTS as ENGINES
 from ernie_tiny.engine_facts import PRECISIONS
@@ -27,7 +36,7 @@ CHOICES = {
     "export.precisions": PRECISIONS,
     "export.int8": ("dynamic", "static"),
     "pooling": (FIRST_TOKEN, MEAN),
-    "init_narrowed": ("svd", "selection", "importance"),
+    "init_narrowed": (*NARROWING, IMPORTANCE),
     "sampling.strategy": ("proportional", "temperature", "uniform", "explicit"),
     "pairs": ("qq", "kk", "vv"),
     "form": ("mse", "kl"),
@@ -175,12 +184,13 @@ def _check_relation(term: RelationTerm, sides: Sides, key: str, fault: Fault) ->
 
 def _check_split(heads: int, sides: Sides, key: str, fault: Fault) -> None:
     for side, (shape, _) in sides.items():
-        if shape.hidden_size % heads:
-            common = gcd(*(other.hidden_size for other, _ in sides.values()))
-            widths = " and ".join(str(other.hidden_size) for other, _ in sides.values())
+        if shape.attention_width % heads:
+            common = gcd(*(other.attention_width for other, _ in sides.values()))
+            widths = " and ".join(str(other.attention_width) for other, _ in sides.values())
+            named = "hidden_size" if shape.attention_width == shape.hidden_size else "num_attention_heads x head_size ="
             raise fault(
                 key,
-                f"= {heads} does not divide the {side}'s hidden_size {shape.hidden_size}. "
+                f"= {heads} does not divide the {side}'s {named} {shape.attention_width}. "
                 f"Heads that divide {widths}: {listed(divisors(common))}.",
             )
 
@@ -192,7 +202,7 @@ def _check_heads(term: AttentionTerm, sides: Sides, key: str, fault: Fault) -> N
         return
     counts = {shape.num_attention_heads for shape, _ in sides.values()}
     if len(counts) > 1:
-        common = gcd(*(shape.hidden_size for shape, _ in sides.values()))
+        common = gcd(*(shape.attention_width for shape, _ in sides.values()))
         raise fault(
             key,
             f"is missing: the teacher has {sides['teacher'][0].num_attention_heads} heads and the student "

@@ -62,7 +62,7 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     schema.TokenizerConfig: {"vocab_size": COUNT},
     schema.ModelConfig: {
         **dict.fromkeys(("num_hidden_layers", "hidden_size", "embedding_size", "num_attention_heads"), COUNT),
-        **dict.fromkeys(("intermediate_size", "max_position_embeddings", "type_vocab_size"), COUNT),
+        **dict.fromkeys(("head_size", "intermediate_size", "max_position_embeddings", "type_vocab_size"), COUNT),
         **dict.fromkeys(schema.DROPOUTS, PART_BELOW_ONE),
         "init_layers": COUNT_OR_NONE,
     },

@@ -12,6 +12,7 @@ CORPUS_LENGTH = 128  # tokens of an input of general text where a stage does not
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")  # what may be changed of a pretrained model
 LABEL_TERMS = ("hard", "mlm")  # read labels and no teacher
 ANSWER_TERMS = ("hard", "soft", "logit_mse")  # read the logits of a task's head
+NARROWING, IMPORTANCE = ("svd", "selection"), "importance"  # of ModelConfig.init_narrowed
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class ModelConfig:
     hidden_size: Optional[int] = None
     embedding_size: Optional[int] = None  # bilstm: width of the word embeddings; by default hidden_size
     num_attention_heads: Optional[int] = None
+    head_size: Optional[int] = None  # of an attention head; by default hidden_size / num_attention_heads
     intermediate_size: Optional[int] = None
     max_position_embeddings: Optional[int] = None
     type_vocab_size: Optional[int] = None
@@ -97,7 +99,7 @@ class ModelConfig:
     pooling: Optional[str] = None  # of a text's vectors, cls or mean; by default the pretrained model's, or cls
     init_from: Optional[str] = None  # model or model@stage whose layers and embeddings the model starts with
     init_layers: tuple[int, ...] = ()  # which of its layers, counted from 0; bilstm: none, word embeddings alone
-    init_narrowed: Optional[str] = None  # svd or selection where it is wider; importance: its best neurons alone
+    init_narrowed: Optional[str] = None  # svd or selection where it is wider; importance: its best heads and neurons
 
 
 @dataclass(frozen=True)

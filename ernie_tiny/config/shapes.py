@@ -29,6 +29,17 @@ class EncoderShape:
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
     embedding_size: Optional[int] = None  # of an ELECTRA whose embeddings are narrower than its layers
+    head_size: Optional[int] = None  # of heads that do not fill hidden_size, as pruning leaves them
+
+    @property
+    def head_width(self) -> int:
+        """Numbers of a query, key or value of one head."""
+        return self.head_size or self.hidden_size // self.num_attention_heads
+
+    @property
+    def attention_width(self) -> int:
+        """Numbers of a token's queries, keys or values, all heads side by side."""
+        return self.num_attention_heads * self.head_width
 
     @property
     def embedding_parameters(self) -> int:
@@ -40,8 +51,8 @@ class EncoderShape:
     @property
     def layer_parameters(self) -> int:
         """Of one encoder layer: four projections, two feed-forward matrices, their biases, two LayerNorms."""
-        hidden, inner = self.hidden_size, self.intermediate_size
-        return 4 * (hidden * hidden + hidden) + (2 * hidden * inner + inner + hidden) + 4 * hidden
+        hidden, inner, width = self.hidden_size, self.intermediate_size, self.attention_width
+        return (4 * hidden * width + 3 * width + hidden) + (2 * hidden * inner + inner + hidden) + 4 * hidden
 
     @property
     def encoder_parameters(self) -> int:
@@ -56,22 +67,25 @@ class EncoderShape:
     def forward_flops(self, length: int, layers: Optional[int] = None) -> int:
         """Floating-point operations a token of one forward pass, embeddings and heads left out.
 
-        Two a weight, and 4 x length x hidden a layer for scores and their product with the values.
+        Two a weight, and 4 x length x heads x head size a layer for scores and their product with the values.
         """
         layers = self.num_hidden_layers if layers is None else layers
-        return layers * (2 * self.layer_parameters + 4 * length * self.hidden_size)
+        return layers * (2 * self.layer_parameters + 4 * length * self.attention_width)
 
     def kept_bytes(self, length: int) -> int:
         """What the backward pass needs of one layer, in bytes a token, in float32.
 
-        34 x hidden + 5 x heads x length numbers of half precision (Korthikanti et al., arXiv 2205.05198, eq. 2), twice
-        as many bytes in float32, and with Paddle's dygraph twice that.
+        34 x hidden + 5 x heads x length bytes in half precision (Korthikanti et al., arXiv 2205.05198, eq. 2), 8 of the
+        34 for queries, keys, values and what attention makes of them; twice as many in float32, and with Paddle's
+        dygraph twice that.
         """
-        return 4 * (34 * self.hidden_size + 5 * self.num_attention_heads * length)
+        attention = 8 * self.attention_width + 5 * self.num_attention_heads * length
+        return 4 * (26 * self.hidden_size + attention)
 
     @property
     def outline(self) -> str:
-        return f"{self.num_hidden_layers}L{self.hidden_size}H, {self.num_attention_heads} heads"
+        size = f" of {self.head_size}" if self.head_size else ""
+        return f"{self.num_hidden_layers}L{self.hidden_size}H, {self.num_attention_heads} heads{size}"
 
 
 @dataclass(frozen=True)
@@ -196,6 +210,7 @@ def folder_config(pretrained: str) -> Optional[dict[str, Any]]:
 
     Raises:
         ValueError: it is no JSON object.
+        InputError: as of common_config.
     """
     config_file = Path(pretrained) / "config.json"
     if not config_file.is_file():
@@ -203,7 +218,7 @@ def folder_config(pretrained: str) -> Optional[dict[str, Any]]:
     numbers = json.loads(config_file.read_text(encoding="utf-8"))
     if not isinstance(numbers, dict):
         raise ValueError(f"it holds {numbers!r}")
-    return common_config(numbers)
+    return common_config(numbers, pretrained)
 
 
 def _pretrained_shape(name: str) -> Optional[Shape]:

@@ -17,6 +17,7 @@ from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import facts_of_folder
 from ernie_tiny.models.families import FAMILIES, Family, family_of
+from ernie_tiny.models.head_size import heads_of, set_heads
 from ernie_tiny.models.hub import hub_folder, is_hub_name
 from ernie_tiny.models.huggingface import convert, numbers_of
 from ernie_tiny.models.weights import (
@@ -197,6 +198,7 @@ def append_layers(encoder: nn.Layer, count: int) -> None:
     layers = encoder.encoder.layers
     for _ in range(count):
         layer = type(layers[0])(**layers[0]._config)
+        set_heads(layer.self_attn, *heads_of(encoder))
         layer.apply(encoder._init_weights)
         layers.append(layer)
     encoder.encoder.num_layers = len(layers)
@@ -213,7 +215,7 @@ def copy_layers(source: nn.Layer, target: nn.Layer, layers: Sequence[int]) -> No
     """Gives the target the source's embeddings and, layer by layer from the bottom, its chosen layers.
 
     Raises:
-        InputError: widths differ, or a layer does not exist.
+        InputError: widths of layers or heads differ, or a layer does not exist.
     """
     if source.config.hidden_size != target.config.hidden_size:
         raise InputError(
@@ -222,6 +224,12 @@ def copy_layers(source: nn.Layer, target: nn.Layer, layers: Sequence[int]) -> No
         )
     check_layers(source, target, layers)
     own, others = target.encoder.layers, source.encoder.layers
+    (_, here), (_, there) = heads_of(target), heads_of(source)
+    if here != there:  # weights may be of one shape, and are of other heads
+        raise InputError(
+            f"init_from: a head is {there} wide there and {here} here; layers are copied with their heads. Set "
+            f"head_size to {there}."
+        )
     _copy_weights(source.embeddings, target.embeddings, "embeddings")
     for position, index in enumerate(layers):
         _copy_weights(others[index], own[position], f"layer {index}")

@@ -7,8 +7,8 @@ further family is a row there and one here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType, new_class
 from typing import Any, Callable, Optional
 
 from paddle import nn
@@ -18,6 +18,7 @@ from ernie_tiny.batch import Array
 from ernie_tiny.family_facts import FACTS, FamilyFacts
 from ernie_tiny.models.bilstm import BiLstmConfig, BiLstmModel
 from ernie_tiny.models.electra import ElectraModel
+from ernie_tiny.models.head_size import SizedHeads
 
 INITIALIZER_RANGE = 0.02
 Arguments = dict[str, Any]
@@ -123,9 +124,16 @@ def _of_paddlenlp(name: str, prefix: str, arguments: Callable[[Arguments], Argum
     return Family(FACTS[name], getattr(transformers, f"{prefix}Model"), arguments, published)
 
 
+def _with_sized_heads(family: Family) -> Family:
+    """The family, its Transformers with heads of the size that their config names."""
+    if family.facts.recurrent:
+        return family
+    return replace(family, model=new_class(family.model.__name__, (SizedHeads, family.model)))
+
+
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
-        family.facts.name: family
+        family.facts.name: _with_sized_heads(family)
         for family in (
             _of_paddlenlp("ernie", "Ernie", _of_ernie),
             _of_paddlenlp("bert", "Bert", _without_task_types),

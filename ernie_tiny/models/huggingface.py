@@ -27,7 +27,8 @@ NO_WEIGHTS = ("embeddings.position_ids", "embeddings.token_type_ids")  # 0, 1, 2
 PARTS_OF_ENCODER = ("embeddings.", "embeddings_project.", "encoder.", "transformer.")
 ACTIVATIONS = ("gelu", "relu")
 KEYS = (  # of config.json that the families have too
-    *("vocab_size", "hidden_size", "embedding_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+    *("vocab_size", "hidden_size", "embedding_size", "num_hidden_layers", "num_attention_heads", "head_size"),
+    "intermediate_size",
     *("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings"),
     *("type_vocab_size", "task_type_vocab_size", "use_task_id", "initializer_range", "pad_token_id"),
 )
@@ -129,7 +130,7 @@ def numbers_of(config: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any],
     Raises:
         InputError: the architecture is one that Paddle's layers do not compute.
     """
-    numbers = {**DEFAULTS, **common_config(config)}
+    numbers = {**DEFAULTS, **common_config(config, folder)}
     position = numbers.get("position_embedding_type") or "absolute"
     faults = {
         "position_embedding_type": position if position != "absolute" else None,

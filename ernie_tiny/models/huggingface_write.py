@@ -14,9 +14,10 @@ from safetensors.numpy import save_file
 
 from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
-from ernie_tiny.family_facts import MEAN
+from ernie_tiny.family_facts import MEAN, heads_of_transformers
 from ernie_tiny.files import to_json
 from ernie_tiny.models.families import family_of
+from ernie_tiny.models.head_size import heads_of
 from ernie_tiny.models.huggingface import KEYS, LAYERS
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.pooling import pooling_of
@@ -42,6 +43,12 @@ def require_class(encoder: nn.Layer, head: str, what: str) -> None:
     facts = family_of(encoder).facts
     if facts.recurrent:
         raise InputError(f"{what}: transformers has no {facts.title}. Export it for Paddle Inference: --format paddle.")
+    width, (heads, size) = encoder.config.hidden_size, heads_of(encoder)
+    if width % size or heads * size > width:
+        raise InputError(
+            f"{what}: has {heads} heads of {size}, and transformers knows only heads whose size divides hidden_size "
+            f"{width}, as many as fill it or fewer. Export it for Paddle Inference: --format paddle."
+        )
     if head not in POOLED:
         return
     if pooling_of(encoder) == MEAN:
@@ -74,12 +81,16 @@ def save_for_transformers(
     numeric = head == CLASSES and not model.head_specs[task].labels  # regression
     config = model.encoder.config
     family = family_of(model.encoder).facts.name
-    numbers = {**{key: getattr(config, key) for key in KEYS if getattr(config, key, None) is not None}, **special_ids}
+    numbers = {key: getattr(config, key) for key in KEYS if getattr(config, key, None) is not None}
+    heads, size = heads_of(model.encoder)
+    if numbers.pop("head_size", None) is not None and heads * size < config.hidden_size:
+        numbers.update(heads_of_transformers(model.num_layers, config.hidden_size, heads, size))
     classes = {"id2label": dict(enumerate(names)), "label2id": {name: place for place, name in enumerate(names)}}
     content: dict[str, Any] = {
         "architectures": [f"{family.capitalize()}{'For' * bool(head)}{head or 'Model'}"],
         "model_type": family,
         **numbers,
+        **special_ids,
         "layer_norm_eps": _norm_epsilon(model.encoder),
         **(classes if head in (CLASSES, TAGS) and not numeric else {"num_labels": 1} if numeric else {}),
         **({"problem_type": "regression" if numeric else "single_label_classification"} if head == CLASSES else {}),

@@ -26,6 +26,7 @@ from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import check_layers
 from ernie_tiny.models.families import family_of
+from ernie_tiny.models.head_size import heads_of
 
 Weights = dict[str, Array]
 TABLES = ("word", "position", "token_type", "task_type")
@@ -56,7 +57,7 @@ def narrow_layers(source: nn.Layer, target: nn.Layer, layers: Sequence[int], met
     heads = source.config.num_attention_heads, target.config.num_attention_heads
     for place, index in enumerate(layers):
         wide, narrow = source.encoder.layers[index], target.encoder.layers[place]
-        sizes = narrow.linear1.weight.shape[1], target.config.hidden_size // heads[1]
+        sizes = narrow.linear1.weight.shape[1], narrow.self_attn.head_dim
         parts = NARROWED[method](wide, basis, heads, sizes)
         for name in ("norm1", "norm2"):
             parts[name] = _norm(_get(getattr(wide, name)), basis)
@@ -78,11 +79,11 @@ def _check(source: nn.Layer, target: nn.Layer) -> None:
         wide, narrow = getattr(source.config, key), getattr(target.config, key)
         if narrow > wide:
             raise InputError(f"init_from: {key} is {wide} there and {narrow} here; weights can be narrowed alone.")
-    sizes = [encoder.config.hidden_size // encoder.config.num_attention_heads for encoder in (source, target)]
+    sizes = [heads_of(encoder)[1] for encoder in (source, target)]
     if sizes[1] > sizes[0]:
         raise InputError(
             f"init_from: a head is {sizes[0]} wide there and {sizes[1]} here; weights can be narrowed alone. Give the "
-            "model more num_attention_heads."
+            f"model more num_attention_heads, or a head_size of {sizes[0]}."
         )
 
 
@@ -106,7 +107,7 @@ def _norm(norm: Weights, basis: Array) -> Weights:
 
 def _by_selection(wide: nn.Layer, basis: Array, heads: tuple[int, int], sizes: tuple[int, int]) -> dict[str, Weights]:
     attention, neurons = wide.self_attn, evenly(wide.linear1.weight.shape[1], sizes[0])
-    head_size = attention.q_proj.weight.shape[1] // heads[0]
+    head_size = attention.head_dim
     kept = (evenly(heads[0], heads[1])[:, None] * head_size + evenly(head_size, sizes[1])).reshape(-1)
     parts = {}
     for name in ("q_proj", "k_proj", "v_proj"):
@@ -124,7 +125,7 @@ def _by_singular_directions(
     attention = wide.self_attn
     rows = {name: _with_bias(_get(getattr(attention, name)), basis) for name in ("q_proj", "k_proj", "v_proj")}
     out = _get(attention.out_proj)
-    head_size, rank = rows["q_proj"].shape[1] // heads[0], sizes[1]
+    head_size, rank = attention.head_dim, sizes[1]
     found: dict[str, list[Array]] = {name: [] for name in (*rows, "out_proj")}
     for head in evenly(heads[0], heads[1]):
         own = slice(head * head_size, (head + 1) * head_size)

@@ -1,4 +1,4 @@
-"""Smaller models: rows of the embeddings that no text uses, or neurons that matter least, are cut out."""
+"""Smaller models: rows of the embeddings that no text uses, or neurons and heads that matter least, are cut out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
 from ernie_tiny.batch import Array
 from ernie_tiny.models.families import family_of
@@ -48,11 +48,42 @@ def keep_neurons(encoder: nn.Layer, importance: Sequence[Array], count: int) -> 
         importance: Of each layer, [its neurons]; where two are equal the first stays.
     """
     for layer, values in zip(encoder.encoder.layers, importance):
-        kept = to_tensor(np.sort(np.argsort(-values, kind="stable")[:count]))
-        for name, axis in (("linear1", 1), ("linear2", 0)):
-            wide = getattr(layer, name)
-            weight = paddle.gather(wide.weight, kept, axis)
-            narrow = nn.Linear(*weight.shape)
-            narrow.weight.set_value(weight)
-            narrow.bias.set_value(paddle.gather(wide.bias, kept) if axis else wide.bias)
-            setattr(layer, name, narrow)
+        kept = _largest(values, count)
+        layer.linear1, layer.linear2 = _columns(layer.linear1, kept), _rows(layer.linear2, kept)
+
+
+def keep_heads(encoder: nn.Layer, importance: Sequence[Array], count: int) -> None:
+    """Cuts every attention down to its `count` most important heads, in place, of the size and order they had.
+
+    Args:
+        importance: Of each layer, [its heads]; where two are equal the first stays.
+    """
+    for layer, values in zip(encoder.encoder.layers, importance):
+        attention = layer.self_attn
+        kept = (_largest(values, count)[:, None] * attention.head_dim + np.arange(attention.head_dim)).reshape(-1)
+        for name in ("q_proj", "k_proj", "v_proj"):
+            setattr(attention, name, _columns(getattr(attention, name), kept))
+        attention.out_proj = _rows(attention.out_proj, kept)
+        attention.num_heads = min(count, len(values))
+
+
+def _largest(values: Array, count: int) -> Array:
+    kept: Array = np.sort(np.argsort(-values, kind="stable")[:count])
+    return kept
+
+
+def _columns(wide: nn.Linear, kept: Array) -> nn.Linear:
+    """The layer with these of its outputs."""
+    return _linear(paddle.gather(wide.weight, to_tensor(kept), 1), paddle.gather(wide.bias, to_tensor(kept)))
+
+
+def _rows(wide: nn.Linear, kept: Array) -> nn.Linear:
+    """The layer with these of its inputs."""
+    return _linear(paddle.gather(wide.weight, to_tensor(kept), 0), wide.bias)
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    narrow = nn.Linear(*weight.shape)
+    narrow.weight.set_value(weight)
+    narrow.bias.set_value(bias)
+    return narrow

@@ -15,7 +15,7 @@ PROJECTED = ("queries", "keys", "values")
 
 @dataclass(frozen=True)
 class TokenSignal:
-    """A signal of [rows, length, hidden_size]: "embeddings", or "hidden", "queries", "keys", "values" of a layer."""
+    """A signal of a vector a token: "embeddings", or "hidden", "queries", "keys", "values" of a layer."""
 
     name: str
     layer: Optional[int] = None
@@ -82,7 +82,7 @@ class Signals:
             [masked, vocabulary]; padded candidates and positions stand at -10,000.
         embeddings: [rows, length, hidden_size].
         hidden: Layer to [rows, length, hidden_size], its output.
-        queries, keys, values: Layer to [rows, length, hidden_size], heads side by side, before their split.
+        queries, keys, values: Layer to [rows, length, heads x head size], heads side by side, before their split.
         attention_mask: int64 [rows, length], 1 for a token, 0 for padding.
     """
 

@@ -13,7 +13,7 @@ import paddle
 
 from ernie_tiny import processes
 from ernie_tiny.batch import Feature
-from ernie_tiny.config.schema import DROPOUTS, RunConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import DROPOUTS, IMPORTANCE, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.data.batching import collate
 from ernie_tiny.data.clue import find_task
@@ -29,14 +29,13 @@ from ernie_tiny.models.backbone import build_encoder, copy_layers, copy_word_emb
 from ernie_tiny.models.hub import hub_folder, is_hub_name
 from ernie_tiny.models.multitask import MultiTaskModel, load_model
 from ernie_tiny.models.narrowing import narrow_layers
-from ernie_tiny.models.pruning import keep_neurons
+from ernie_tiny.models.pruning import keep_heads, keep_neurons
 from ernie_tiny.training.events import EventLog
-from ernie_tiny.training.importance import neuron_importance
+from ernie_tiny.training.importance import importance_of
 from ernie_tiny.training.tasks import custom_tasks
 
 MODEL_FOLDER = "model"
-IMPORTANCE = "importance"  # of ModelConfig.init_narrowed
-IMPORTANCE_EXAMPLES, IMPORTANCE_BATCH = 1000, 16  # drawn from each task's dev split, by which neurons are judged
+IMPORTANCE_EXAMPLES, IMPORTANCE_BATCH = 1000, 16  # drawn from each task's dev split, by which parts are judged
 logger = logging.getLogger(__name__)
 
 
@@ -194,12 +193,12 @@ class Workspace:
         return model
 
     def _take_important(self, name: str, source: MultiTaskModel, model: MultiTaskModel) -> None:
-        """Gives a model the source's layers without the neurons that matter least to its answers on dev, and heads."""
+        """Gives a model the source's layers less what matters least to its answers on dev, and the tasks' heads."""
         config = self.run.models[name]
         if not source.head_specs:
             raise InputError(
-                f"models.{name}.init_narrowed = {IMPORTANCE}: {config.init_from} has no head, and by its answers the "
-                "neurons are judged. Name model@stage in init_from, of a stage whose objective reads answers."
+                f"models.{name}.init_narrowed = {IMPORTANCE}: {config.init_from} has no head, and by its answers "
+                "its parts are judged. Name model@stage in init_from, of a stage whose objective reads answers."
             )
         batches, kinds = [], {}
         for task, spec in ((task, self.task(task)) for task in source.head_specs):
@@ -208,8 +207,9 @@ class Workspace:
             starts = range(0, len(features), IMPORTANCE_BATCH)
             batches += [collate(features[at : at + IMPORTANCE_BATCH], task, self.tokenizer.pad_id) for at in starts]
             kinds[task] = kind_named(spec.kind)
-        importance = neuron_importance(source, batches, kinds)
-        keep_neurons(source.encoder, importance, model.encoder.config.intermediate_size)
+        importance = importance_of(source, batches, kinds)
+        keep_heads(source.encoder, importance.heads, model.encoder.config.num_attention_heads)
+        keep_neurons(source.encoder, importance.neurons, model.encoder.config.intermediate_size)
         copy_layers(source.encoder, model.encoder, config.init_layers)
         for head in source.head_specs.values():
             model.add_head(head)

@@ -61,6 +61,7 @@ def test_a_bilstm_learns_and_teaches_answers(path):
     ("key", "value", "reason"),
     [
         ("num_attention_heads", "4", "no attention heads"),
+        ("head_size", "4", "no attention heads"),
         ("intermediate_size", "64", "no feed-forward layers"),
         ("max_position_embeddings", "64", "reads any length"),
         ("attention_probs_dropout_prob", "0.1", "no attention between tokens"),

@@ -1,4 +1,4 @@
-"""A student without half of its neurons: cut by importance, recovered in a stage, an ordinary folder in the end."""
+"""A student without half of its heads and neurons: cut by importance, recovered, an ordinary folder in the end."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 
 from ernie_tiny.config.load import load_config
 from ernie_tiny.errors import InputError
+from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.models.multitask import load_model
 from ernie_tiny.runs.plan import plan
+from ernie_tiny.serving.predictor import Predictor
 from ernie_tiny.training.workspace import Workspace
 from tests.end_to_end.tiny import tool
 
@@ -20,10 +22,10 @@ name: pruned
 data: {sample: true}
 tokenizer: {build_from: general, vocab_size: 300}
 models:
-  student: &shape {num_hidden_layers: 2, hidden_size: 16, num_attention_heads: 2, intermediate_size: 32,
+  student: &shape {num_hidden_layers: 2, hidden_size: 16, num_attention_heads: 4, intermediate_size: 32,
                    max_position_embeddings: 64}
-  pruned: {<<: *shape, intermediate_size: 16, init_from: student@finetune, init_layers: [0, 1],
-           init_narrowed: importance}
+  pruned: {<<: *shape, num_attention_heads: 2, head_size: 4, intermediate_size: 16, init_from: student@finetune,
+           init_layers: [0, 1], init_narrowed: importance}
 stages:
   - name: finetune
     train: student
@@ -34,8 +36,9 @@ stages:
     train: pruned
     teacher: student@finetune
     data: *data
-    objective: {soft: {}, hidden: {layers: [top]}}
+    objective: {soft: {}, hidden: {layers: [top]}, relation: {relation_heads: 8}, attention: {heads: 4}}
     optim: *optim
+export: {model: pruned@recover, tasks: [tnews]}
 report: {teacher: student@finetune, student: pruned@recover, examples: 20}
 runtime: {threads: 1, visualdl: false}
 """
@@ -53,13 +56,36 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_run_ends_in_an_ordinary_folder_of_the_smaller_shape(config: Path) -> None:
     folder = config.parent / "run/stages/recover/model"
-    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["intermediate_size"] == 16
+    written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert [written[key] for key in ("num_attention_heads", "head_size", "intermediate_size")] == [2, 4, 16]
     model = load_model(str(folder))
+    assert [layer.self_attn.out_proj.weight.shape for layer in model.encoder.encoder.layers] == [[8, 16]] * 2
     assert [layer.linear1.weight.shape for layer in model.encoder.encoder.layers] == [[16, 16]] * 2
     assert list(model.head_specs) == ["tnews"]
     results = json.loads((config.parent / "run/results.json").read_text(encoding="utf-8"))
     assert {"teacher", "student"} <= {found["role"] for found in results["models"]}
     assert "layers [0, 1] of student@finetune, narrowed by importance" in plan(load_config(config))
+
+
+def test_it_is_served_and_read_as_a_pretrained_model(config: Path) -> None:
+    run = config.parent / "run"
+    workspace = Workspace(load_config(config))
+    spec, examples = workspace.task("tnews"), workspace.examples("tnews", "dev", 20)
+    features = workspace.features("tnews", "dev", 24, 20)
+    expected = predict(workspace.model("pruned@recover"), spec, examples, features, workspace.tokenizer.pad_id)
+    found = Predictor(run / "export/tnews").predict(examples)
+    assert [one.answer for one in found] == [one.answer for one in expected]
+    np.testing.assert_allclose([one.scores for one in found], [one.scores for one in expected], atol=1e-5)
+    folder = run / "stages/recover/model"
+    again = load_config(config, [f"models.pruned={{pretrained: {folder}}}", "stages.1.teacher=student@finetune"])
+    assert "2 heads of 4" in plan(again)
+
+
+def test_transformers_is_told_of_heads_that_were_pruned(config: Path) -> None:
+    run = config.parent / "run"
+    tool("export", "--run", str(run), "--model", "pruned@recover", "--task", "tnews", "--format", "huggingface")
+    written = json.loads((run / "huggingface/tnews/config.json").read_text(encoding="utf-8"))
+    assert (written["num_attention_heads"], written["pruned_heads"]) == (4, {"0": [2, 3], "1": [2, 3]})
 
 
 def test_it_begins_with_neurons_and_heads_of_the_trained_model(config: Path) -> None:
@@ -70,7 +96,11 @@ def test_it_begins_with_neurons_and_heads_of_the_trained_model(config: Path) -> 
     for wide, narrow in zip(whole.encoder.encoder.layers, pruned.encoder.encoder.layers):
         neurons = {tuple(column) for column in wide.linear1.weight.numpy().T}
         assert {tuple(column) for column in narrow.linear1.weight.numpy().T} < neurons
-        assert np.array_equal(narrow.self_attn.q_proj.weight.numpy(), wide.self_attn.q_proj.weight.numpy())
+        for name in ("q_proj", "k_proj", "v_proj"):
+            heads = [np.split(getattr(layer.self_attn, name).weight.numpy(), count, 1) for layer, count in
+                     ((wide, 4), (narrow, 2))]  # fmt: skip
+            places = [next(at for at, own in enumerate(heads[0]) if np.array_equal(own, head)) for head in heads[1]]
+            assert places == sorted(set(places))
 
 
 def test_a_model_without_answers_is_refused(config: Path) -> None:

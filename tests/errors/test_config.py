@@ -40,6 +40,11 @@ LABELS, FILES = "data.tasks.mine.labels", "data.tasks.mine.files"
 ANSWERS, AUGMENT = "stages.second.teacher={answers: a.jsonl}", "stages.second.data.augment={model: student@first}"
 OTHER = "{kind: pair, texts: [a, b], labels: [x, y], files: {train: [b.jsonl], dev: [b.jsonl]}}"
 SOFT = ("stages.second.teacher=teacher", "stages.second.objective={soft: {}}")
+# A student of the teacher's width that starts with its layers.
+TAKING = (
+    "models.student.init_from=teacher", "models.student.init_layers=[0, 1]", "models.student.hidden_size=32",
+)  # fmt: skip
+IMPORTANT = "models.student.init_narrowed=importance"
 
 
 def refused(path: Path, *overrides: str) -> InputError:
@@ -129,6 +134,10 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C61", [*SOFT, ANSWERS, "stages.first.objective={mlm: {}}", "stages.first.teacher=null", AUGMENT]),
         ("C62", [*SOFT, ANSWERS, "data.tasks.mine={kind: reading, files: {train: [a.json], dev: [a.json]}}"]),
         ("C57", ["data.unlabelled={tnewz: [b.jsonl]}"]),
+        ("C130", [*TAKING, IMPORTANT, "models.student.num_attention_heads=1"]),
+        ("C131", [*TAKING, IMPORTANT, "models.student.intermediate_size=256"]),
+        ("C132", [*TAKING, "models.student.num_attention_heads=1", "models.student.head_size=16"]),
+        ("C133", ["models.student.num_attention_heads=3", "models.student.head_size=3"]),
     ],
 )
 def test_value(row: str, overrides: list[str], path: Path, says) -> None:

@@ -387,3 +387,21 @@ def test_layers_of_another_width(says) -> None:
         with pytest.raises(InputError) as caught:
             narrow_layers(build_encoder("ernie", SHAPE), build_encoder(family, {**SHAPE, **changes}), [0], "svd")
         says(row, caught.value)
+
+
+def test_layers_with_heads_of_another_size(says) -> None:
+    with pytest.raises(InputError) as caught:
+        copy_layers(build_encoder("ernie", SHAPE), build_encoder("ernie", {**SHAPE, "num_attention_heads": 4}), [0])
+    says("M130", caught.value)
+
+
+def test_other_heads_pruned_in_each_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says) -> None:
+    monkeypatch.chdir(tmp_path)
+    numbers = {**SHAPE, "num_hidden_layers": 2, "model_type": "bert"}
+    save_file({"x": np.zeros(1, np.float32)}, SAFE)
+    for gone in ({"0": [1]}, {"0": [0, 1], "1": []}, [0], {"0": 1, "1": 1}):
+        Path("config.json").write_text(json.dumps({**numbers, "pruned_heads": gone}), encoding="utf-8")
+        message = refused(tmp_path)
+        assert "here all layers have as many heads" in str(message)
+        if gone == {"0": [1]}:
+            says("M131", message)

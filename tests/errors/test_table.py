@@ -22,6 +22,7 @@ ELSEWHERE: Mapping[str, str] = {
     "F170": "tests/serving/test_server.py::test_an_address_that_cannot_be_had_is_refused",
     "N5": "tests/serving/test_engines.py::test_the_accuracy_gate_refuses_a_bad_quantisation",
     "F23": "tests/models/test_huggingface_write.py::test_a_head_over_means_is_refused_with_the_two_ways_out",
+    "F130": "tests/models/test_huggingface_write.py::test_heads_of_a_size_that_transformers_cannot_be_told_of",
     "F24": "tests/models/test_huggingface_write.py::test_what_no_class_of_transformers_computes_is_refused",
     "F25": "tests/models/test_huggingface_write.py::test_what_no_class_of_transformers_computes_is_refused",
     "F26": "tests/end_to_end/test_further_kind.py::test_an_exported_model_answers_as_the_trained_one",

@@ -27,17 +27,24 @@ SHAPE = {
     "intermediate_size": 32,
     "max_position_embeddings": 40,
 }
+PRUNED = {0: [1, 2, 0], 1: [3, 2, 1]}
 DISTILBERT = {"vocab_size": TOKENS, "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}
 MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bert": ("BertForPreTraining", "BertConfig", SHAPE),
     "bert, bare": ("BertModel", "BertConfig", SHAPE),
     "bert, classes": ("BertForSequenceClassification", "BertConfig", {**SHAPE, "num_labels": 3}),
+    "bert, heads pruned": ("BertModel", "BertConfig", {**SHAPE, "num_attention_heads": 4, "pruned_heads": PRUNED}),
     "roberta": ("RobertaForMaskedLM", "RobertaConfig", {**SHAPE, "type_vocab_size": 1}),
     "xlm-roberta": ("XLMRobertaForMaskedLM", "XLMRobertaConfig", {**SHAPE, "type_vocab_size": 1}),
     "ernie": ("ErnieForMaskedLM", "ErnieConfig", {**SHAPE, "use_task_id": True, "task_type_vocab_size": 3}),
     "electra": ("ElectraForPreTraining", "ElectraConfig", {**SHAPE, "embedding_size": 8}),
     "electra, one width": ("ElectraForPreTraining", "ElectraConfig", {**SHAPE, "embedding_size": 16}),
     "electra, generator": ("ElectraForMaskedLM", "ElectraConfig", {**SHAPE, "embedding_size": 8}),
+    "distilbert, heads pruned": (
+        "DistilBertModel",
+        "DistilBertConfig",
+        {**DISTILBERT, "pruned_heads": {0: [0], 1: [1]}},
+    ),
     "distilbert": ("DistilBertForMaskedLM", "DistilBertConfig", {**DISTILBERT, "max_position_embeddings": 40}),
 }
 FORMS: dict[str, dict[str, Any]] = {

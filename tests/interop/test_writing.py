@@ -52,9 +52,9 @@ CASES = [
 ]
 
 
-def built(family: str, spec: TaskSpec) -> MultiTaskModel:
+def built(family: str, spec: TaskSpec, **changes: int) -> MultiTaskModel:
     paddle.seed(7)
-    model = MultiTaskModel(build_encoder(family, SHAPE), [head_of(spec)])
+    model = MultiTaskModel(build_encoder(family, {**SHAPE, **changes}), [head_of(spec)])
     for parameter in model.parameters():
         parameter.set_value(parameter + 0.2 * paddle.randn(parameter.shape))
     model.eval()
@@ -70,8 +70,16 @@ def write(model: MultiTaskModel, spec: TaskSpec, folder: Path) -> None:
 
 @pytest.mark.parametrize("family, kind", CASES)
 def test_a_model_of_each_kind_gives_the_same_logits(family: str, kind: str, tmp_path: Path) -> None:
+    compare(built(family, TASKS[kind]), kind, tmp_path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_of_fewer_heads_gives_the_same_logits(family: str, tmp_path: Path) -> None:
+    compare(built(family, TASKS["labelling"], num_attention_heads=3, head_size=4), "labelling", tmp_path)
+
+
+def compare(model: MultiTaskModel, kind: str, tmp_path: Path) -> None:
     spec = TASKS[kind]
-    model = built(family, spec)
     write(model, spec, tmp_path)
     head = facts_of(kind).transformers_head
     opened, told = getattr(transformers, f"AutoModelFor{head}").from_pretrained(tmp_path, output_loading_info=True)

@@ -10,6 +10,8 @@ import paddle
 import pytest
 from safetensors.numpy import load_file
 
+from ernie_tiny.config.schema import ModelConfig
+from ernie_tiny.config.shapes import EncoderShape, shape_of
 from ernie_tiny.data.huggingface_tokenizer import save_for_transformers as save_tokenizer
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
 from ernie_tiny.errors import InputError
@@ -69,6 +71,28 @@ def test_an_encoder_with_task_types_and_one_with_narrow_embeddings_keep_them(tmp
         again = load_encoder(str(tmp_path / str(number)))
         again.eval()
         np.testing.assert_array_equal(outputs(model.encoder)[0], outputs(again)[0])
+
+
+@pytest.mark.parametrize("family", ["ernie", "bert", "roberta", "electra"])
+def test_fewer_heads_are_told_as_pruned_ones_and_read_again(family: str, tmp_path: Path) -> None:
+    model = model_of(family, num_attention_heads=3, head_size=4)
+    save_for_transformers(model, tmp_path, IDS)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["num_attention_heads"] == 4 and config["pruned_heads"] == {"0": [3], "1": [3]}
+    assert "head_size" not in config
+    again = load_encoder(str(tmp_path))
+    again.eval()
+    for expected, found in zip(outputs(model.encoder), outputs(again)):
+        np.testing.assert_array_equal(expected, found)
+    shape = shape_of(ModelConfig(pretrained=str(tmp_path)))
+    assert isinstance(shape, EncoderShape) and (shape.num_attention_heads, shape.head_width) == (3, 4)
+
+
+def test_heads_of_a_size_that_transformers_cannot_be_told_of(tmp_path: Path) -> None:
+    for heads, size in ((3, 3), (5, 4)):
+        with pytest.raises(InputError, match="Export it for Paddle Inference: --format paddle") as caught:
+            save_for_transformers(model_of("bert", num_attention_heads=heads, head_size=size), tmp_path, IDS)
+        assert f"the encoder: has {heads} heads of {size}, and transformers knows only" in str(caught.value)
 
 
 @pytest.mark.parametrize("head, layer", [(CLASSES, "classifier"), (TAGS, "classifier"), (SPAN, "qa_outputs")])

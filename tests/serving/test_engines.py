@@ -59,6 +59,17 @@ def test_every_engine_answers_as_paddle_does(exported: tuple[str, Path]) -> None
             np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
 
 
+@pytest.mark.parametrize("task", EXAMPLES)
+def test_a_model_of_fewer_heads_passes_every_gate(task: str, tmp_path: Path) -> None:
+    model, features = build(task, num_attention_heads=3, head_size=4), features_of(task)
+    export_model(model, find_task(task), TOKENIZER, 24, tmp_path, ALL, features)
+    found = check_parity(tmp_path, model, features, TOKENIZER.pad_id, 1e-4, ALL)
+    assert max(found["onnx, float32"], found["openvino, float32"], found["inference"]) < 1e-5
+    assert 0 < found["onnx, int8"] < 0.25 and 0 < found["openvino, int8"] < 0.25
+    products = quantized_nodes(tmp_path / FILES["onnx", "int8"])["products"]
+    assert products[1] - products[0] == 2 * 2  # of queries with keys, and of weights with values, as ever
+
+
 def test_weights_and_tables_are_in_int8_and_a_quarter_of_the_size(exported: tuple[str, Path]) -> None:
     _, folder = exported
     found = quantized_nodes(folder / FILES["onnx", "int8"])

@@ -53,10 +53,11 @@ EXAMPLES = {
 }
 
 
-def build(task: str, family: str = "ernie", pooling: str = "cls") -> MultiTaskModel:
+def build(task: str, family: str = "ernie", pooling: str = "cls", **changes: int) -> MultiTaskModel:
     spec = find_task(task)
     paddle.seed(3)
-    model = MultiTaskModel(build_encoder(family, BILSTM if family == "bilstm" else SHAPE), [head_of(spec)])
+    shape = {**(BILSTM if family == "bilstm" else SHAPE), **changes}
+    model = MultiTaskModel(build_encoder(family, shape), [head_of(spec)])
     model.encoder.config.pooling = pooling
     for parameter in model.parameters():  # biases too, and large enough that a lost weight shows
         parameter.set_value(parameter + 0.1 * paddle.randn(parameter.shape))
@@ -111,6 +112,14 @@ def test_every_family_and_pooling_gives_what_the_untouched_model_gives(
     family: str, pooling: str, tmp_path: Path
 ) -> None:
     model = build("tnews", family, pooling)
+    export_model(model, find_task("tnews"), TOKENIZER, 24, tmp_path)
+    differences = check_parity(tmp_path, model, features_of("tnews"), TOKENIZER.pad_id, 1e-4)
+    assert max(differences.values()) < 2e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES[:-1])
+def test_a_model_of_fewer_heads_gives_what_the_untouched_model_gives(family: str, tmp_path: Path) -> None:
+    model = build("tnews", family, num_attention_heads=3, head_size=4)
     export_model(model, find_task("tnews"), TOKENIZER, 24, tmp_path)
     differences = check_parity(tmp_path, model, features_of("tnews"), TOKENIZER.pad_id, 1e-4)
     assert max(differences.values()) < 2e-5
