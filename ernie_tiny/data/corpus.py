@@ -6,8 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -17,10 +15,11 @@ import numpy as np
 from tqdm import tqdm
 
 from ernie_tiny.batch import Array, Batch
+from ernie_tiny.data.indexed import IndexedWriter
 from ernie_tiny.data.records import field_of, json_lines, text_lines
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.files import to_json
+from ernie_tiny.files import MANIFEST, to_json, whole_folder
 
 RECORD_FILE = "corpus.json"
 DATASET = "tokens"  # tokens.bin and tokens.idx, as PaddleNLP's MMapIndexedDataset names them
@@ -34,10 +33,11 @@ def build_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path, fiel
     """A folder with the tokens of text files for CorpusStream; left as it is if it holds these already.
 
     The text has a paragraph a line; a blank line, as the end of a file, ends a document. With a field the files are
-    JSON lines, and each line's field is a document. It is read once, line by line: memory grows by some 100 bytes a
-    paragraph (the index), not with the text. corpus.json records the files by name and size, the tokenizer's
-    fingerprint and the counts. The folder is written under another name and renamed when it is whole. That one process
-    builds and the others wait is the caller's business.
+    JSON lines, and each line's field is a document. It is read once, line by line, and written as it is read: memory
+    does not grow with the text, nor with the number of paragraphs. Paragraphs that are equal are all kept. corpus.json
+    records the files by name and size, the tokenizer's fingerprint and the counts. The folder is written under another
+    name and renamed when it is whole and sealed; a build that was killed starts anew. That one process builds and the
+    others wait is the caller's business.
 
     Raises:
         InputError: A file is missing or not UTF-8 (with its line), or there is no text at all; without a field, a file
@@ -48,19 +48,10 @@ def build_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path, fiel
             raise InputError(f"{file}: no such file. A corpus is text, a paragraph a line.")
     if is_built_from(files, tokenizer, folder, field):
         return
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a build that was stopped
-    partial.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as partial:
         counts = _write_dataset(files, tokenizer, partial / DATASET, field)
         record = {**_source(files, tokenizer, field), **counts}
         (partial / RECORD_FILE).write_text(to_json(record, indent=1), encoding="utf-8")
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)  # a full disk needs the room
-        raise
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(partial, folder)
 
 
 def corpus_files(root: Path, patterns: Sequence[str], key: str) -> list[Path]:
@@ -87,11 +78,10 @@ def corpus_files(root: Path, patterns: Sequence[str], key: str) -> list[Path]:
 
 
 def is_built_from(files: Sequence[Path], tokenizer: Tokenizer, folder: Path, field: Optional[str] = None) -> bool:
-    """Whether a folder holds the tokens of files of these names and sizes."""
-    file = folder / RECORD_FILE
-    if not file.is_file():
+    """Whether a folder holds the tokens of files of these names and sizes, and was sealed."""
+    if not all((folder / name).is_file() for name in (RECORD_FILE, MANIFEST)):
         return False
-    record: dict[str, object] = json.loads(file.read_text(encoding="utf-8"))
+    record: dict[str, object] = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
     return _source(files, tokenizer, field).items() <= record.items() and record.get("field") == field
 
 
@@ -105,26 +95,20 @@ def _source(files: Sequence[Path], tokenizer: Tokenizer, field: Optional[str]) -
 
 def _write_dataset(files: Sequence[Path], tokenizer: Tokenizer, prefix: Path, field: Optional[str]) -> dict[str, int]:
     """Writes prefix.bin and prefix.idx, an item a paragraph, and counts what is in them."""
-    from paddlenlp.data.indexed_dataset import MMapIndexedDatasetBuilder
-
-    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32
-    builder = MMapIndexedDatasetBuilder(f"{prefix}.bin", dtype=dtype)
-    documents = paragraphs = tokens = 0
     in_document = False
     total = sum(file.stat().st_size for file in files)
-    with tqdm(desc="tokenising", total=total, unit="B", unit_scale=True, mininterval=1.0) as progress:
+    progress = tqdm(desc="tokenising", total=total, unit="B", unit_scale=True, mininterval=1.0)
+    with progress, IndexedWriter(prefix, np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32) as writer:
         for text, ids in _encode(paragraphs_of(files, field, progress.update), tokenizer):
             if len(ids):
-                builder.add_item(ids)
-                paragraphs, tokens, in_document = paragraphs + 1, tokens + len(ids), True
+                writer.add_item(ids)
+                in_document = True
             elif not text and in_document:
-                builder.end_document()
-                documents, in_document = documents + 1, False
-    if not documents:
-        raise InputError(f"{', '.join(map(str, files))}: no text. A corpus is text, a paragraph a line.")
-    with _paddlenlp_quiet():
-        builder.finalize(f"{prefix}.idx")
-    return {"documents": documents, "paragraphs": paragraphs, "tokens": tokens}
+                writer.end_document()
+                in_document = False
+        if not writer.documents:
+            raise InputError(f"{', '.join(map(str, files))}: no text. A corpus is text, a paragraph a line.")
+    return {"documents": writer.documents, "paragraphs": writer.items, "tokens": writer.tokens}
 
 
 def paragraphs_of(
@@ -203,7 +187,8 @@ class CorpusStream:
     tokens are laid back to back: a sequence is [CLS], then text with [SEP] behind each document and at its
     end; where a document does not fit it is cut, and the next sequence goes on with it. So the text is a
     function of the seed and of a position: epoch, document in it, token in that, number of the sequence.
-    Memory does not grow with the corpus, nor does the time to go to a position.
+    Tokens and index are memory-mapped, and no permutation is kept: memory does not grow with the corpus, nor
+    does the time to go to a position.
 
     Args:
         folder: As build_corpus wrote it.

@@ -21,7 +21,7 @@ from ernie_tiny.data.corpus import build_corpus, corpus_files, is_built_from, pa
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, build_vocabulary, load_tokenizer
 from ernie_tiny.errors import InputError
-from ernie_tiny.files import MANIFEST, errors_named, require_whole, seal, whole_folder
+from ernie_tiny.files import MANIFEST, require_whole, whole_folder
 from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.kinds.read import split_reader
 from ernie_tiny.kinds.registry import kind_named
@@ -123,9 +123,7 @@ class Workspace:
     def _build_corpus(self, name: str, folder: Path) -> None:
         files, field = self.corpus_files(name), self.run.data.corpora[name].field
         if not (folder / MANIFEST).is_file():
-            with errors_named(folder):
-                build_corpus(files, self.tokenizer, folder, field)
-                seal(folder)
+            build_corpus(files, self.tokenizer, folder, field)
             return
         require_whole(folder, "Remove it: it is made anew from the same text.")
         if not is_built_from(files, self.tokenizer, folder, field):
