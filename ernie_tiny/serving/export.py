@@ -42,7 +42,7 @@ def export_model(
     calibration: Sequence[Feature] = (),
     int8: str = "dynamic",
 ) -> None:
-    """Writes what a deployment needs: network, vocabulary, and task.json with labels, input signature and forms.
+    """Writes what a deployment needs: network, vocabulary, and task.json with labels, inputs, forms and files' sizes.
 
     The network is Paddle's PIR format, model.json and model.pdiparams, and where forms ask for it the files of
     ernie_tiny.engines.onnx_file. Its inputs are int64 [rows, length]: input_ids, token_type_ids and attention_mask (1
@@ -64,12 +64,17 @@ def export_model(
     for engine in [engine for engine, precision in forms if precision == INT8]:
         quantize_onnx(folder, engine, batches if is_static(engine, int8) else ())
     tokenizer.save(folder)
-    head = head_of(spec)
+    head, config = head_of(spec), model.encoder.config
+    below = (config.vocab_size, max(2, config.type_vocab_size), 2)  # a model of one type ignores types, so both will do
     description: dict[str, Any] = {
         "task": {**dataclasses.asdict(spec), "max_length": max_length},
-        "inputs": [{"name": name, "dtype": "int64", "shape": ["rows", "length"]} for name in INPUTS],
+        "inputs": [
+            {"name": name, "dtype": "int64", "shape": ["rows", "length"], "below": limit}
+            for name, limit in zip(INPUTS, below)
+        ],
         "output": {"name": "logits", "dtype": "float32", "form": head.form, "outputs": head.outputs},
         "engines": [{"engine": engine, "precision": precision} for engine, precision in forms],
+        "bytes": {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != TASK_FILE},
     }
     (folder / TASK_FILE).write_text(to_json(description, indent=1), encoding="utf-8")
 

@@ -18,20 +18,35 @@ LOGITS = ("logits",)  # what its network gives
 
 
 def read_spec(folder: Path) -> TaskSpec:
-    """The task that a folder was exported for, with the input length that its model was trained with."""
+    """The task that a folder was exported for, with the input length that its model was trained with.
+
+    Raises:
+        InputError: task.json is missing or damaged, or another file of the folder has not the size that it was written
+            with: Paddle reads weights that lack their last bytes, and answers wrongly.
+    """
     description = folder / TASK_FILE
     if not description.is_file():
         raise InputError(f"{description}: no such file; {folder} is no folder that tools/export.py wrote.")
     try:
-        values: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))["task"]
+        content: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
+        values = content["task"]
         for key, value in values.items():
             values[key] = tuple(value) if isinstance(value, list) else value
-        return TaskSpec(**values)
+        spec = TaskSpec(**values)
+        sizes = dict(content.get("bytes", {}))  # which exports of earlier versions lack
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{description}: is damaged, or of another version of this project ({error}). Export the model anew with "
             "tools/export.py."
         ) from error
+    for name, size in sizes.items():
+        file = folder / name
+        if file.is_file() and file.stat().st_size != size:  # who needs a file that is missing says so
+            raise InputError(
+                f"{file}: is cut off or damaged: it has {file.stat().st_size} bytes, and {size} were written. Copy the "
+                "folder again, or export it anew with tools/export.py."
+            )
+    return spec
 
 
 def forms_of(folder: Path) -> list[Form]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Optional
 
 import paddle
 import pytest
@@ -100,14 +101,14 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("row", "name", "kept"),
-    [("F5", "task.json", None), ("F6", "model.pdiparams", 100), ("F7", "task.json", 10)],
+    ("row", "name", "filled"),
+    [("F5", "task.json", None), ("F6", "model.pdiparams", b"\0"), ("F7", "task.json", b""), ("F210", "vocab.txt", b"")],
 )
-def test_exports(row: str, name: str, kept: int, exported: Path, says) -> None:
+def test_exports(row: str, name: str, filled: Optional[bytes], exported: Path, says) -> None:
     whole = (exported / name).read_bytes()
     (exported / name).unlink()
-    if kept is not None:
-        (exported / name).write_bytes(whole[:kept])
+    if filled is not None:
+        (exported / name).write_bytes(whole[:10] + filled * (len(whole) - 10))
     with pytest.raises(InputError) as caught:
         Predictor(exported)
     (exported / name).write_bytes(whole)
