@@ -49,7 +49,15 @@ def test_the_image_has_no_compiler_and_ends_as_another_user_than_root(instructio
     packages = " ".join(rest for name, rest in instructions if name == "RUN")
     assert not re.search(r"\b(gcc|g\+\+|build-essential|clang|make)\b", packages)
     users = [rest for name, rest in instructions if name == "USER"]
-    assert users and users[-1] not in ("root", "0") and f"useradd --create-home --uid 10001 {users[-1]}" in packages
+    assert users and int(users[-1]) > 0 and f"useradd --create-home --uid {users[-1]} server" in packages
+
+
+def test_images_have_versions(instructions: list[tuple[str, str]], services: dict[str, Any]) -> None:
+    base = next(rest for name, rest in instructions if name == "FROM")
+    python = next(rest.partition("=")[2] for name, rest in instructions if name == "ARG" and rest.startswith("PYTHON="))
+    assert re.fullmatch(r"python:\$\{PYTHON\}-slim", base) and re.fullmatch(r"3\.\d+", python)
+    images = [service["image"] for service in services.values() if "image" in service]
+    assert images and all(re.search(r":v?\d+\.\d+", image) for image in images)
 
 
 def test_port_and_paths_are_the_servers(instructions: list[tuple[str, str]], services: dict[str, Any]) -> None:
