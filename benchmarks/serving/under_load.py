@@ -87,12 +87,18 @@ def measure(args: argparse.Namespace, texts: int, tokens: int) -> dict[str, Any]
         "kept": texts_per_second / engine,
         "kept_by_processor_second": per_processor / engine_per_processor,
         "milliseconds": {"p50": p50, "p95": p95, "p99": p99},
+        "errors": errors(found),
         "predictor_texts_per_second": [before[0], after[0]],
         **found,
-        "end": {key: ended[key] for key in ("statuses", "lost", "server_answers", "exit")},
+        "end": {"errors": errors(ended), **{key: ended[key] for key in ("statuses", "lost", "server_answers", "exit")}},
     }
     print(to_json({key: _rounded(value) for key, value in record.items()}, indent=1), flush=True)
     return record
+
+
+def errors(found: dict[str, Any]) -> int:
+    """Questions that got neither an answer nor 429; one that met the server's end may get 503."""
+    return found["lost"] + sum(count for status, count in found["statuses"].items() if status not in ("200", "429"))
 
 
 def made_texts(model: Path, count: int, tokens: int) -> list[str]:
@@ -162,6 +168,7 @@ class Server:
                 self._process.send_signal(signal.SIGTERM)
             said, _ = client.communicate()
         found: dict[str, Any] = json.loads(said)
+        found["client_processor_seconds"] = found.pop("processor_seconds")
         if end_after is not None:
             found["exit"] = self._process.wait(timeout=60)
             answered = self._answers()
