@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Callable, Optional
 
-from ernie_tiny.batch import Array, Batch
 from ernie_tiny.engine_facts import FACTS
 from ernie_tiny.engines.onnx_runtime import onnx_runtime
 from ernie_tiny.engines.openvino import openvino
 from ernie_tiny.engines.paddle_inference import paddle_inference
+from ernie_tiny.engines.signature import Engine as Engine
+from ernie_tiny.engines.signature import Signature as Signature
 from ernie_tiny.errors import InputError
 
-Engine = Callable[[Batch], dict[str, Array]]
-
-
-Loader = Callable[[Path, Sequence[str], str, int, Optional[int]], Engine]
+Loader = Callable[[Path, Signature, str, int, Optional[int]], Engine]
 
 LOADERS: Mapping[str, Loader] = MappingProxyType(
     {"paddle": paddle_inference, "onnx": onnx_runtime, "openvino": openvino}
@@ -26,7 +24,7 @@ LOADERS: Mapping[str, Loader] = MappingProxyType(
 
 def load(
     folder: Path,
-    outputs: Sequence[str],
+    signature: Signature,
     name: str = "paddle",
     precision: str = "float32",
     threads: int = 1,
@@ -35,7 +33,7 @@ def load(
     """The network of an exported folder, ready to run.
 
     Args:
-        outputs: Names for the network's outputs, in their order.
+        signature: The network's.
         name: Of ernie_tiny.engine_facts.
         precision: One that the engine has; "bfloat16" on a processor that multiplies it (processor_has_bfloat16).
         threads: CPU threads of the engine.
@@ -45,4 +43,4 @@ def load(
     """
     if precision not in FACTS[name].precisions:
         raise InputError(f"The engine {name} has no {precision}. It has {', '.join(FACTS[name].precisions)}.")
-    return LOADERS[name](folder, outputs, precision, threads, gpu)
+    return LOADERS[name](folder, signature, precision, threads, gpu)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Optional
 
 import numpy as np
 
@@ -12,12 +11,11 @@ from ernie_tiny.batch import Array, Batch
 from ernie_tiny.engine_facts import needed
 from ernie_tiny.engines.export import missing_file
 from ernie_tiny.engines.onnx_file import ERRORS, FILES
+from ernie_tiny.engines.signature import Engine, Signature
 from ernie_tiny.errors import InputError
 
 
-def onnx_runtime(
-    folder: Path, outputs: Sequence[str], precision: str, threads: int, gpu: Optional[int]
-) -> Callable[[Batch], dict[str, Array]]:
+def onnx_runtime(folder: Path, signature: Signature, precision: str, threads: int, gpu: Optional[int]) -> Engine:
     """An engine (ernie_tiny.engines.load) of a network in ONNX's format."""
     runtime = needed("onnxruntime")
     file = folder / FILES["onnx", precision]
@@ -34,6 +32,6 @@ def onnx_runtime(
 
     def run(batch: Batch) -> dict[str, Array]:
         arrays = {name: np.ascontiguousarray(getattr(batch, name), np.int64) for name in taken}
-        return dict(zip(outputs, session.run(None, arrays)))
+        return dict(zip(signature.outputs, session.run(None, arrays)))
 
     return run

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ernie_tiny.batch import Array, Batch
 from ernie_tiny.engine_facts import needed
 from ernie_tiny.engines.export import missing_file
 from ernie_tiny.engines.onnx_file import FILES
+from ernie_tiny.engines.signature import Engine, Signature
 from ernie_tiny.errors import InputError
 
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # of INT8: of what the file leaves in float32
@@ -29,9 +29,7 @@ def _core() -> Any:
     return needed("openvino").Core()
 
 
-def openvino(
-    folder: Path, outputs: Sequence[str], precision: str, threads: int, gpu: Optional[int]
-) -> Callable[[Batch], dict[str, Array]]:
+def openvino(folder: Path, signature: Signature, precision: str, threads: int, gpu: Optional[int]) -> Engine:
     """An engine (ernie_tiny.engines.load) of a network in ONNX's format."""
     compiled = _compiled(folder, precision, threads)
     taken = [item.get_any_name() for item in compiled.inputs]
@@ -40,7 +38,7 @@ def openvino(
     def run(batch: Batch) -> dict[str, Array]:
         arrays = {name: np.ascontiguousarray(getattr(batch, name), np.int64) for name in taken}
         found = request.infer(arrays)
-        return {name: np.array(found[place]) for place, name in enumerate(outputs)}
+        return {name: np.array(found[place]) for place, name in enumerate(signature.outputs)}
 
     return run
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -33,11 +33,13 @@ class HeadForm:
         name: As heads.json has it.
         shape: Of the logits of a batch, from the batch and the head's number of outputs.
         widths: Of a batch's features the real entries of the last axis, int [features], from the same.
+        length_axis: Which of the axes is the tokens'; None where none is.
     """
 
     name: str
     shape: Callable[[Batch, int], tuple[int, ...]]
     widths: Callable[[Batch, int], Array]
+    length_axis: Optional[int] = None
 
     def cut(self, logits: Array, batch: Batch, outputs: int) -> list[Array]:
         """Of each feature of a batch its logits without padding: [outputs], [candidates] or [outputs, length].
@@ -80,6 +82,7 @@ FORMS: Mapping[str, HeadForm] = MappingProxyType(
                 POSITION,
                 lambda batch, outputs: (len(batch.example_ids), outputs, batch.input_ids.shape[1]),
                 lambda batch, outputs: batch.attention_mask.sum(axis=1),
+                length_axis=2,
             ),
         )
     }

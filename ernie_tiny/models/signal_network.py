@@ -16,6 +16,7 @@ class SignalNetwork(nn.Layer):
     Attributes:
         outputs: Names of what forward returns, each tensor once: an engine gives one that stands there twice once or
             not at all.
+        length_axes: Of each of them which axis is the tokens'; None where none is.
         read_by_heads: Which of them are the sequence and the pooled output; nothing where no logits are asked for.
     """
 
@@ -27,6 +28,7 @@ class SignalNetwork(nn.Layer):
         same = last in request.token_signals and not ends_with_a_norm
         self.read_by_heads = (str(last) if same else "sequence", "pooled") if request.logits else ()
         self.outputs = tuple(dict.fromkeys([*map(str, request.token_signals), *self.read_by_heads]))
+        self.length_axes = {name: None if name == "pooled" else 1 for name in self.outputs}
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
         """int64 [rows, length] three times to one tensor for each of `outputs`."""

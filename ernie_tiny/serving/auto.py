@@ -14,11 +14,11 @@ import numpy as np
 
 from ernie_tiny.batch import Array, Batch
 from ernie_tiny.engine_facts import AUTO, PRECISIONS, Form, is_installed
-from ernie_tiny.engines import Engine, load
+from ernie_tiny.engines import Engine
 from ernie_tiny.files import to_json, write_text
 from ernie_tiny.runtime import processor, versions
 from ernie_tiny.serving.benchmark import Candidate, Cell, timings
-from ernie_tiny.serving.exported import LOGITS, forms_of, network_files, read_spec
+from ernie_tiny.serving.exported import forms_of, load_form, network_files, read_spec
 
 CELLS = (Cell(1, 32), Cell(1, 128), Cell(32, 32), Cell(32, 128))
 SECONDS = 0.5  # of calls a form and a cell
@@ -51,7 +51,7 @@ class AutoEngine:
 def auto_engine(folder: Path, precision: str, threads: int) -> AutoEngine:
     """The forms of an exported folder that are fastest here (`fastest`), loaded."""
     choice = fastest(folder, precision, threads)
-    return AutoEngine({form: load(folder, LOGITS, *form, threads) for form in set(choice.values())}, choice)
+    return AutoEngine({form: load_form(folder, form, threads) for form in set(choice.values())}, choice)
 
 
 class AutoCandidate(Candidate):

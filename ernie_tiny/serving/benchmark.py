@@ -13,9 +13,9 @@ import numpy as np
 from ernie_tiny.batch import Batch
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.engine_facts import Form
-from ernie_tiny.engines import Engine, load
+from ernie_tiny.engines import Engine
 from ernie_tiny.errors import InputError
-from ernie_tiny.serving.exported import LOGITS, network_files
+from ernie_tiny.serving.exported import load_form, network_files
 
 WARM_UP = 2  # calls of each before those that count: they choose kernels and allocate
 ROUNDS = 3  # in which the candidates take turns
@@ -74,7 +74,7 @@ class Candidate:
         self._vocab_size = load_tokenizer(folder).vocab_size
 
     def _load(self, folder: Path, threads: int) -> Engine:
-        return load(folder, LOGITS, *self.form, threads)
+        return load_form(folder, self.form, threads)
 
     def _files(self, folder: Path) -> Iterable[Path]:
         return network_files(folder, self.form)

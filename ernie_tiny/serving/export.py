@@ -17,7 +17,6 @@ from ernie_tiny.data.batching import collate
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.engine_facts import BFLOAT16, INT8, Form
-from ernie_tiny.engines import load
 from ernie_tiny.engines.export import INPUTS, MODEL_PREFIX, export_network
 from ernie_tiny.engines.onnx_file import quantize_onnx, write_onnx
 from ernie_tiny.errors import InputError
@@ -26,7 +25,7 @@ from ernie_tiny.kinds.ask import head_of
 from ernie_tiny.models.forms import MASKED_LOGIT
 from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel
 from ernie_tiny.runtime import processor
-from ernie_tiny.serving.exported import LOGITS, PADDLE, TASK_FILE
+from ernie_tiny.serving.exported import PADDLE, TASK_FILE, load_form
 
 PARITY_BATCH = 8
 BOUNDS: Mapping[str, float] = MappingProxyType({"bfloat16": 0.05, "int8": 0.25})  # of the largest logit
@@ -102,7 +101,7 @@ def parity(
     single.eval()
     static = paddle.jit.load(str(folder / MODEL_PREFIX))
     static.eval()
-    engines = {name_of(form): load(folder, LOGITS, *form) for form in forms}
+    engines = {name_of(form): load_form(folder, form) for form in forms}
     differences = dict.fromkeys(("static", *engines), 0.0)
     largest = 0.0
     for start in range(0, len(features), PARITY_BATCH):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.engine_facts import Form
+from ernie_tiny.engines import Engine, Signature, load
 from ernie_tiny.engines.export import MODEL_PREFIX
 from ernie_tiny.engines.onnx_file import FILES
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.ask import head_of
+from ernie_tiny.models.forms import FORMS
 
 TASK_FILE = "task.json"
 PADDLE: Form = ("paddle", "float32")  # that every export holds
-LOGITS = ("logits",)  # what its network gives
 
 
 def read_spec(folder: Path) -> TaskSpec:
@@ -58,6 +60,13 @@ def forms_of(folder: Path) -> list[Form]:
     read_spec(folder)
     listed = json.loads((folder / TASK_FILE).read_text(encoding="utf-8")).get("engines", ())
     return [(form["engine"], form["precision"]) for form in listed] or [PADDLE]
+
+
+def load_form(folder: Path, form: Form = PADDLE, threads: int = 1, gpu: Optional[int] = None) -> Engine:
+    """One of the forms of an exported folder, ready to give logits; arguments and errors are those of engines.load."""
+    spec = read_spec(folder)
+    signature = Signature({"logits": FORMS[head_of(spec).form].length_axis}, spec.max_length)
+    return load(folder, signature, *form, threads, gpu)
 
 
 def network_files(folder: Path, form: Form) -> list[Path]:

@@ -10,18 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Union
 
+import numpy as np
+
 from ernie_tiny.batch import Array, Batch, Feature
 from ernie_tiny.data.task import Example, Prediction
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.engine_facts import AUTO
-from ernie_tiny.engines import Engine, load
+from ernie_tiny.engines import Engine
+from ernie_tiny.engines.buckets import Buckets
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.kinds.ask import answer, featurise
 from ernie_tiny.kinds.read import examples_of
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.serving.auto import auto_engine
-from ernie_tiny.serving.exported import LOGITS, read_spec
+from ernie_tiny.serving.exported import load_form, read_spec
 
 # Of a batch. Above it the largest arrays of a Transformer of width 768 pass 32 MB, which the C library takes from the
 # system anew in each call: 8192 tokens of a student of width 312 cost 1.45 times as much a token as 2048 do.
@@ -63,11 +66,18 @@ class Predictor:
         self._engine: Engine = (
             auto_engine(folder, precision, threads)
             if engine == AUTO
-            else load(folder, LOGITS, engine, precision, threads, gpu)
+            else load_form(folder, (engine, precision), threads, gpu)
         )
-        record = kind_named(self.spec.kind).sample_input(self.spec)
-        self.predict(examples_of(self.spec, [("the sample", record)]))  # an engine's first call takes longest
+        self._sample = examples_of(self.spec, [("the sample", kind_named(self.spec.kind).sample_input(self.spec))])
+        self.predict(self._sample)  # an engine's first call takes longest
         self.engine_seconds = 0.0
+
+    def warm_up(self) -> None:
+        """Asks the engine once for an input of each length that it pads to: its first call of one takes longer."""
+        rows = len(self._features(self._sample)[0].sequences)
+        for length in Buckets(self.spec.max_length).lengths:
+            ids = np.full((rows, length), self.tokenizer.pad_id, np.int64)
+            self._engine(Batch(self.spec.name, (), ids, np.zeros_like(ids), np.ones_like(ids)))
 
     def predict(self, questions: Sequence[Question], batch_tokens: int = BATCH_TOKENS) -> list[Prediction]:
         """Predictions in the order of the questions; cloze examples of one group belong into one call.

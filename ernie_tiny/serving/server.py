@@ -59,7 +59,9 @@ def _load(folder: Path, threads: int, engine: str, precision: str) -> Predictor:
         fault = damage(folder)
         if fault is not None:
             raise InputError(f"{folder}: is damaged: {fault}. Copy the folder again, or export it anew.")
-    return Predictor(folder, threads, engine=engine, precision=precision)
+    predictor = Predictor(folder, threads, engine=engine, precision=precision)
+    predictor.warm_up()
+    return predictor
 
 
 class Metrics:

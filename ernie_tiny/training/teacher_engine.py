@@ -19,11 +19,12 @@ from ernie_tiny.batch import Array, Batch
 from ernie_tiny.config.schema import RuntimeConfig
 from ernie_tiny.distill.teacher import EngineTeacher, LiveTeacher, Teacher
 from ernie_tiny.engine_facts import FACTS, forms, is_installed
-from ernie_tiny.engines import load
+from ernie_tiny.engines import Signature, load
 from ernie_tiny.engines.export import export_network
 from ernie_tiny.engines.onnx_file import write_onnx
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import read_record, write_record
+from ernie_tiny.models.backbone import usable_positions
 from ernie_tiny.models.forms import MASKED_LOGIT
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signal_network import SignalNetwork
@@ -80,13 +81,14 @@ def frozen_teacher(model: MultiTaskModel, request: SignalRequest, chosen: Teache
     if chosen.engine == "dygraph":
         return LiveTeacher(model, request)
     network = SignalNetwork(model, request)
+    signature = Signature(network.length_axes, usable_positions(model.encoder))
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     # The guard has no prefix: Paddle knows the variables that it makes of a loop by how their names begin.
     with tempfile.TemporaryDirectory() as folder, paddle.utils.unique_name.guard():
         export_network(network, Path(folder))
         if chosen.engine != "paddle":
             write_onnx(Path(folder))
-        engine = load(Path(folder), network.outputs, chosen.engine, chosen.precision, threads, _gpu())
+        engine = load(Path(folder), signature, chosen.engine, chosen.precision, threads, _gpu())
     return EngineTeacher(engine, network)
 
 

@@ -14,7 +14,7 @@ from paddle import nn
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.data.tokenizer import JsonTokenizer, load_tokenizer
-from ernie_tiny.engines import load
+from ernie_tiny.engines import Signature, load
 from ernie_tiny.engines.export import export_network
 from ernie_tiny.models.backbone import load_encoder
 from ernie_tiny.models.signals import SignalRequest, Signals, tap
@@ -98,7 +98,7 @@ def test_hidden_states_and_projections_are_pytorchs(encoder, reference) -> None:
 
 def test_the_exported_network_gives_them_too(encoder, reference, tmp_path) -> None:
     export_network(Inside(encoder), tmp_path)
-    engine = load(tmp_path, OUTPUTS)
+    engine = load(tmp_path, Signature(dict.fromkeys(OUTPUTS, 1)))
     for number in range(8):
         found = engine(batch_of(reference[f"{number}.ids"]))
         for name in OUTPUTS:

@@ -10,7 +10,7 @@ import pytest
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.distill.cache import fingerprint_of
-from ernie_tiny.engines import load
+from ernie_tiny.engines import Signature, load
 from ernie_tiny.engines.export import export_network
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import MultiTaskModel, load_model, save_model
@@ -88,7 +88,7 @@ def test_saving_and_pruning_keep_it(tmp_path: Path) -> None:
 def test_an_export_keeps_it(pooling: str, tmp_path: Path) -> None:
     network = model(pooling)
     export_network(Pooled(network), tmp_path)
-    found = load(tmp_path, ("sequence", "pooled"))(Batch("", ("0", "1"), IDS, IDS * 0, MASK))
+    found = load(tmp_path, Signature({"sequence": 1, "pooled": None}))(Batch("", ("0", "1"), IDS, IDS * 0, MASK))
     assert np.abs(found["pooled"] - vectors(network)[1]).max() < 1e-5
 
 

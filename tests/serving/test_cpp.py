@@ -19,12 +19,11 @@ from ernie_tiny.cli.command import main
 from ernie_tiny.data.batching import collate
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import Prediction
-from ernie_tiny.engines import load
 from ernie_tiny.kinds.ask import decode, featurise, head_of
 from ernie_tiny.kinds.read import read_inputs
 from ernie_tiny.models.forms import FORMS
 from ernie_tiny.serving.export import export_model
-from ernie_tiny.serving.exported import LOGITS, read_spec
+from ernie_tiny.serving.exported import load_form, read_spec
 from ernie_tiny.serving.predictor import Predictor
 from tests.serving.test_export import TEXT, TOKENIZER, build
 
@@ -101,7 +100,7 @@ def assert_answers_of_predictor(folder: Path, logits: Sequence[Array]) -> list[P
 
 
 def test_token_ids_are_what_the_network_is_given(exported: Path, inputs: list[Line]) -> None:
-    spec, network, logits = read_spec(exported), load(exported, LOGITS), []
+    spec, network, logits = read_spec(exported), load_form(exported), []
     for line in inputs:
         sequences = zip(map(np.array, line["input_ids"]), map(np.array, line["token_type_ids"]))
         batch = collate([Feature(line["id"], tuple(sequences))], spec.name, TOKENIZER.pad_id)

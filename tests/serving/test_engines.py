@@ -13,7 +13,6 @@ import pytest
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import Prediction
 from ernie_tiny.engine_facts import FACTS, forms
-from ernie_tiny.engines import load
 from ernie_tiny.engines.onnx_file import FILES, FLOAT_FILE, quantized_nodes
 from ernie_tiny.engines.openvino import openvino_nodes
 from ernie_tiny.errors import InputError
@@ -22,7 +21,7 @@ from ernie_tiny.runtime import processor
 from ernie_tiny.serving import export
 from ernie_tiny.serving.accuracy import loss_of, require_at_most
 from ernie_tiny.serving.export import check_parity, export_model
-from ernie_tiny.serving.exported import LOGITS
+from ernie_tiny.serving.exported import load_form
 from ernie_tiny.serving.predictor import Predictor
 from tests.serving.test_export import EXAMPLES, TOKENIZER, build, features_of
 
@@ -157,7 +156,7 @@ def test_a_form_that_the_folder_does_not_hold(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="model.onnx: no such file; .* for this engine and precision"):
             Predictor(tmp_path, engine=engine)
     with pytest.raises(InputError, match="The engine paddle has no int8. It has float32, bfloat16"):
-        load(tmp_path, LOGITS, "paddle", "int8")
+        load_form(tmp_path, ("paddle", "int8"))
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
@@ -173,8 +172,8 @@ def test_a_signal_finds_its_handler_when_engines_are_gone(exported: tuple[str, P
     """Two OpenVINO engines that live at a time and are freed in their order once took the signals' stack with them."""
     script = (
         "import os, signal\nfrom pathlib import Path\nfrom ernie_tiny.runtime import prepare\nprepare('cpu')\n"
-        "from ernie_tiny.engines import load\n"
-        f"engines = [load(Path({str(exported[1])!r}), ('logits',), 'openvino') for _ in range(2)]\n"
+        "from ernie_tiny.serving.exported import load_form\n"
+        f"engines = [load_form(Path({str(exported[1])!r}), ('openvino', 'float32')) for _ in range(2)]\n"
         "del engines[0], engines[0]\n"
         "signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\nos.kill(os.getpid(), signal.SIGTERM)\n"
     )

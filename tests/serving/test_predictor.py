@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import pytest
 
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import Example
-from ernie_tiny.engines import load
+from ernie_tiny.engines import Engine, Signature
+from ernie_tiny.engines.buckets import Buckets, in_buckets
 from ernie_tiny.errors import InputError
 from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.kinds.ask import featurise, head_of
@@ -21,7 +23,7 @@ from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.serving import predictor as predictor_module
 from ernie_tiny.serving.export import export_model
-from ernie_tiny.serving.exported import LOGITS
+from ernie_tiny.serving.exported import load_form
 from ernie_tiny.serving.predictor import PART, Predictor
 from tests.serving.test_export import SHAPE, TEXT, TOKENIZER
 
@@ -104,6 +106,36 @@ def test_many_questions_are_answered_in_their_order_by_several_threads_at_once(e
 
 def test_the_first_call_finds_the_engine_warm(exported: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[object] = []
-    engine = load(exported[2], LOGITS)
-    monkeypatch.setattr(predictor_module, "load", lambda *_: lambda batch: batches.append(batch) or engine(batch))
-    assert Predictor(exported[2]).engine_seconds == 0 and len(batches) == 1
+    engine = load_form(exported[2])
+    monkeypatch.setattr(predictor_module, "load_form", lambda *_: lambda batch: batches.append(batch) or engine(batch))
+    predictor = Predictor(exported[2])
+    assert predictor.engine_seconds == 0 and len(batches) == 1
+    predictor.warm_up()
+    rows = len(batches[0].input_ids)
+    assert [batch.input_ids.shape for batch in batches[1:]] == [(rows, 16), (rows, 24)]
+    assert predictor.engine_seconds == 0
+
+
+def test_many_questions_of_any_length_are_few_shapes_to_the_engine(
+    exported: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, model, folder = exported
+    asked: set[tuple[int, ...]] = set()
+
+    def spied(engine: Engine, signature: Signature) -> Engine:
+        return in_buckets(lambda batch: asked.add(batch.input_ids.shape) or engine(batch), signature)
+
+    monkeypatch.setattr(import_module("ernie_tiny.engines.paddle_inference"), "in_buckets", spied)
+    predictor, given, random = Predictor(folder), set(), np.random.default_rng(0)
+    examples = EXAMPLES[spec.name]
+    features = featurise(spec, examples, TOKENIZER, 24)
+    expected = predict(model, spec, examples, features, TOKENIZER.pad_id)
+    monkeypatch.setattr(
+        predictor, "_engine", lambda batch, engine=predictor._engine: given.add(batch.input_ids.shape) or engine(batch)
+    )
+    for _ in range(60):
+        chosen = random.permutation(len(examples))[: random.integers(1, len(examples) + 1)]
+        for number, found in zip(chosen, predictor.predict([examples[number] for number in chosen])):
+            assert found.answer == expected[number].answer
+            np.testing.assert_allclose(found.scores, expected[number].scores, atol=1e-5)
+    assert len(asked) < len(given) and asked <= {(rows, length) for rows in Buckets(24).rows for length in (16, 24)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import RuntimeConfig
+from ernie_tiny.distill.cache import CachedTeacher, write_cache
 from ernie_tiny.distill.teacher import EngineTeacher, LiveTeacher
 from ernie_tiny.engine_facts import FACTS, is_installed
+from ernie_tiny.engines.buckets import in_buckets
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import CANDIDATE, POSITION, ROW
 from ernie_tiny.models.backbone import build_encoder
@@ -113,6 +116,50 @@ def test_a_teacher_may_be_of_another_family(family):
     live, found = LiveTeacher(model, ALL)(BATCHES[0]), frozen_teacher(model, ALL, PADDLE)(BATCHES[0])
     for signal in ALL.token_signals:
         np.testing.assert_allclose(signal.of(found).numpy(), signal.of(live).numpy(), atol=2e-6)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> set[tuple[int, ...]]:
+    """The shapes that Paddle Inference is asked in."""
+    seen: set[tuple[int, ...]] = set()
+
+    def spied(engine, signature):
+        return in_buckets(lambda batch: seen.add(batch.input_ids.shape) or engine(batch), signature)
+
+    monkeypatch.setattr(import_module("ernie_tiny.engines.paddle_inference"), "in_buckets", spied)
+    return seen
+
+
+def test_many_shapes_are_few_to_the_engine_and_none_changes_a_signal(model, asked):
+    teacher, live, random = frozen_teacher(model, ALL, PADDLE), LiveTeacher(model, ALL), np.random.default_rng(0)
+    whole = batch_of("spans", 9)
+    given = set()
+    for _ in range(100):
+        rows, length = int(random.integers(1, 10)), int(random.integers(9, 25))
+        given.add((rows, length))
+        arrays = (whole.input_ids, whole.token_type_ids, whole.attention_mask)
+        padded = [np.pad(array[:rows], ((0, 0), (0, length - 9))) for array in arrays]
+        batch = Batch("spans", tuple(map(str, range(rows))), *padded)
+        found, expected = teacher(batch), live(batch)
+        for signal in ALL.token_signals:
+            assert signal.of(found).shape == [rows, length, 32]
+            np.testing.assert_allclose(signal.of(found).numpy(), signal.of(expected).numpy(), atol=2e-6)
+        np.testing.assert_allclose(found.logits.numpy(), expected.logits.numpy(), atol=2e-6)
+    assert len(given) > 60 and len(asked) <= 18  # 16 and 24 tokens of 1 to 8 and of 10 rows
+
+
+def test_what_a_cache_holds_of_an_engines_signals_is_the_live_teachers(model, asked, tmp_path):
+    request = SignalRequest(logits=True, hidden=frozenset([1]), projections=frozenset([2]))
+    heads = {head.task: head for head in HEADS}
+    batches = [batch_of("classes", 5), batch_of("spans", 3), BATCHES[3]]
+    write_cache(tmp_path, frozen_teacher(model, request, PADDLE), batches, request, "float32", {}, heads)
+    cached, live = CachedTeacher([tmp_path], request, "float32", {}, heads), LiveTeacher(model, request)
+    for batch in batches:
+        found, expected, real = cached(batch), live(batch), batch.token_mask.astype(bool)
+        for signal in request.token_signals:
+            np.testing.assert_allclose(signal.of(found).numpy()[real], signal.of(expected).numpy()[real], atol=2e-6)
+        np.testing.assert_allclose(found.logits.numpy(), expected.logits.numpy(), atol=2e-6)
+    assert asked == {(5, 16), (3, 16), (4, 16)}
 
 
 def test_a_teacher_of_logits_alone_may_be_a_bilstm():
