@@ -105,7 +105,7 @@ def _measured(folder: Path, forms: Sequence[Form], threads: int) -> dict[Cell, F
     cells = [Cell(cell.rows, min(cell.length, longest)) for cell in CELLS]
     candidates = {", ".join(form): Candidate(folder, form, threads) for form in forms}
     found = timings(candidates, list(dict.fromkeys(cells)), SECONDS)
-    return {times[0].cell: forms[int(np.argmin([timing.p50 for timing in times]))] for times in zip(*found.values())}
+    return {times[0].cell: forms[int(np.argmin([timing.best for timing in times]))] for times in zip(*found.values())}
 
 
 def _cache_file(folder: Path, forms: Sequence[Form], threads: int) -> Path:

@@ -37,6 +37,7 @@ class Timing:
     Attributes:
         p50, p95, p99: Milliseconds a call.
         calls: That were counted.
+        best: The median of the round in which it was lowest: what others do on the machine only adds to it.
     """
 
     cell: Cell
@@ -44,6 +45,7 @@ class Timing:
     p95: float
     p99: float
     calls: int
+    best: float
 
     @property
     def texts_per_second(self) -> float:
@@ -95,37 +97,44 @@ def timings(
 ) -> dict[str, list[Timing]]:
     """Each candidate's timings, a cell each, by the candidate's name.
 
-    Within a cell the candidates take turns, so that a drift of the machine hits all alike: some calls of one, a rest,
-    some of the next. Were they called one by one in turn, each would share the cores with threads of the one before
-    that still wait for more.
+    The candidates take turns, so that a drift of the machine hits all alike: some calls of one, a rest, some of the
+    next. Were they called one by one in turn, each would share the cores with threads of the one before that still
+    wait for more. A round goes through all cells: a neighbour on the same processor, who can double the time of
+    products in INT8 for half a minute and leave float32 as it is, should not be there for all rounds of a cell.
 
     Args:
         seconds: That the calls of a cell take for each candidate, roughly; at least FEWEST calls a round, at most MOST.
     Raises:
         InputError: a network cannot answer inputs so long.
     """
-    found: dict[str, list[Timing]] = {name: [] for name in candidates}
     rest = REST if len({candidate.form[0] for candidate in candidates.values()}) > 1 else 0
-    for cell in cells:
-        calls = {name: candidate.call(cell) for name, candidate in candidates.items()}
-        taken: dict[str, list[float]] = {name: [] for name in calls}
-        try:
-            own = {name: min(_seconds(call) for _ in range(WARM_UP)) for name, call in calls.items()}
-        except (RuntimeError, ValueError) as error:
-            raise InputError(
-                f"inputs of {cell.length} tokens cannot be answered: {str(error).strip().splitlines()[0][:200]}. "
-                "Take a shorter length, within the model's positions."
-            ) from error
-        for _ in range(ROUNDS):
-            for name, call in calls.items():
+    calls = {cell: {name: candidate.call(cell) for name, candidate in candidates.items()} for cell in cells}
+    own = {cell: {name: _warm(call, cell) for name, call in each.items()} for cell, each in calls.items()}
+    rounds: dict[tuple[Cell, str], list[list[float]]] = {(cell, name): [] for cell in cells for name in candidates}
+    for _ in range(ROUNDS):
+        for cell, each in calls.items():
+            for name, call in each.items():
                 time.sleep(rest)
                 call()
-                count = int(min(MOST, max(FEWEST, seconds / ROUNDS / own[name])))
-                taken[name] += [_seconds(call) * 1000 for _ in range(count)]
-        for name, milliseconds in taken.items():
-            p50, p95, p99 = (round(float(part), 3) for part in np.percentile(milliseconds, (50, 95, 99)))
-            found[name].append(Timing(cell, p50, p95, p99, len(milliseconds)))
-    return found
+                count = int(min(MOST, max(FEWEST, seconds / ROUNDS / own[cell][name])))
+                rounds[cell, name].append([_seconds(call) * 1000 for _ in range(count)])
+    return {name: [_timing(cell, rounds[cell, name]) for cell in cells] for name in candidates}
+
+
+def _warm(call: Callable[[], object], cell: Cell) -> float:
+    try:
+        return min(_seconds(call) for _ in range(WARM_UP))
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"inputs of {cell.length} tokens cannot be answered: {str(error).strip().splitlines()[0][:200]}. "
+            "Take a shorter length, within the model's positions."
+        ) from error
+
+
+def _timing(cell: Cell, rounds: Sequence[Sequence[float]]) -> Timing:
+    taken = [milliseconds for each in rounds for milliseconds in each]
+    p50, p95, p99 = (round(float(part), 3) for part in np.percentile(taken, (50, 95, 99)))
+    return Timing(cell, p50, p95, p99, len(taken), round(min(float(np.median(each)) for each in rounds), 3))
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -86,6 +86,20 @@ def test_calls_go_in_turn_and_their_percentiles_are_those_of_the_clock(engines, 
     assert timing.calls == 6
     assert (timing.texts_per_second, timing.tokens_per_second) == pytest.approx((2000 / 5.5, 16000 / 5.5))
     assert timing.p99 == pytest.approx(9.95)
+    assert [each.best for each in (timing, *found["b"])] == [1.5, 3.5]  # of the first round
+
+
+def test_a_round_goes_through_all_shapes(folders, monkeypatch):
+    asked = []
+    call = Candidate.call
+    monkeypatch.setattr(
+        Candidate, "call", lambda self, cell: (made := call(self, cell)) and (lambda: (asked.append(cell), made()))
+    )
+    monkeypatch.setattr(benchmark, "FEWEST", 1)
+    cells = [Cell(1, 8), Cell(2, 8)]
+    timings({"a": Candidate(folders[0], PADDLE, 1)}, cells, 0.0)
+    one, other = ([cell] * 2 for cell in cells)
+    assert asked == [*one, *other] + [*one, *other] * benchmark.ROUNDS
 
 
 def test_inputs_longer_than_the_model_reads_are_refused(folders):
@@ -115,9 +129,9 @@ def test_auto_takes_the_fastest_for_the_nearest_shape_and_remembers_it(forms_fol
     fastest = {Cell(1, 8): "onnx, int8", Cell(4, 16): "paddle, float32"}
 
     def pretended(candidates, cells, seconds):
-        slow = {cell: {name: Timing(cell, 2.0, 2.0, 2.0, 5) for name in candidates} for cell in cells}
+        slow = {cell: {name: Timing(cell, 1.5, 2.0, 2.0, 5, 1.5) for name in candidates} for cell in cells}
         for cell, name in fastest.items():
-            slow[cell][name] = Timing(cell, 1.0, 1.0, 1.0, 5)
+            slow[cell][name] = Timing(cell, 1.8, 2.0, 2.0, 5, 1.0)
         return {name: [slow[cell][name] for cell in cells] for name in candidates}
 
     monkeypatch.setattr(auto, "timings", pretended)
