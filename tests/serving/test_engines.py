@@ -163,7 +163,7 @@ def test_a_form_that_the_folder_does_not_hold(tmp_path: Path) -> None:
 def test_a_damaged_file(engine: str, tmp_path: Path) -> None:
     export_model(build("tnews"), find_task("tnews"), TOKENIZER, 24, tmp_path, [("onnx", "float32")])
     file = tmp_path / FLOAT_FILE
-    file.write_bytes(file.read_bytes()[:1000])
+    file.write_bytes(bytes(file.stat().st_size))  # one that is shorter is refused before any engine reads it
     with pytest.raises(InputError, match="model.onnx: is damaged"):
         Predictor(tmp_path, engine=engine)
 
