@@ -8,6 +8,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ernie_tiny.kind_facts import CANDIDATE, POSITION, ROW
+from ernie_tiny.models.cpu_layers import add_bias
 from ernie_tiny.models.families import INITIALIZER_RANGE
 from ernie_tiny.models.forms import MASKED_LOGIT, HeadSpec
 
@@ -98,7 +99,7 @@ class MaskedTokenHead(nn.Layer):
         """[rows, length, hidden_size] to [masked, vocab_size] at the flat positions row x length + column."""
         flat = sequence.reshape([-1, sequence.shape[-1]])
         hidden = self.norm(nn.functional.gelu(self.transform(paddle.gather(flat, positions))))
-        return paddle.matmul(hidden, embedding, transpose_y=True) + self.bias
+        return add_bias(paddle.matmul(hidden, embedding, transpose_y=True), self.bias)
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

@@ -17,12 +17,13 @@ from ernie_tiny.batch import Array, Batch
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
 from ernie_tiny.models.backbone import load_pretrained
+from ernie_tiny.models.cpu_layers import use_cpu_layers
 from ernie_tiny.models.families import set_norm_epsilon
 from ernie_tiny.models.forms import HeadSpec, read_heads
 from ernie_tiny.models.heads import MaskedTokenHead, build_head
-from ernie_tiny.models.pooling import FirstTokenLayer, reads_first_token
 from ernie_tiny.models.pooling import encode as encode_and_pool
-from ernie_tiny.models.signals import SignalRequest, Signals, stopping_after, tap, to_tensor, with_layers
+from ernie_tiny.models.pooling import ending_with_first_token, reads_first_token
+from ernie_tiny.models.signals import SignalRequest, Signals, stopping_after, tap, to_tensor
 from ernie_tiny.models.weights import HEADS_FILE
 
 HEAD_WEIGHTS_FILE = "heads.safetensors"
@@ -33,6 +34,7 @@ class MultiTaskModel(nn.Layer):
 
     def __init__(self, encoder: nn.Layer, heads: Iterable[HeadSpec] = (), masked_tokens: bool = False) -> None:
         super().__init__()
+        use_cpu_layers(encoder)
         self.encoder = encoder
         self.heads = nn.LayerDict()
         self.head_specs: dict[str, HeadSpec] = {}
@@ -76,10 +78,19 @@ class MultiTaskModel(nn.Layer):
     def forward(self, batch: Batch, request: SignalRequest) -> Signals:
         """The requested signals of one batch."""
         signals = Signals(to_tensor(batch.attention_mask))
-        sequence, pooled = self.encode(to_tensor(batch.input_ids), to_tensor(batch.token_type_ids), request, signals)
+        inputs = to_tensor(batch.input_ids), to_tensor(batch.token_type_ids)
+        with self._without_what_is_not_read(batch, request):
+            sequence, pooled = self.encode(*inputs, request, signals)
         if request.logits:
             signals.logits = self.answer(batch, sequence, pooled, signals.attention_mask)
         return signals
+
+    def _without_what_is_not_read(self, batch: Batch, request: SignalRequest) -> Any:
+        reads_tokens = batch.masked_positions is not None or self.heads[batch.task].reads_tokens
+        tapped = request.last_layer == self.num_layers - 1
+        if not request.logits or reads_tokens or tapped or not reads_first_token(self.encoder):
+            return nullcontext()
+        return ending_with_first_token(self.encoder)
 
     def encode(
         self, input_ids: Tensor, token_type_ids: Tensor, request: SignalRequest, signals: Signals
@@ -122,11 +133,10 @@ class SingleTaskModel(nn.Layer):
     @contextmanager
     def without_what_is_not_read(self) -> Iterator[None]:
         """Inside the block the last layer computes the first token alone, where head and pooling read no other."""
-        layers = self.encoder.encoder.layers
         if self.answering.reads_tokens or not reads_first_token(self.encoder):
             yield
         else:
-            with with_layers(self.encoder, [*layers[:-1], FirstTokenLayer(layers[-1])]):
+            with ending_with_first_token(self.encoder):
                 yield
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Callable, Optional
 
 from paddle import Tensor, nn
 
 from ernie_tiny.family_facts import FIRST_TOKEN, MEAN
+from ernie_tiny.models.signals import with_layers
 
 Pooling = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -37,6 +39,14 @@ def reads_first_token(encoder: nn.Layer) -> bool:
     return pooling_of(encoder) == FIRST_TOKEN and isinstance(encoder.encoder, nn.TransformerEncoder)
 
 
+@contextmanager
+def ending_with_first_token(encoder: nn.Layer) -> Iterator[None]:
+    """Inside the block the encoder's last layer computes its output at the first token alone."""
+    layers = encoder.encoder.layers
+    with with_layers(encoder, [*layers[:-1], FirstTokenLayer(layers[-1])]):
+        yield
+
+
 class FirstTokenLayer(nn.Layer):
     """A layer that gives its output at the first token alone: keys and values of all tokens, all else of one."""
 
@@ -48,10 +58,10 @@ class FirstTokenLayer(nn.Layer):
         """[rows, length, hidden_size] to [rows, 1, hidden_size]."""
         layer = self.layer
         read = layer.norm1(src) if layer.normalize_before else src
-        first = src[:, :1] + layer.self_attn(read[:, :1], read, read, src_mask)
+        first = src[:, :1] + layer.dropout1(layer.self_attn(read[:, :1], read, read, src_mask))
         first = first if layer.normalize_before else layer.norm1(first)
         read = layer.norm2(first) if layer.normalize_before else first
-        first = first + layer.linear2(layer.activation(layer.linear1(read)))
+        first = first + layer.dropout2(layer.linear2(layer.dropout(layer.activation(layer.linear1(read)))))
         return first if layer.normalize_before else layer.norm2(first)
 
 

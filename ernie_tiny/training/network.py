@@ -12,6 +12,7 @@ from paddle import Tensor, nn
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.distill.objective import Objective
+from ernie_tiny.models.cpu_layers import use_cpu_layers
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest, Signals
 
@@ -27,6 +28,7 @@ class StageNetwork(nn.Layer):
         super().__init__()
         self.models: Any = nn.LayerDict(models)
         self.objectives: Any = nn.LayerDict(objectives)
+        use_cpu_layers(self)
 
     @property
     def model(self) -> MultiTaskModel:

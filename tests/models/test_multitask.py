@@ -98,6 +98,40 @@ def test_padded_candidates_and_positions_cannot_be_chosen(model):
     assert (span[3, :, 4:] == MASKED_LOGIT).all() and (span[:3] != MASKED_LOGIT).all()
 
 
+@pytest.mark.parametrize("family", ["ernie", "bert", "roberta", "electra"])
+def test_a_head_of_the_first_token_trains_the_last_layer_as_the_whole_layer_would(family):
+    """Without the last layer's output at other tokens logits and gradients are the same; a tap has it computed."""
+    paddle.seed(2)
+    shape = {**SHAPE, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = MultiTaskModel(build_encoder(family, shape), HEADS[:1])
+    found, lengths = [], []
+    model.encoder.encoder.layers[-1].norm2.register_forward_post_hook(lambda *given: lengths.append(given[2].shape[1]))
+    for request in (LOGITS, SignalRequest(logits=True, hidden=frozenset([1]))):
+        model.clear_gradients()
+        logits = model(batch_of("topic"), request).logits
+        logits.square().mean().backward()
+        found.append([logits.numpy(), *(each.grad.numpy() for each in model.parameters() if each.grad is not None)])
+    assert lengths == [1, LENGTH]
+    for own, other in zip(*found):
+        np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-6)
+
+
+def test_the_last_layer_drops_out_at_the_first_token_too(model):
+    model.train()
+    batch = batch_of("topic")
+    for layer in model.sublayers():
+        if isinstance(layer, paddle.nn.Dropout):
+            layer.p = 0.0
+        if isinstance(layer, paddle.nn.MultiHeadAttention):
+            layer.dropout = 0.0
+    kept, last = model(batch, LOGITS).logits.numpy(), model.encoder.encoder.layers[-1]
+    for name in ("dropout1", "dropout", "dropout2"):
+        assert np.array_equal(model(batch, LOGITS).logits.numpy(), kept)
+        getattr(last, name).p = 0.5
+        assert not np.array_equal(model(batch, LOGITS).logits.numpy(), kept)
+        getattr(last, name).p = 0.0
+
+
 def test_masked_tokens_train_the_word_embeddings_through_both_ends(model):
     batch = batches()[3]
     model(batch, LOGITS).logits.square().mean().backward()
