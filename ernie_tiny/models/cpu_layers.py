@@ -1,6 +1,7 @@
-"""Linear layers, norms and attention for training on a CPU, where Paddle's own take many times what their maths costs.
+"""Layers for training on a CPU, where some of Paddle's own take many times what their maths costs.
 
-The results are Paddle's within rounding. Elsewhere, and while a static graph is made, the layers are Paddle's own.
+The results are Paddle's within rounding, and the zeros of dropout others. Elsewhere, and while a static graph is made,
+the layers are Paddle's own.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Optional
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.autograd import PyLayer
+
+DRAWS = 2**16  # a draw has 16 bits: a quarter of what a generator gives at a time
 
 
 def use_cpu_layers(network: nn.Layer) -> None:
@@ -129,6 +133,53 @@ class CpuLayerNorm(nn.LayerNorm):
         return _apply(_LayerNorm, input, self.weight, self.bias, self._epsilon)
 
 
+# ---- dropout
+
+
+def dropout(values: Tensor, probability: float) -> Tensor:
+    """The values with a part of them 0 and the others raised, so that the mean stays (Srivastava et al., JMLR 2014).
+
+    One of Paddle's random numbers seeds a generator for each call, which draws 16 bits a value: a probability is taken
+    to the nearest 1/65536, and what is kept is divided by what is then the chance to be.
+
+    Args:
+        values: float32 of any shape, on a CPU.
+        probability: Of a 0, below 1.
+    """
+    dropped = round(probability * DRAWS)
+    seed = int(paddle.randint(0, 2**31 - 1, [1]))
+    generator = np.random.Generator(np.random.SFC64(seed))
+    draws = generator.integers(0, 2**64 - 1, -(-values.size // 4), dtype=np.uint64, endpoint=True).view(np.uint16)
+    kept = (draws[: values.size] >= dropped).reshape(values.shape)
+    factors = paddle.to_tensor(np.multiply(kept, np.float32(DRAWS / (DRAWS - dropped)), dtype=np.float32))
+    return _apply(_Scaled, values, factors)
+
+
+class _Scaled(PyLayer):
+    """A product that keeps the factors alone for its gradient, not the values."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, factors: Tensor) -> Tensor:
+        ctx.save_for_backward(factors)
+        return values * factors
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (factors,) = ctx.saved_tensor()
+        scaled: Tensor = gradient * factors
+        return scaled
+
+
+class CpuDropout(nn.Dropout):
+    """nn.Dropout by `dropout`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Any shape to the same."""
+        if not (self.training and 0 < self.p < 1 and self.axis is None and _is_float_on_cpu(input)):
+            return super().forward(input)
+        return dropout(input, self.p)
+
+
 # ---- attention
 
 
@@ -147,19 +198,31 @@ class CpuAttention(nn.MultiHeadAttention):
 
         Other masks, a decoder's cache and a request for the weights are Paddle's own to answer.
         """
-        spread = attn_mask
-        if cache is None and attn_mask is not None and _is_float_on_cpu(attn_mask) and _is_of_keys(attn_mask):
-            rows, queries, keys = query.shape[0], query.shape[1], attn_mask.shape[-1]
-            every = paddle.ones([rows, self.num_heads * queries, 1])
-            spread = paddle.matmul(every, attn_mask.reshape([rows, 1, keys]))
-            spread = spread.reshape([rows, self.num_heads, queries, keys])
-        return super().forward(query, key, value, spread, cache)
+        plain = cache is None and not self.need_weights and (attn_mask is None or _is_of_keys(attn_mask))
+        if key is None or value is None or not (plain and _is_float_on_cpu(query)):
+            return super().forward(query, key, value, attn_mask, cache)
+        queries, keys, values = self._prepare_qkv(query, key, value)
+        scores = paddle.matmul(queries * self.head_dim**-0.5, keys, transpose_y=True)
+        if attn_mask is not None:
+            rows, heads, length, others = scores.shape
+            spread = paddle.matmul(paddle.ones([rows, heads * length, 1]), attn_mask.reshape([rows, 1, others]))
+            scores = scores + spread.reshape(scores.shape)
+        weights = F.softmax(scores)
+        if self.training and self.dropout:
+            weights = dropout(weights, self.dropout)
+        context = paddle.matmul(weights, values).transpose([0, 2, 1, 3])
+        return self.out_proj(context.flatten(2))
 
 
 def _is_of_keys(mask: Tensor) -> bool:
-    return mask.ndim == 4 and mask.shape[1:3] == [1, 1]
+    return mask.dtype == paddle.float32 and mask.ndim == 4 and mask.shape[1:3] == [1, 1]
 
 
 FORMS: Mapping[type[nn.Layer], type[nn.Layer]] = MappingProxyType(
-    {nn.Linear: CpuLinear, nn.LayerNorm: CpuLayerNorm, nn.MultiHeadAttention: CpuAttention}
+    {
+        nn.Linear: CpuLinear,
+        nn.LayerNorm: CpuLayerNorm,
+        nn.Dropout: CpuDropout,
+        nn.MultiHeadAttention: CpuAttention,
+    }
 )

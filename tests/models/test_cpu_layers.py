@@ -7,7 +7,7 @@ import paddle
 import pytest
 from paddle import nn
 
-from ernie_tiny.models.cpu_layers import add_bias, use_cpu_layers
+from ernie_tiny.models.cpu_layers import add_bias, dropout, use_cpu_layers
 
 ROWS, LENGTH, WIDTH = 3, 7, 24
 REAL = [[1] * 7, [1] * 5 + [0] * 2, [1] * 3 + [0] * 4]
@@ -101,3 +101,55 @@ def test_other_precisions_and_static_graphs_are_paddles_own(tmp_path):
     paddle.jit.save(paddle.jit.to_static(network, input_spec=signature, full_graph=True), str(tmp_path / "network"))
     loaded = paddle.jit.load(str(tmp_path / "network"))
     np.testing.assert_allclose(loaded(paddle.ones([1, LENGTH, WIDTH])).numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5, 0.25])
+def test_dropout_zeroes_a_part_and_raises_the_rest_so_that_the_mean_stays(probability):
+    paddle.seed(1)
+    values = dropout(paddle.ones([400, 501]), probability).numpy()
+    kept = values[values != 0]
+    deviation = (probability * (1 - probability) / values.size) ** 0.5
+    assert abs((values == 0).mean() - probability) < 5 * deviation
+    np.testing.assert_allclose(kept, 1 / (1 - probability), rtol=1e-4)
+    assert abs(values.mean() - 1) < 5 * deviation / (1 - probability)
+    by_column = (values == 0).mean(axis=0).std() / (probability * (1 - probability) / 400) ** 0.5
+    assert abs(by_column - 1) < 5 / (2 * 501) ** 0.5  # no stripes
+
+
+def test_dropouts_gradient_passes_where_the_value_passed():
+    paddle.seed(1)
+    values = paddle.full([3, 7], 2.0)
+    values.stop_gradient = False
+    dropped = dropout(values, 0.5)
+    (dropped * paddle.arange(21, dtype="float32").reshape([3, 7])).sum().backward()
+    np.testing.assert_allclose(values.grad.numpy(), dropped.numpy() / 2 * np.arange(21).reshape(3, 7), rtol=1e-6)
+
+
+def test_paddles_seed_gives_the_same_zeros_again_and_each_call_others():
+    values = paddle.ones([64, 64])
+    paddle.seed(5)
+    first, second = dropout(values, 0.3).numpy(), dropout(values, 0.3).numpy()
+    assert (first != second).any()
+    paddle.seed(5)
+    np.testing.assert_array_equal(dropout(values, 0.3).numpy(), first)
+    np.testing.assert_array_equal(dropout(values, 0.3).numpy(), second)
+
+
+@pytest.mark.parametrize("place", ["dropout", "dropout1", "dropout2", "self_attn"])
+def test_each_dropout_of_a_layer_acts_while_training_and_not_otherwise(place):
+    network, source = encoder(), paddle.randn([ROWS, LENGTH, WIDTH])
+    expected = network(source).numpy()
+    use_cpu_layers(network)
+    for layer in network.layers:
+        setattr(getattr(layer, place), "dropout" if place == "self_attn" else "p", 0.5)
+    assert not np.allclose(network(source).numpy(), expected, rtol=1e-2)
+    network.eval()
+    np.testing.assert_allclose(network(source).numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_dropout_of_everything_or_nothing_is_paddles():
+    layer = nn.Dropout(1.0)
+    use_cpu_layers(layer)
+    assert not layer(paddle.ones([3])).numpy().any()
+    layer.p = 0.0
+    assert layer(paddle.ones([3])).numpy().all()
