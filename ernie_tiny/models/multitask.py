@@ -86,11 +86,10 @@ class MultiTaskModel(nn.Layer):
         return signals
 
     def _without_what_is_not_read(self, batch: Batch, request: SignalRequest) -> Any:
-        reads_tokens = batch.masked_positions is not None or self.heads[batch.task].reads_tokens
         tapped = request.last_layer == self.num_layers - 1
-        if not request.logits or reads_tokens or tapped or not reads_first_token(self.encoder):
+        if not request.logits or tapped or batch.masked_positions is not None or not reads_first_token(self.encoder):
             return nullcontext()
-        return ending_with_first_token(self.encoder)
+        return nullcontext() if self.heads[batch.task].reads_tokens else ending_with_first_token(self.encoder)
 
     def encode(
         self, input_ids: Tensor, token_type_ids: Tensor, request: SignalRequest, signals: Signals

@@ -116,6 +116,10 @@ def test_a_head_of_the_first_token_trains_the_last_layer_as_the_whole_layer_woul
         np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-6)
 
 
+def test_general_text_needs_no_head_where_no_logits_are_asked_for(model):
+    assert model(batch_of(""), SignalRequest(hidden=frozenset([0]))).hidden[0].shape == [4, LENGTH, 16]
+
+
 def test_the_last_layer_drops_out_at_the_first_token_too(model):
     model.train()
     batch = batch_of("topic")
