@@ -67,7 +67,7 @@ SEARCH = "search -c run/config.yaml --grid seed=1,2"
         ("F16", f"{EXPORT} --output file"),
         ("F17", f"{EXPORT} --output {LONG}"),
         ("F34", "serve --models x/a y/a"),
-        ("F171", "benchmark --models x/a --chart speeds.pdf"),
+        ("F37", "benchmark --models x/a --chart speeds.pdf"),
         ("F22", "export --run run --model student@s"),
         ("F18", "export --run run --task mine --model studnt@s"),
         ("F20", f"{PREDICT} --output empty"),

@@ -134,10 +134,10 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C61", [*SOFT, ANSWERS, "stages.first.objective={mlm: {}}", "stages.first.teacher=null", AUGMENT]),
         ("C62", [*SOFT, ANSWERS, "data.tasks.mine={kind: reading, files: {train: [a.json], dev: [a.json]}}"]),
         ("C57", ["data.unlabelled={tnewz: [b.jsonl]}"]),
-        ("C130", [*TAKING, IMPORTANT, "models.student.num_attention_heads=1"]),
-        ("C131", [*TAKING, IMPORTANT, "models.student.intermediate_size=256"]),
-        ("C132", [*TAKING, "models.student.num_attention_heads=1", "models.student.head_size=16"]),
-        ("C133", ["models.student.num_attention_heads=3", "models.student.head_size=3"]),
+        ("C64", [*TAKING, IMPORTANT, "models.student.num_attention_heads=1"]),
+        ("C65", [*TAKING, IMPORTANT, "models.student.intermediate_size=256"]),
+        ("C66", [*TAKING, "models.student.num_attention_heads=1", "models.student.head_size=16"]),
+        ("C67", ["models.student.num_attention_heads=3", "models.student.head_size=3"]),
     ],
 )
 def test_value(row: str, overrides: list[str], path: Path, says) -> None:

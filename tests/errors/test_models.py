@@ -392,7 +392,7 @@ def test_layers_of_another_width(says) -> None:
 def test_layers_with_heads_of_another_size(says) -> None:
     with pytest.raises(InputError) as caught:
         copy_layers(build_encoder("ernie", SHAPE), build_encoder("ernie", {**SHAPE, "num_attention_heads": 4}), [0])
-    says("M130", caught.value)
+    says("M41", caught.value)
 
 
 def test_other_heads_pruned_in_each_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says) -> None:
@@ -404,4 +404,4 @@ def test_other_heads_pruned_in_each_layer(tmp_path: Path, monkeypatch: pytest.Mo
         message = refused(tmp_path)
         assert "here all layers have as many heads" in str(message)
         if gone == {"0": [1]}:
-            says("M131", message)
+            says("M42", message)
