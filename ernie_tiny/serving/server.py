@@ -32,6 +32,7 @@ from ernie_tiny.serving.queue import BatchQueue, ClosedError, FullError
 from ernie_tiny.serving.request import Limits, RefusedError, body_of, questions_of
 
 ANSWERING = 2  # threads a model: one tokenises and decodes while the other has the engine
+LAST_QUESTIONS = 0.5  # seconds after SIGTERM in which questions are still taken, each as the last of its connection
 logger = logging.getLogger("ernie_tiny.serve")
 
 
@@ -260,6 +261,11 @@ class _Server(uvicorn.Server):
             host, port = own.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             logger.info(to_json({"event": "listening", "address": f"http://{shown}:{port}"}))
+
+    async def shutdown(self, sockets: Optional[list[socket.socket]] = None) -> None:
+        if not self.force_exit:  # a client that has just been answered without a word of the end asks again at once
+            await asyncio.sleep(LAST_QUESTIONS)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: Optional[FrameType]) -> None:
         self._service.end()

@@ -383,16 +383,21 @@ def test_every_request_that_was_taken_is_answered_after_sigterm(model: Path, tmp
             stream.sendall(whole)
         for stream in streams[8:]:  # still being sent when the signal comes
             stream.sendall(late[:-5])
-        time.sleep(0.3)
+        asking = connected(served)  # again and again, as soon as there is an answer
+        assert ask(asking, late).headers.get("connection") != "close"
         served.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        while ask(asking, late).headers.get("connection") != "close":
+            pass
+        until = time.monotonic() + LATE
         with pytest.raises(OSError):
-            connected(served)
+            while time.monotonic() < until:
+                connected(served).close()
+                time.sleep(0.05)
         for stream in streams[8:]:
             stream.sendall(late[-5:])
         answers = [receive(stream) for stream in streams]
         assert [answer and answer.status for answer in answers] == [200] * 12
         assert all(answer and answer.headers["connection"] == "close" for answer in answers[8:])
         assert served.process.wait(timeout=30) in (0, -signal.SIGTERM)
-        for stream in streams:
+        for stream in (*streams, asking):
             stream.close()
