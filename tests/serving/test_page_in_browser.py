@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -23,7 +24,7 @@ from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.serving.export import export_model
 from tests.report.test_page_in_browser import CHROMIUM, FLAGS, NEEDS_CHROMIUM
 from tests.serving.test_export import SHAPE, TOKENIZER
-from tests.serving.test_server import LIMITS, free_port
+from tests.serving.test_server import LIMITS
 
 httpx = pytest.importorskip("httpx", reason="the extra serve is not installed")
 uvicorn = pytest.importorskip("uvicorn", reason="the extra serve is not installed")
@@ -69,16 +70,16 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         export_model(model, spec, TOKENIZER, 24, folders[spec.name])
         seal(folders[spec.name])
     models = {name: ServedModel(folder, LIMITS, 1, "paddle", "float32") for name, folder in folders.items()}
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(make_app(Service(models, LIMITS)), port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    server = uvicorn.Server(uvicorn.Config(make_app(Service(models, LIMITS)), log_level="error"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
 
 
 def ask_on_the_page(address: str, questions: dict[str, object], folder: Path) -> dict:
