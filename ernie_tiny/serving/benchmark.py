@@ -99,8 +99,8 @@ def timings(
 
     The candidates take turns, so that a drift of the machine hits all alike: some calls of one, a rest, some of the
     next. Were they called one by one in turn, each would share the cores with threads of the one before that still
-    wait for more. A round goes through all cells: a machine can be slow for half a minute, in INT8 half as fast and
-    in float32 hardly slower, and that should not be all rounds of a cell.
+    wait for more. A round goes through all cells: a machine can be slow for half a minute, for some forms
+    more than for others, and that should not be all rounds of a cell.
 
     Args:
         seconds: That the calls of a cell take for each candidate, roughly; at least FEWEST calls a round, at most MOST.
