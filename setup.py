@@ -44,7 +44,7 @@ ONNX = ["onnxruntime>=1.17", "onnx>=1.16", "paddle2onnx>=2.0,<3"]
 OPENVINO = ["openvino>=2024.0"]
 # transformers 4.56 asks for tokenizers 0.22, paddlenlp for 0.21.
 PYTORCH = ["torch>=2.1", "transformers>=4.50,<4.56"]
-SERVE = ["fastapi>=0.100,<1", "uvicorn>=0.23,<1", "prometheus-client>=0.17,<1"]
+SERVE = ["fastapi>=0.100,<1", "starlette>=0.27,<2", "uvicorn>=0.23,<1", "h11>=0.14,<1", "prometheus-client>=0.17,<1"]
 EXTRAS = {
     "serve": SERVE,
     "onnx": ONNX,

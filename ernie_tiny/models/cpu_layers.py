@@ -16,6 +16,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.autograd import PyLayer
 
+Gradients = Any  # one of each tensor that the forward pass took, None where none is wanted: Paddle's types have no None
 DRAWS = 2**16  # a draw has 16 bits: a quarter of what a generator gives at a time
 
 
@@ -42,6 +43,11 @@ def _apply(function: type[PyLayer], *arguments: Any) -> Tensor:
     return found
 
 
+def _frozen(*tensors: Tensor) -> tuple[bool, ...]:
+    """Of which no gradient is wanted: Paddle takes none but None for them."""
+    return tuple(bool(one.stop_gradient) for one in tensors)
+
+
 def _sum_of_rows(values: Tensor) -> Tensor:
     """[rows, width] to [width]: a product with ones, since a sum over rows takes some 50 times as long."""
     return paddle.matmul(paddle.ones([1, values.shape[0]]), values).reshape([-1])
@@ -53,26 +59,35 @@ def _sum_of_rows(values: Tensor) -> Tensor:
 class _Biased(PyLayer):
     @staticmethod
     def forward(ctx: Any, values: Tensor, bias: Tensor) -> Tensor:
+        ctx.frozen = _frozen(values, bias)
         return values + bias
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        return gradient, _sum_of_rows(gradient.reshape([-1, gradient.shape[-1]]))
+    def backward(ctx: Any, gradient: Tensor) -> Gradients:
+        values, bias = ctx.frozen
+        return (
+            None if values else gradient,
+            None if bias else _sum_of_rows(gradient.reshape([-1, gradient.shape[-1]])),
+        )
 
 
 class _Linear(PyLayer):
     @staticmethod
     def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         flat = values.reshape([-1, weight.shape[0]])
+        ctx.frozen = _frozen(values, weight, bias)
         ctx.save_for_backward(flat, weight)
         return paddle.addmm(bias, flat, weight).reshape([*values.shape[:-1], weight.shape[1]])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        flat, weight = ctx.saved_tensor()
-        rows = gradient.reshape([-1, weight.shape[1]])
-        below = paddle.matmul(rows, weight, transpose_y=True).reshape([*gradient.shape[:-1], weight.shape[0]])
-        return below, paddle.matmul(flat, rows, transpose_x=True), _sum_of_rows(rows)
+    def backward(ctx: Any, gradient: Tensor) -> Gradients:
+        (flat, weight), (values_frozen, weight_frozen, bias_frozen) = ctx.saved_tensor(), ctx.frozen
+        rows, shape = gradient.reshape([-1, weight.shape[1]]), [*gradient.shape[:-1], weight.shape[0]]
+        return (
+            None if values_frozen else paddle.matmul(rows, weight, transpose_y=True).reshape(shape),
+            None if weight_frozen else paddle.matmul(flat, rows, transpose_x=True),
+            None if bias_frozen else _sum_of_rows(rows),
+        )
 
 
 class CpuLinear(nn.Linear):
@@ -98,12 +113,12 @@ class _LayerNorm(PyLayer):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
-        ctx.epsilon = epsilon
+        ctx.epsilon, ctx.frozen = epsilon, _frozen(values, weight, bias)
         ctx.save_for_backward(values, weight)
         return F.layer_norm(values, weight.shape, weight, bias, epsilon)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> Gradients:
         values, weight = ctx.saved_tensor()
         width, (rows,) = weight.shape[0], [values.size // weight.shape[0]]
         values, found = values.reshape([rows, width]), gradient.reshape([rows, width])
@@ -119,7 +134,8 @@ class _LayerNorm(PyLayer):
         below = paddle.matmul(scale, weight.unsqueeze(0)).multiply_(found)
         below.subtract_(paddle.matmul(scale * paddle.matmul(along, weight_mean), ones).multiply_(normed))
         below = paddle.addmm(below, scale * paddle.matmul(found, weight_mean), ones, alpha=-1.0)
-        return below.reshape(gradient.shape), _sum_of_rows(along), _sum_of_rows(found)
+        wanted = (below.reshape(gradient.shape), _sum_of_rows(along), _sum_of_rows(found))
+        return tuple(None if frozen else one for one, frozen in zip(wanted, ctx.frozen))
 
 
 class CpuLayerNorm(nn.LayerNorm):
@@ -147,7 +163,7 @@ def dropout(values: Tensor, probability: float) -> Tensor:
         probability: Of a 0, below 1.
     """
     dropped = round(probability * DRAWS)
-    seed = int(paddle.randint(0, 2**31 - 1, [1]))
+    seed: Any = paddle.randint(0, 2**31 - 1, [1]).item()
     generator = np.random.Generator(np.random.SFC64(seed))
     draws = generator.integers(0, 2**64 - 1, -(-values.size // 4), dtype=np.uint64, endpoint=True).view(np.uint16)
     kept = (draws[: values.size] >= dropped).reshape(values.shape)
@@ -215,7 +231,7 @@ class CpuAttention(nn.MultiHeadAttention):
 
 
 def _is_of_keys(mask: Tensor) -> bool:
-    return mask.dtype == paddle.float32 and mask.ndim == 4 and mask.shape[1:3] == [1, 1]
+    return mask.dtype == paddle.float32 and mask.shape[1:-1] == [1, 1]
 
 
 FORMS: Mapping[type[nn.Layer], type[nn.Layer]] = MappingProxyType(

@@ -71,6 +71,19 @@ def test_a_linear_layer_takes_inputs_of_any_rank(shape):
     compare(linear, paddle.randn(shape))
 
 
+@pytest.mark.parametrize("layer", [nn.Linear(WIDTH, 9), nn.LayerNorm(WIDTH)], ids=["linear", "norm"])
+@pytest.mark.parametrize("frozen", ["weight", "bias", "input"])
+def test_what_is_frozen_gets_no_gradient_and_the_rest_does(layer, frozen):
+    use_cpu_layers(layer)
+    tensors = {"weight": layer.weight, "bias": layer.bias, "input": paddle.randn([5, WIDTH])}
+    for name, tensor in tensors.items():
+        tensor.stop_gradient = name == frozen
+        tensor.clear_gradient()
+    layer(tensors["input"]).square().sum().backward()
+    for name, tensor in tensors.items():
+        assert (tensor.grad is None or not tensor.grad.abs().sum().item()) == (name == frozen), name
+
+
 def test_a_bias_gets_the_sum_of_all_rows():
     values, bias = paddle.randn([2, 3, 5]), paddle.zeros([5])
     values.stop_gradient = bias.stop_gradient = False
