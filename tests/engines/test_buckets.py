@@ -16,16 +16,9 @@ from ernie_tiny.kind_facts import CANDIDATE, POSITION, ROW
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.forms import FORMS, HeadSpec
 from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel
+from tests.models.test_pooling import SHAPE as TINY
 
-SHAPE = {
-    "num_hidden_layers": 2,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": 40,
-    "max_position_embeddings": 256,
-    "type_vocab_size": 2,
-}
+SHAPE = {**TINY, "max_position_embeddings": 256}
 HEADS = [HeadSpec("class", ROW, 3), HeadSpec("choice", CANDIDATE, 1), HeadSpec("span", POSITION, 2)]
 LONGEST = [9, 24, 116, 128, 200, 256, 512, 2048, None]
 
