@@ -7,6 +7,7 @@ from typing import Optional
 
 import numpy as np
 from paddle import inference
+from paddle.base.core import set_num_threads
 
 from ernie_tiny.batch import Array, Batch
 from ernie_tiny.engines.buckets import in_buckets
@@ -55,6 +56,7 @@ def paddle_inference(folder: Path, signature: Signature, precision: str, threads
         for name, handle in inputs.items():
             handle.copy_from_cpu(np.ascontiguousarray(getattr(batch, name), dtype=np.int64))
         predictor.run()
+        set_num_threads(threads)  # each run ends with one for the whole process, and so for a student's step beside it
         # Some outputs have no variable, and so no handle, before the first run.
         return {output: predictor.get_output_handle(name).copy_to_cpu() for output, name in zip(outputs, names)}
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
+from paddle.base.core import set_num_threads
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import RuntimeConfig
@@ -160,6 +163,21 @@ def test_what_a_cache_holds_of_an_engines_signals_is_the_live_teachers(model, as
             np.testing.assert_allclose(signal.of(found).numpy()[real], signal.of(expected).numpy()[real], atol=2e-6)
         np.testing.assert_allclose(found.logits.numpy(), expected.logits.numpy(), atol=2e-6)
     assert asked == {(5, 16), (3, 16), (4, 16)}
+
+
+def test_the_students_step_keeps_its_threads_beside_an_engine(model, monkeypatch):
+    """Paddle Inference sets the process to one thread when a run ends."""
+    library = Path(paddle.__file__).parent / "libs" / "libmklml_intel.so"
+    if not library.is_file():
+        pytest.skip("this build of Paddle multiplies without MKL, whose number of threads is asked for")
+    threads = ctypes.CDLL(str(library)).MKL_Get_Max_Threads
+    before = threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    try:
+        frozen_teacher(model, ALL, PADDLE)(BATCHES[0])
+        assert threads() == 2
+    finally:
+        set_num_threads(before)
 
 
 def test_a_teacher_of_logits_alone_may_be_a_bilstm():
