@@ -21,6 +21,8 @@ SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 class Children:
     """A block that runs commands, each in a process group of its own; iterating gives (folder, exit code) as they end.
 
+    More may be added while they run, by who iterates.
+
     When the block is left before that, by SIGTERM, Ctrl-C or an error, the groups get SIGTERM, which lets a training
     save a checkpoint, and are waited for; a second signal kills them. On Linux they are killed as well when this
     process is killed itself; elsewhere they then run on to their end.
@@ -55,6 +57,10 @@ class Children:
         finally:
             self._send(signal.SIGKILL)
             signal.signal(signal.SIGTERM, self._before)
+
+    def add(self, folder: str, command: Sequence[str]) -> None:
+        """Another command, behind those that wait."""
+        self._waiting.append((folder, command))
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         while self._waiting or self._running:

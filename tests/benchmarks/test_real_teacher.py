@@ -59,6 +59,9 @@ if (root / ("fail " + name + " " + folder.name)).exists():
     sys.exit(2)
 done.parent.mkdir(parents=True, exist_ok=True)
 done.write_text((root / "results.json").read_text())
+begun = len((root / "calls").read_text().splitlines())
+with (root / "ends").open("a") as ends:
+    ends.write(name + " " + folder.relative_to(root / "out").as_posix() + " " + str(begun) + "\\n")
 """
 
 
@@ -177,6 +180,32 @@ def test_what_is_finished_is_not_run_again(root: Path) -> None:
     (root / "out" / "seed=2" / "mitkd" / "few" / "evaluation.json").unlink()
     assert study.main(arguments(root)) == 0
     assert calls(root)[len(expected) :] == ["evaluate seed=2/mitkd"]
+
+
+def test_several_at_a_time_wait_for_what_they_need(root: Path) -> None:
+    assert study.main(arguments(root, "--jobs", "3")) == 0
+    begun = calls(root)
+    assert sorted(begun) == sorted(call for part in queue() for call in calls_of(part))
+    ended = {}  # part to the number of calls that had begun when its last command ended
+    for line in (root / "ends").read_text().splitlines():
+        _, name, number = line.split()
+        ended[name] = int(number)
+    for part in queue():
+        position = begun.index(f"train {part.name}")
+        assert all(ended[needed] <= position for needed in part.needs)
+    assert any(number > begun.index(f"train {name}") + 1 for name, number in ended.items())  # not one by one
+
+
+def test_the_threads_are_shared(root: Path) -> None:
+    alone, beside = (study.parse_args(arguments(root, *more)) for more in ((), ("--jobs", "2")))
+    assert "runtime.threads=1" not in study.overrides(alone, grid()[0])
+    assert load_config(grid()[0].file, study.overrides(beside, grid()[0])).runtime.threads == 1
+    assert load_config(grid()[0].file, study.overrides(alone, grid()[0])).runtime.threads == study.THREADS
+
+
+def test_no_job_is_refused(root: Path) -> None:
+    with pytest.raises(SystemExit):
+        study.parse_args(arguments(root, "--jobs", "0"))
 
 
 def test_two_queues_do_not_work_in_one_folder(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,17 @@ class Part:
     def file(self) -> Path:
         return HERE / f"{self.config}.yaml"
 
+    @property
+    def needs(self) -> set[str]:
+        """The parts that are to be finished before: the one it goes on from, and those that decide its rates."""
+        deciding = {name for kind in self.rates.values() for name in decided_by(kind)}
+        return deciding | ({self.base} if self.base is not None else set())
+
+
+def decided_by(kind: str) -> list[str]:
+    """The parts that find the rate of a kind of model ("teacher", or one of STARTS)."""
+    return [RATES] if kind in STARTS else [part.name for part in grid()]
+
 
 def grid() -> list[Part]:
     """The runs that find the teacher's rate."""

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The study with a real teacher: python benchmarks/quality/real_teacher/run.py --data DIR --teacher FOLDER --output OUT
 
-Trains what is not finished, one run at a time, each from its last checkpoint. SIGTERM or Ctrl-C stops it within a step,
-with a checkpoint; the same command goes on. --list trains nothing and says what there is to do.
+Trains what is not finished, --jobs runs at a time, each from its last checkpoint. SIGTERM or Ctrl-C stops it within a
+step, with a checkpoint; the same command goes on. --list trains nothing and says what there is to do.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from ernie_tiny.runs.run_folders import EVALUATION_FILE, RESULTS_FILE
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 LOG_FILE = "train.log"
+THREADS = 2  # of _common.yaml
 CORPORA = "corpora"  # of a run: the tokenised general text
 SMOKE_EXAMPLES = 100  # dev examples of a task in a run that is shortened
 
@@ -47,10 +48,14 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--part", type=float, default=1.0, help="of each stage's steps, to see that every run works")
     parser.add_argument("--only", nargs="+", default=["*"], metavar="PATTERN", help="names of runs, as in 'seed=1/*'")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time; they share the threads of the configs")
     parser.add_argument("--list", action="store_true", help="train nothing, list the runs with their states")
     parser.add_argument("--smoke", type=Path, help="of --list: the output of a run with --part, for hours by its speed")
     parser.add_argument("--summarise", action="store_true", help="train nothing, write the page of what is there")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.jobs < 1:
+        parser.error(f"--jobs {args.jobs}: at least one run at a time")
+    return args
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -155,33 +160,45 @@ def run_queue(args: argparse.Namespace, parts: Sequence[Part]) -> list[str]:
 
 
 def _run_parts(args: argparse.Namespace, parts: Sequence[Part]) -> list[str]:
+    waiting = [part for part in parts if state(part, args.output) != "finished"]
+    running: dict[str, tuple[Part, Iterator[tuple[str, ...]]]] = {}
     failed: list[str] = []
-    for part in parts:
-        if state(part, args.output) == "finished":
-            continue
-        if part.base in failed:
-            failed.append(part.name)
-            continue
-        print(f"{now()} {part.name} begins", flush=True)
-        code = run_part(args, part)
-        print(f"{now()} {part.name} {'finished' if code == 0 else f'failed with exit code {code}'}", flush=True)
-        if code:
-            failed.append(part.name)
+    with Children({}, args.jobs, LOG_FILE) as children:
+
+        def begin() -> None:
+            unfinished = {part.name for part in waiting} | {part.name for part, _ in running.values()}
+            for part in list(waiting):
+                if part.needs & set(failed):
+                    waiting.remove(part)
+                    failed.append(part.name)
+                elif len(running) < args.jobs and not part.needs & unfinished:
+                    waiting.remove(part)
+                    print(f"{now()} {part.name} begins", flush=True)
+                    share_text(args.output / RATES / CORPORA, args.output / part.name / CORPORA)
+                    rest = remaining(args, part)
+                    children.add(str(args.output / part.name), next(rest))
+                    running[str(args.output / part.name)] = part, rest
+
+        begin()
+        for folder, code in children:
+            part, rest = running[folder]
+            following = None if code else next(rest, None)
+            if following is not None:
+                children.add(folder, following)
+                continue
+            del running[folder]
+            print(f"{now()} {part.name} {f'failed with exit code {code}' if code else 'finished'}", flush=True)
+            if code:
+                failed.append(part.name)
+            begin()
     return failed
 
 
-def run_part(args: argparse.Namespace, part: Part) -> int:
-    """Runs what is not there of a part, and gives the exit code of what failed, or 0."""
-    folder = args.output / part.name
-    for command, result in zip(commands(args, part), results_of(part, folder)):
-        if result.is_file():
-            continue
-        share_text(args.output / RATES / CORPORA, folder / CORPORA)
-        with Children({str(folder): command}, 1, LOG_FILE) as children:
-            code = next(iter(children))[1]
-        if code:
-            return code
-    return 0
+def remaining(args: argparse.Namespace, part: Part) -> Iterator[tuple[str, ...]]:
+    """The commands of a part whose results are not there when their turn comes."""
+    for command, result in zip(commands(args, part), results_of(part, args.output / part.name)):
+        if not result.is_file():
+            yield command
 
 
 def share_text(source: Path, target: Path) -> None:
@@ -205,6 +222,8 @@ def overrides(args: argparse.Namespace, part: Part) -> list[str]:
     else:
         found.append(f"base_run={to_json(str(args.output / part.base))}")
     found += part.settings
+    if args.jobs > 1:
+        found.append(f"runtime.threads={max(1, THREADS // args.jobs)}")
     for stage, kind in part.rates.items():
         found.append(f"stages.{stage}.optim.learning_rate={best_rate(args.output, kind)}")
     return found + shortened(part, found, args.part) if args.part < 1 else found
