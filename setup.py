@@ -51,7 +51,7 @@ EXTRAS = {
     "openvino": [*OPENVINO, *ONNX],  # it reads the ONNX file
     # To compare with PyTorch: its numbers in tests, its speed in benchmarks/speed/against_pytorch.
     "interop": PYTORCH,
-    "bench": PYTORCH,
+    "bench": [*PYTORCH, "textbrewer==0.2.1.post1"],
     "cpu": ["paddlepaddle==3.3.1"],
     # PyPI ends at paddlepaddle-gpu 2.6.2: first install 3.3.1 for your CUDA from Paddle's own index, as
     # https://www.paddlepaddle.org.cn/install/quick tells.

@@ -4,6 +4,7 @@
 Each side is a process of its own, and they take turns, a step each, on the same weights and batches; quote the ratios.
 A case that is finished is not run again; --summarise prints the tables of those that are. PyTorch's interpreter is this
 one, or --torch-python. To compare the losses alone: --sides float32 torch-float32 (any machine, busy or not).
+TextBrewer, which does none of the cases but task: --cases task --sides float32 torch-float32 textbrewer.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ OURS = {
     "engine-bfloat16": ("runtime.teacher_engine=paddle", "runtime.teacher_precision=bfloat16"),
 }
 THEIRS = ("torch-float32", "torch-bfloat16")
+TEXTBREWER = "textbrewer"  # in float32; of the case task, by losses of its own
 WARM_UP = 2  # of each side, not counted
 CLOSE = 1e-4  # of the losses
 
@@ -48,7 +50,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--vocabulary", type=Path, required=True, help="ERNIE 3.0's vocab.txt")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--sides", nargs="+", choices=(*OURS, *THEIRS), default=(*OURS, *THEIRS))
+    parser.add_argument("--sides", nargs="+", choices=(*OURS, *THEIRS, TEXTBREWER), default=(*OURS, *THEIRS))
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--torch-python", default=sys.executable)
@@ -57,6 +59,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if "float32" not in args.sides:
         parser.error("--sides: name float32, which makes the weights and batches of all.")
+    if TEXTBREWER in args.sides and args.cases != ["task"]:
+        parser.error("--sides textbrewer: TextBrewer does not do the other cases: name --cases task alone.")
     return args
 
 
@@ -92,7 +96,8 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"a worker ended: see {self._log}")
+            last = self._log.read_text("utf-8", "replace").strip().rpartition("\n")[2]
+            raise SystemExit(f"a worker ended ({last}): see {self._log}")
         return json.loads(line)
 
     def __enter__(self) -> Worker:
@@ -135,21 +140,21 @@ def commands(args: argparse.Namespace, case: str, folder: Path) -> dict[str, lis
                 *(["--write", str(folder)] if name == "float32" else []),
                 "--override", *shared, *settings, *args.override,
             ]  # fmt: skip
-    for name in THEIRS:
-        precision = name.partition("-")[2]
-        found[name] = [
-            args.torch_python, str(HERE / "theirs.py"), "--case", str(folder), "--precision", precision, *threads
-        ]  # fmt: skip
+    theirs = {name: ["--precision", name.partition("-")[2]] for name in THEIRS}
+    theirs[TEXTBREWER] = ["--precision", "float32", "--textbrewer"]
+    for name, settings in theirs.items():
+        found[name] = [args.torch_python, str(HERE / "theirs.py"), "--case", str(folder), *settings, *threads]
     return found
 
 
 def ratios(found: Mapping[str, Any]) -> Table:
     """How many times as fast as PyTorch: the median over the rounds, and its range."""
-    others = [name for name in THEIRS if any(name in record["steps"] for record in found.values())]
+    known = (*THEIRS, TEXTBREWER)
+    others = [name for name in known if any(name in record["steps"] for record in found.values())]
     rows = []
     for case, record in found.items():
         counted = {name: steps[WARM_UP:] for name, steps in record["steps"].items()}
-        for name in (name for name in counted if name not in THEIRS):
+        for name in (name for name in counted if name not in known):
             cells = []
             for other in others:
                 shares = [b["seconds"] / a["seconds"] for a, b in zip(counted[name], counted.get(other, ()))]

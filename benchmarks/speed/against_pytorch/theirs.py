@@ -1,6 +1,7 @@
 """The worker of PyTorch: the same maths on the same weights and batches, as a practised user of it writes it.
 
 Runs in an interpreter that has torch and transformers, and needs nothing of this project but worker.py beside it.
+With --textbrewer the losses are TextBrewer's (textbrewer_losses.py); the weights, the batches and the optimizer stay.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from benchmarks.speed.against_pytorch import textbrewer_losses
 from benchmarks.speed.against_pytorch.worker import SIDE, peak, resident, serve
 
 LAYER = {
@@ -37,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", type=Path, required=True, help="folder that the other worker wrote")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), required=True)
+    parser.add_argument("--textbrewer", action="store_true", help="its GeneralDistiller computes the losses")
     parser.add_argument("--threads", type=int, default=0)
     return parser.parse_args()
 
@@ -45,12 +48,12 @@ def make(args: argparse.Namespace) -> Mapping[str, Callable[..., Any]]:
     import torch
 
     torch.set_num_threads(args.threads or len(os.sched_getaffinity(0)))
-    case = make_case(args.case, args.precision)
+    case = make_case(args.case, args.precision, args.textbrewer)
     square = torch.randn([SIDE, SIDE])
     return {"step": case, "peak": lambda: peak(lambda: square @ square)}
 
 
-def make_case(folder: Path, precision: str) -> Callable[[int], dict[str, float]]:
+def make_case(folder: Path, precision: str, textbrewer: bool) -> Callable[[int], dict[str, float]]:
     """A function that takes a step on the batch of a number."""
     import torch
     from torch import nn
@@ -58,8 +61,10 @@ def make_case(folder: Path, precision: str) -> Callable[[int], dict[str, float]]
     case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     arrays = np.load(folder / "weights.npz")
     weights = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    student = model_of(part(weights, r"network.models."), case["heads"]["student"])
-    teacher = model_of(part(weights, "teacher."), case["heads"]["teacher"]) if has(weights, "teacher.") else None
+    kernel = "eager" if textbrewer else "sdpa"
+    student = model_of(part(weights, "network.models."), case["heads"]["student"], kernel)
+    taught = part(weights, "teacher.")
+    teacher = model_of(taught, case["heads"]["teacher"], kernel) if taught else None
     modules = nn.ModuleList([student])
     projections = [value for name, value in sorted(weights.items()) if ".hidden.projections." in name]
     for value in projections:
@@ -73,7 +78,8 @@ def make_case(folder: Path, precision: str) -> Callable[[int], dict[str, float]]
     optimizer = torch.optim.AdamW(groups, lr=case["rate"], betas=tuple(case["betas"]), eps=case["epsilon"])
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: part_of_peak(case, step))
     batches = [part(weights, f"batch.{number}.") for number in range(len(case["tasks"]))]
-    loss_of = Losses(case, student, teacher, list(modules)[1:])
+    losses = textbrewer_losses.losses if textbrewer else Losses
+    loss_of = losses(case, student, teacher, list(modules)[1:])
 
     def step(number: int) -> dict[str, float]:
         batch, task = batches[number % len(batches)], case["tasks"][number % len(batches)]
@@ -106,14 +112,14 @@ def has(weights: Mapping[str, Any], prefix: str) -> bool:
     return any(name.startswith(prefix) for name in weights)
 
 
-def model_of(weights: dict[str, Any], heads: int) -> Any:
-    """The encoder of the weights with its heads."""
+def model_of(weights: dict[str, Any], heads: int, kernel: str) -> Any:
+    """The encoder of the weights with its heads; `kernel` is transformers' name of what computes attention."""
     only = next(iter(weights)).partition(".")[0]
     weights = part(weights, f"{only}.") if only not in ("encoder", "heads") else weights
-    return bilstm(weights) if has(weights, "encoder.pooling.") else bert(weights, heads)
+    return bilstm(weights) if has(weights, "encoder.pooling.") else bert(weights, heads, kernel)
 
 
-def bert(weights: dict[str, Any], heads: int) -> Any:
+def bert(weights: dict[str, Any], heads: int, kernel: str) -> Any:
     import torch
     from torch import nn
     from transformers import BertConfig, BertModel
@@ -124,7 +130,7 @@ def bert(weights: dict[str, Any], heads: int) -> Any:
         vocab_size=vocab, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
         intermediate_size=weights["encoder.encoder.layers.0.linear1.bias"].shape[0],
         max_position_embeddings=len(weights["encoder.embeddings.position_embeddings.weight"]),
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="sdpa",
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation=kernel,
     )  # fmt: skip
     encoder = BertModel(config)
     encoder.load_state_dict({**encoder.state_dict(), **dict(bert_names(part(weights, "encoder.")))})
