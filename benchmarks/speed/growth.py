@@ -114,11 +114,13 @@ def train(overrides: Sequence[str], folder: Path, warm_up: int, steps: int) -> d
     process = started("train", overrides, folder)
     readings: list[tuple[int, int]] = []
     try:
-        while len(times := step_times(folder / "run")) <= warm_up + steps:
+        times = step_times(folder / "run")
+        while len(times) <= warm_up + steps or not readings:
             require_running(process, str(folder / "train.log"))
             if len(times) > warm_up:
                 readings.append(resident(process.pid))
             time.sleep(EVERY)
+            times = step_times(folder / "run")
     finally:
         process.kill()
         process.wait()
