@@ -169,8 +169,8 @@ class Prediction:
             or answer text (reading); of another kind text or a tuple that JSON can hold, dataclasses included.
         scores: Probabilities over labels or candidates; the number of regression; for reading the score of the
             chosen span, and none where the context is empty.
-        broken: What the model answered beside it that is no answer by the form of its kind, and counts for nothing:
-            sequences of tags that do not keep to their scheme.
+        broken: What the model found most probable that is no answer by the form of its kind, so that something less
+            probable stands for it: sequences of tags that do not keep to their scheme.
     """
 
     id: str

@@ -51,7 +51,7 @@ class Scores:
 
     @property
     def broken(self) -> int:
-        """How much of the answers counts for nothing (Prediction.broken)."""
+        """How much that was most probable is no answer by the form of the kind (Prediction.broken)."""
         return sum(prediction.broken for prediction in self.predictions)
 
     def by_type(self) -> list[dict[str, Any]]:

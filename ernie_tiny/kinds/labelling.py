@@ -25,7 +25,7 @@ from ernie_tiny.kinds.metrics import log_softmax
 from ernie_tiny.kinds.recorded import Recorded, softened
 from ernie_tiny.kinds.sequences import encoded, row
 from ernie_tiny.kinds.submission import Submission, shown
-from ernie_tiny.kinds.tags import spans_of, tag_names, tags_of
+from ernie_tiny.kinds.tags import best_tags, spans_of, tag_names, tags_of
 
 STRIDE = 64  # tokens that two neighbouring windows of a long text share
 METRICS = FACTS["labelling"].metrics
@@ -100,7 +100,8 @@ def count(batch: Batch) -> int:
 
 
 def decode(spec: TaskSpec, examples: Sequence[Example], outputs: Outputs) -> list[Prediction]:
-    """The entities of each text, as its tokens' most probable tags hold them by the letter of the scheme.
+    """The entities of each text: those of its most probable tags or, where these do not keep to the scheme, of the most
+    probable sequence that does (tags.best_tags).
 
     Of a token that two windows hold, the one counts in which it is farther from the end.
     """
@@ -111,7 +112,7 @@ def decode(spec: TaskSpec, examples: Sequence[Example], outputs: Outputs) -> lis
     broken = sum(prediction.broken for prediction in found)
     if broken:
         logger.info(
-            "%s: %d sequences of tags in %d answers do not keep to %s and count as no entity",
+            "%s: %d sequences of most probable tags in %d answers do not keep to %s; the best that do stand for them",
             *(spec.name, broken, len(examples), spec.scheme.upper()),
         )
     return found
@@ -132,13 +133,18 @@ def _entities(spec: TaskSpec, text: str, windows: Sequence[tuple[Feature, Array]
     starts = sorted(best)
     if not starts:
         return (), 0
-    probabilities = np.exp([log_softmax(best[start][2]) for start in starts])
+    scores = np.array([log_softmax(best[start][2]) for start in starts])
     names = tag_names(spec.labels, spec.scheme)
-    spans, broken = spans_of([names[tag] for tag in probabilities.argmax(axis=1)], spec.scheme)
+    tags = scores.argmax(axis=1)
+    spans, broken = spans_of([names[tag] for tag in tags], spec.scheme)
+    if broken:
+        tags = best_tags(scores, spec.labels, spec.scheme)
+        spans, _ = spans_of([names[tag] for tag in tags], spec.scheme)
+    probabilities = np.exp(scores[np.arange(len(tags)), tags])
     entities = []
     for name, first, end in spans:
         begin, stop = starts[first], best[starts[end - 1]][1]
-        score = float(probabilities[first:end].max(axis=1).mean())
+        score = float(probabilities[first:end].mean())
         entities.append(Entity(text[begin:stop], name, begin, stop, score))
     return tuple(entities), broken
 

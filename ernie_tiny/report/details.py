@@ -27,7 +27,7 @@ def detail_lines(record: Mapping[str, Any]) -> list[str]:
     if "agreement" in record:
         lines.append(f"agreement with {record['agreement']['with']}: {record['agreement']['percent']:.2f} %")
     if record.get("broken"):
-        lines.append(f"sequences of tags that do not keep to their scheme, and count as no entity: {record['broken']}")
+        lines.append(f"sequences of most probable tags that do not keep to their scheme: {record['broken']}")
     for name, value in record.items():
         if name in NOT_OF_A_KIND:
             continue

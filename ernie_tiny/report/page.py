@@ -19,7 +19,8 @@ PUBLISHED_NOTE = (
 )
 TYPES_NOTE = (
     "In percent on dev. An entity is right if its type and both of its ends are; support is the number of entities "
-    "that there are. Broken: sequences of tags that do not keep to their scheme, which count as no entity."
+    "that there are. Broken: sequences of most probable tags that do not keep to their scheme; the best that do stand "
+    "for them."
 )
 LOSS_NOTE = "The weighted loss of each run: where objectives differ, heights do not compare."
 

@@ -46,7 +46,7 @@ class TypeScore:
 
 @dataclass
 class TypeScores:
-    """One model's scores on one task by type, and its sequences of tags that do not keep to their scheme."""
+    """One model's scores on a task by type, and its sequences of most probable tags that break their scheme."""
 
     types: list[TypeScore]
     broken: float  # of several runs their mean

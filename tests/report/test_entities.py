@@ -52,7 +52,7 @@ def test_precision_recall_f1_support_and_what_is_broken_by_hand() -> None:
     ]
     page = html_page([Run(made())])
     assert '<h2 id="entities-title">Named entities by type</h2>' in page and "<td>57.14</td>" in page
-    assert "sequences of tags that do not keep to their scheme" in page
+    assert "sequences of most probable tags that do not keep to their scheme" in page
 
 
 def test_nothing_broken_is_said_and_runs_without_entities_have_no_such_section() -> None:
