@@ -22,10 +22,8 @@ from benchmarks.quality.real_teacher.parts import (
     RATES,
     STARTS,
     STUDENT_RATES,
-    TEACHER_RATES,
     TEACHERS,
     Part,
-    grid,
     queue,
 )
 from benchmarks.quality.real_teacher.rates import best_rate, rates
@@ -73,7 +71,7 @@ def results_of(**scores: float) -> str:
     return to_json(to_record(Results("made", models, {}, {}, {}, {}, {}, [])))
 
 
-RATED = results_of(**{"teacher": 50.0, **{f"{start}_{rate}": 40.0 for start in STARTS for rate in STUDENT_RATES}})
+RATED = results_of(**{f"{start}_{rate}": 40.0 for start in STARTS for rate in STUDENT_RATES})
 
 
 @pytest.fixture
@@ -110,8 +108,7 @@ def write_results(folder: Path, text: str = RATED) -> None:
 
 def load_all(output: Path) -> dict[str, Any]:
     """Every part's config as the queue gives it to tools/train.py, in order, each base's config in its folder."""
-    for part in (*grid(), next(part for part in queue() if part.name == RATES)):
-        write_results(output / part.name)
+    write_results(output / RATES)
     args = study.parse_args(["--data", "no-data", "--teacher", "a-teacher", "--output", str(output)])
     runs = {}
     for part in queue():
@@ -198,9 +195,9 @@ def test_several_at_a_time_wait_for_what_they_need(root: Path) -> None:
 
 def test_the_threads_are_shared(root: Path) -> None:
     alone, beside = (study.parse_args(arguments(root, *more)) for more in ((), ("--jobs", "2")))
-    assert "runtime.threads=1" not in study.overrides(alone, grid()[0])
-    assert load_config(grid()[0].file, study.overrides(beside, grid()[0])).runtime.threads == 1
-    assert load_config(grid()[0].file, study.overrides(alone, grid()[0])).runtime.threads == study.THREADS
+    first = queue()[0]
+    assert load_config(first.file, study.overrides(beside, first)).runtime.threads == 1
+    assert load_config(first.file, study.overrides(alone, first)).runtime.threads == study.THREADS == 2
 
 
 def test_no_job_is_refused(root: Path) -> None:
@@ -215,13 +212,13 @@ def test_two_queues_do_not_work_in_one_folder(root: Path, capsys: pytest.Capture
 
 
 def test_only_what_is_asked_for_is_run(root: Path) -> None:
-    assert study.main(arguments(root, "--only", "grid/*")) == 0
-    assert calls(root) == [f"train {part.name}" for part in grid()]
+    assert study.main(arguments(root, "--only", "teach*")) == 0
+    assert calls(root) == [f"train {TEACHERS}"]
 
 
 def test_nothing_that_needs_a_failed_run_is_begun(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "fail train gd").touch()
-    assert study.main(arguments(root, "--only", "grid/*", TEACHERS, RATES, "seed=1/*")) == 1
+    assert study.main(arguments(root, "--only", TEACHERS, RATES, "seed=1/*")) == 1
     said = capsys.readouterr().err
     begun = calls(root)
     for name in ("gd", "four-stages", "without-ged"):
@@ -231,24 +228,21 @@ def test_nothing_that_needs_a_failed_run_is_begun(root: Path, capsys: pytest.Cap
 
 
 def test_no_student_is_trained_before_the_rates_are_known(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert study.main(arguments(root, "--only", TEACHERS)) == 2
-    assert "grid: is not finished" in capsys.readouterr().err
+    assert study.main(arguments(root, "--only", "seed=1/scratch")) == 2
+    assert "rates: is not finished" in capsys.readouterr().err
 
 
 def test_the_rates_with_the_best_scores_win(tmp_path: Path) -> None:
-    for part, score in zip(grid(), (50.0, 56.0, 56.0)):
-        write_results(tmp_path / part.name, results_of(teacher=score))
     scores = dict(
         zip((f"{start}_{rate}" for start in STARTS for rate in STUDENT_RATES), (1.0, 2.0, 3.0, 9.0, 8.0, 7.0))
     )
     write_results(tmp_path / RATES, results_of(**scores))
-    assert best_rate(tmp_path, "teacher") == TEACHER_RATES[1]
     assert best_rate(tmp_path, "scratch") == STUDENT_RATES[2]
     assert best_rate(tmp_path, "distilled") == STUDENT_RATES[0]
-    assert rates(tmp_path)["teacher"] == dict(zip(TEACHER_RATES, (50.0, 56.0, 56.0)))
+    assert rates(tmp_path)["scratch"] == dict(zip(STUDENT_RATES, (1.0, 2.0, 3.0)))
     args = study.parse_args(["--data", "d", "--teacher", "t", "--output", str(tmp_path)])
-    teachers = next(part for part in queue() if part.name == TEACHERS)
-    assert f"stages.enhance.optim.learning_rate={TEACHER_RATES[1]}" in study.overrides(args, teachers)
+    scratch = next(part for part in queue() if part.name == "seed=1/scratch")
+    assert f"stages.finetune.optim.learning_rate={STUDENT_RATES[2]}" in study.overrides(args, scratch)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -269,8 +263,8 @@ sys.exit(run.main(sys.argv[1:]))
             time.sleep(0.05)
         queue_process.send_signal(number)
         assert queue_process.wait(30) == 128 + number
-    assert calls(root) == [f"train {grid()[0].name}"]
-    assert study.state(grid()[0], root / "out") == "begun"
+    assert calls(root) == [f"train {TEACHERS}"]
+    assert study.state(queue()[0], root / "out") == "begun"
 
 
 def test_tokenised_text_is_shared(tmp_path: Path) -> None:
@@ -286,27 +280,32 @@ def test_tokenised_text_is_shared(tmp_path: Path) -> None:
 
 def test_a_shortened_run_has_a_share_of_every_stage(tmp_path: Path) -> None:
     args = study.parse_args(["--data", "d", "--teacher", "t", "--output", str(tmp_path), "--part", "0.01"])
-    run = load_config(grid()[0].file, study.overrides(args, grid()[0]))
-    assert run.stage("rate").optim.epochs == pytest.approx(0.02)
+    run = load_config(queue()[0].file, study.overrides(args, queue()[0]))
+    assert run.stage("finetune-teacher").optim.epochs == pytest.approx(0.02)
+    assert run.stage("enhance").optim.max_steps == 8
     assert run.report.examples == study.SMOKE_EXAMPLES
 
 
 def test_the_list_has_the_work_that_a_shortened_run_foretells(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = ({"sentence": f"新闻{number}", "label": "100"} for number in range(640))
-    for split in ("train", "dev"):
-        file = tmp_path / f"clue/tnews_public/{split}.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("".join(to_json(row) + "\n" for row in rows if split == "train"), encoding="utf-8")
-    stage = StageResult("rate", None, "teacher", 2, 400, 36.0, 1, None, {}, flops=1.0e9)
-    made = Results("made", [], {}, {}, {}, {}, {}, [stage])
-    write_results(tmp_path / "smoke" / grid()[0].name, to_json(to_record(made)))
-    smoke = ["--list", "--smoke", str(tmp_path / "smoke"), "--only", "grid/*"]
+    row = {"sentence": "新闻", "sentence1": "新闻", "sentence2": "消息"}
+    for name, label in (("tnews_public/train", "100"), ("ocnli_public/train.50k", "neutral")):
+        file = tmp_path / f"clue/{name}.json"
+        file.parent.mkdir(parents=True)
+        file.write_text("".join(to_json({**row, "label": label}) + "\n" for _ in range(640)), encoding="utf-8")
+        (file.parent / "dev.json").touch()
+    stages = [
+        StageResult("finetune-teacher", task, "teacher", 2, 400, 36.0, 1, None, {}, flops=1.0e9)
+        for task in ("tnews", "ocnli")
+    ]
+    stages.append(StageResult("enhance", None, "teacher", 71, 1000, 36.0, 1, None, {}, flops=1.0e9))
+    write_results(tmp_path / "smoke" / TEACHERS, to_json(to_record(Results("made", [], {}, {}, {}, {}, {}, stages))))
+    smoke = ["--list", "--smoke", str(tmp_path / "smoke"), "--only", TEACHERS, RATES]
     assert study.main(arguments(tmp_path, *smoke)) == 0
-    first, second, _, total = capsys.readouterr().out.splitlines()
-    # 640 rows twice in batches of 32 are 40 steps, twenty times what was run
-    work = "40 steps 0.01 M tokens 2.00e+10 FLOPs 0.20 h"
-    assert " ".join(first.split()) == f"waiting {grid()[0].name} {work}"
-    assert second.split() == ["waiting", grid()[1].name]
-    assert total.startswith("all that was measured: 0.2 h")
+    first, second, total = capsys.readouterr().out.splitlines()
+    # 640 rows twice in batches of 32 are 40 steps, twenty times what was run; 710 of enhancement are ten times
+    work = "790 steps 0.03 M tokens 5.00e+10 FLOPs 0.50 h"
+    assert " ".join(first.split()) == f"waiting {TEACHERS} {work}"
+    assert second.split() == ["waiting", RATES]
+    assert total.startswith("all that was measured: 0.5 h")

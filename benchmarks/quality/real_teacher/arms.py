@@ -12,8 +12,7 @@ GROUPS = {
     "in-domain": IN_DOMAIN,
     "out-of-domain": ("shopping_category", "shopping_sentiment", "afqmc"),
     "few labels": (
-        *FEW_CLUE, "few_tnews-480", "few_tnews-1920", "few_ocnli-96", "few_ocnli-384", "few_ocnli-1536",
-        "few_msra-96", "few_msra-384", "few_msra-1536",
+        *FEW_CLUE, "few_tnews-480", "few_tnews-1920", "few_ocnli-384", "few_ocnli-1536",
     ),
 }  # fmt: skip
 

@@ -20,12 +20,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Optional
 
+import yaml
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from benchmarks.quality.real_teacher.gather import gather
 from benchmarks.quality.real_teacher.hours import Estimate, Work
 from benchmarks.quality.real_teacher.page import draw, page
-from benchmarks.quality.real_teacher.parts import FEW_CLUE, FEW_FOLDER, FEW_SPLIT, RATES, SEEDS, Part, queue
+from benchmarks.quality.real_teacher.parts import FEW_CLUE, FEW_FOLDER, FEW_SPLIT, HERE, RATES, SEEDS, Part, queue
 from benchmarks.quality.real_teacher.rates import best_rate, rates
 from ernie_tiny.config import load_config
 from ernie_tiny.errors import InputError
@@ -35,8 +37,8 @@ from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.run_folders import EVALUATION_FILE, RESULTS_FILE
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
+THREADS = yaml.safe_load((HERE / "_common.yaml").read_text(encoding="utf-8"))["runtime"]["threads"]
 LOG_FILE = "train.log"
-THREADS = 2  # of _common.yaml
 CORPORA = "corpora"  # of a run: the tokenised general text
 SMOKE_EXAMPLES = 100  # dev examples of a task in a run that is shortened
 
@@ -224,8 +226,8 @@ def overrides(args: argparse.Namespace, part: Part) -> list[str]:
     found += part.settings
     if args.jobs > 1:
         found.append(f"runtime.threads={max(1, THREADS // args.jobs)}")
-    for stage, kind in part.rates.items():
-        found.append(f"stages.{stage}.optim.learning_rate={best_rate(args.output, kind)}")
+    for stage, start in part.rates.items():
+        found.append(f"stages.{stage}.optim.learning_rate={best_rate(args.output, start)}")
     return found + shortened(part, found, args.part) if args.part < 1 else found
 
 
