@@ -9,8 +9,19 @@ from typing import Callable
 
 import pytest
 
+from ernie_tiny.models.backbone import build_encoder
+
 TABLE = Path(__file__).resolve().parents[2] / "docs" / "errors.md"
 Says = Callable[[str, object], None]
+SHAPE = {
+    "num_hidden_layers": 1,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": 40,
+    "max_position_embeddings": 24,
+    "type_vocab_size": 2,
+}
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +44,10 @@ def says(rows: Mapping[str, str]) -> Says:
         assert re.search(pattern, str(message), re.DOTALL), f"{row}: promised {quoted!r}, said {str(message)!r}"
 
     return check
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    build_encoder("ernie", SHAPE).save_pretrained(str(tmp_path / "saved"), safe_serialization=True)
+    return tmp_path / "saved"

@@ -1,11 +1,10 @@
-"""The rows M of docs/errors.md: weights and vocabularies, above all those of strangers."""
+"""The rows M of docs/errors.md: weights, above all those of strangers."""
 
 from __future__ import annotations
 
 import json
 import os
 import pickle
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Any, Callable
@@ -13,33 +12,15 @@ from typing import Any, Callable
 import numpy as np
 import paddle
 import pytest
-import tokenizers
 from paddlenlp import transformers
 from safetensors.numpy import load_file, save_file
-from tokenizers.models import Unigram, WordPiece
-from tokenizers.processors import TemplateProcessing
 
-from ernie_tiny.config import load_config
-from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
 from ernie_tiny.errors import InputError
-from ernie_tiny.kind_facts import ROW
 from ernie_tiny.models.backbone import build_encoder, copy_layers, load_encoder
-from ernie_tiny.models.forms import HeadSpec
-from ernie_tiny.models.multitask import MultiTaskModel, save_model
 from ernie_tiny.models.narrowing import narrow_layers
 from ernie_tiny.models.weights import read_weights
-from ernie_tiny.runs.preflight import check_heads, check_vocabularies
-from ernie_tiny.training.workspace import Workspace
+from tests.errors.conftest import SHAPE
 
-SHAPE = {
-    "num_hidden_layers": 1,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": 40,
-    "max_position_embeddings": 24,
-    "type_vocab_size": 2,
-}
 SAFE, PICKLED, BIN = "model.safetensors", "model_state.pdparams", "pytorch_model.bin"
 LAYER = "encoder.layer.0"
 
@@ -49,13 +30,6 @@ class Stranger:
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return os.system, ("touch ran",)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    build_encoder("ernie", SHAPE).save_pretrained(str(tmp_path / "saved"), safe_serialization=True)
-    return tmp_path / "saved"
 
 
 def refused(pretrained: object) -> InputError:
@@ -272,111 +246,7 @@ def test_a_fetched_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says) -
     assert name == "ernie-3.0-nano-zh" and addresses[0].endswith("ernie_3.0_nano_zh.pdparams")
 
 
-# ---- vocabularies and labels
-
-CONFIG = """\
-name: toy
-tokenizer: {vocab: VOCABULARY}
-models: {teacher: {pretrained: FOLDER}}
-data:
-  tasks:
-    mine: {kind: classification, texts: [text], labels: [a, b], max_length: 8, files: {train: [a], dev: [a]}}
-stages:
-  - name: first
-    train: teacher
-    data: {tasks: [mine]}
-    objective: {hard: {}}
-    optim: {max_steps: 1, batch_size: 2}
-"""
-TOKENS = [*SPECIAL_TOKENS, *(chr(ord("一") + number) for number in range(35))]
-
-
-def run_with(folder: Path, tokens: list[str]) -> Any:
-    vocabulary = folder.parent / "vocabulary"
-    Tokenizer(tokens).save(vocabulary)
-    text = CONFIG.replace("FOLDER", str(folder)).replace("VOCABULARY", str(vocabulary))
-    (folder.parent / "run.yaml").write_text(text, encoding="utf-8")
-    return load_config(folder.parent / "run.yaml", [f"output_dir={folder.parent}/run"])
-
-
-def test_fewer_embeddings_than_tokens(folder: Path, says) -> None:
-    run = run_with(folder, [*TOKENS, *"甲乙丙丁"])
-    with pytest.raises(InputError) as caught:
-        Workspace(run).model("teacher")
-    says("M15", caught.value)
-
-
-def test_another_vocabulary(folder: Path, says) -> None:
-    run = run_with(folder, [*TOKENS[:5], "今", *TOKENS[6:]])
-    Tokenizer([*TOKENS[:5], "旧", *TOKENS[6:]]).save(folder)
-    with pytest.raises(InputError) as caught:
-        check_vocabularies(run, load_tokenizer(folder.parent / "vocabulary"))
-    says("M16", caught.value)
-    shutil.copy(folder.parent / "vocabulary" / "vocab.txt", folder)
-    check_vocabularies(run, load_tokenizer(folder.parent / "vocabulary"))
-
-
-@pytest.mark.parametrize(("row", "text"), [("M17", "[UNK]\n[CLS]\n[SEP]\n"), ("M18", "[PAD]\t0\n今\t1\n天\t7\n")])
-def test_a_broken_vocabulary(row: str, text: str, tmp_path: Path, says) -> None:
-    (tmp_path / "vocab.txt").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError) as caught:
-        load_tokenizer(tmp_path)
-    says(row, caught.value)
-
-
-def test_tokenizers_of_huggingface(tmp_path: Path, says) -> None:
-    file = tmp_path / "tokenizer.json"
-
-    def refused_tokenizer(content: object) -> InputError:
-        file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-        with pytest.raises(InputError) as caught:
-            load_tokenizer(tmp_path)
-        return caught.value
-
-    plain = tokenizers.Tokenizer(WordPiece({"a": 0, "[CLS]": 1, "[SEP]": 2}, unk_token="[UNK]"))
-    says("M29", refused_tokenizer(plain.to_str()))
-    says("M30", refused_tokenizer({"model": {"type": "BPE", "vocab": 3}}))
-    says("M32", refused_tokenizer({"a": 1}))
-    pieces = [(name, 0.0) for name in SPECIAL_TOKENS]
-    says("M37", refused_tokenizer(tokenizers.Tokenizer(Unigram(pieces)).to_str()))
-    whole = tokenizers.Tokenizer(WordPiece({name: at for at, name in enumerate(["a", *SPECIAL_TOKENS])}))
-    whole.post_processor = TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A $B [SEP]", [("[CLS]", 3), ("[SEP]", 4)])
-    says("M31", refused_tokenizer(whole.to_str()))
-
-
-def spm_piece(name: str) -> bytes:
-    """A piece of a type of its own: unknown for <unk>, control for others."""
-    inner = b"\x0a" + bytes([len(name)]) + name.encode() + b"\x18" + (b"\x02" if name == "<unk>" else b"\x03")
-    return b"\x0a" + bytes([len(inner)]) + inner
-
-
-@pytest.mark.parametrize(
-    ("row", "content"),
-    [
-        ("M34", b"\x0a\xff\x01cut"),
-        ("M35", b"\x0a\x09\x0a\x05<unk>\x18\x02" + b"\x12\x02\x18\x02" + b"\x1a\x00"),  # unknown piece, BPE, no rules
-        # Special pieces, Unigram, rules that are none.
-        ("M36", b"".join([*map(spm_piece, ("<unk>", "[CLS]", "[SEP]")), b"\x12\x00\x1a\x05\x12\x03bad"])),
-    ],
-)
-def test_models_of_sentencepiece(row: str, content: bytes, tmp_path: Path, says) -> None:
-    (tmp_path / "spiece.model").write_bytes(content)
-    with pytest.raises(InputError) as caught:
-        load_tokenizer(tmp_path)
-    says(row, caught.value)
-
-
-def test_heads(folder: Path, says) -> None:
-    model = MultiTaskModel(build_encoder("ernie", SHAPE), [HeadSpec("mine", ROW, 2, ("b", "a"))])
-    save_model(model, folder)
-    run = run_with(folder, TOKENS)
-    with pytest.raises(InputError) as caught:
-        check_heads(run)
-    says("M19", caught.value)
-    (folder / "heads.json").write_text('{"heads": 3}', encoding="utf-8")
-    with pytest.raises(InputError) as caught:
-        check_heads(run)
-    says("M20", caught.value)
+# ---- layers
 
 
 def test_layers_of_another_width(says) -> None:
