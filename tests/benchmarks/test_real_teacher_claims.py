@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.quality.real_teacher.arms import ARMS, GROUPS, common_seeds
 from benchmarks.quality.real_teacher.claims import DOES_NOT, HOLDS, NOT_RUN, claims, tasks_of
 from benchmarks.quality.real_teacher.gather import gather
+from benchmarks.quality.real_teacher.intervals import packed, unpacked
 from benchmarks.quality.real_teacher.page import draw, page
 from benchmarks.quality.real_teacher.parts import SEEDS
 from ernie_tiny.config import load_config
@@ -196,4 +201,27 @@ def test_gathering_reads_scores_costs_and_intervals_from_the_runs(tmp_path: Path
     low, high = found["intervals"]["d > c, out-of-domain"]
     gain = 40.0  # every row that c knows d knows; a standard error of some 4.5 over three tasks of 40 rows
     assert gain - 15 < low < gain - 5 and gain + 5 < high < gain + 15
-    assert verdict({**found, "rates": {}}, "d > c, out-of-domain") == f"{HOLDS} so far, 1 of 3 seeds"
+    assert verdict(found, "d > c, out-of-domain") == f"{HOLDS} so far, 1 of 3 seeds"
+
+
+def test_the_seeds_of_another_machine_stand_beside_ones_own(tmp_path: Path) -> None:
+    outputs = tmp_path / "one", tmp_path / "other"
+    write_data(tmp_path)
+    for number, output in enumerate(outputs):
+        load_all(output)
+        for file in output.rglob("results.json"):
+            file.unlink()
+        write_run(output / f"seed={number + 1}/mitkd", tmp_path, 0.9)
+        write_run(output / f"seed={number + 1}/unenhanced", tmp_path, 0.8 - 0.1 * number)
+    first = gather(outputs[0], tmp_path)
+    both = gather(outputs[1], tmp_path, [json.loads(json.dumps(first))])
+    assert sorted(both["arms"]["d"]["seeds"]) == ["1", "2"]
+    assert both["arms"]["c"]["seeds"]["1"] == first["arms"]["c"]["seeds"]["1"]
+    low, high = both["intervals"]["d > c, out-of-domain"]
+    assert 0 < low < 10 and 20 < high < 30  # from one seed twice to the other twice, and some points of examples
+    assert verdict(both, "d > c, out-of-domain") == f"{HOLDS} so far, 2 of 3 seeds"
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40))
+def test_what_is_right_is_packed_and_unpacked(right: list[bool]) -> None:
+    assert unpacked(packed(np.array(right)), len(right)).tolist() == right

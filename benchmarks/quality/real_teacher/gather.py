@@ -3,43 +3,83 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
+import numpy as np
+
 from benchmarks.quality.real_teacher.arms import ARMS, GROUPS, ORDERS, Arm
-from benchmarks.quality.real_teacher.intervals import Intervals
-from benchmarks.quality.real_teacher.parts import FEW_FOLDER, IN_DOMAIN, NANO
+from benchmarks.quality.real_teacher.intervals import interval, packed
+from benchmarks.quality.real_teacher.parts import FEW_FOLDER, FEW_SPLIT, IN_DOMAIN, NANO
+from benchmarks.quality.real_teacher.rates import rates
 from ernie_tiny.config import load_config
 from ernie_tiny.config.schema import RunConfig, split_reference
+from ernie_tiny.data.task import Example, Prediction, TaskSpec
+from ernie_tiny.evaluation.metrics import scorer
+from ernie_tiny.kinds.read import read_split
 from ernie_tiny.report.results import ModelResult, Results
-from ernie_tiny.runs.run_folders import EVALUATION_FILE, read_results
+from ernie_tiny.runs.run_folders import EVALUATION_FILE, PREDICTIONS_FOLDER, read_results
+from ernie_tiny.training.tasks import task_specs
 
 
-def gather(output: Path, data: Path) -> dict[str, Any]:
-    """All numbers of the study that are there.
+def gather(output: Path, data: Path, others: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """All numbers of the study that are there, in the folder and in the studies of other machines.
 
     Returns:
         "arms": letter to {"what", "seeds": {seed: {"scores": by task, "hours", "parameters", "layers", "megabytes",
-        "latency"}}}; "majority", "examples": by task; "intervals": "one > other, group" to the ends of the gain's
-        interval; "groups": group to its tasks; "exports": what the shown student was exported as; "int8": its
-        scores in INT8 by task.
+        "latency", "right": by task which examples are, packed}}}; "majority", "examples": by task; "intervals":
+        "one > other, group" to the ends of the gain's interval; "groups": group to its tasks; "exports": what the
+        shown student was exported as; "int8": its scores in INT8 by task; "rates": by start and rate the score.
     """
-    intervals = Intervals(output, data)
-    study: dict[str, Any] = {"arms": {}, "majority": {}, "examples": {}, "groups": GROUPS, "intervals": {}}
+    study: dict[str, Any] = {"arms": {}, "majority": {}, "examples": {}, "groups": GROUPS}
+    labelled = Labelled(data)
     for letter, arm in ARMS.items():
-        seeds = {seed: found for seed in arm.seeds if (found := _arm_of(output, arm, seed, study)) is not None}
+        seeds = {
+            seed: found for seed in arm.seeds if (found := _arm_of(output, arm, seed, study, labelled)) is not None
+        }
         study["arms"][letter] = {"what": arm.what, "seeds": seeds}
-    for above, below, group in ORDERS:
-        ends = intervals.of(study, above, below, group)
-        if ends is not None:
-            study["intervals"][f"{above} > {below}, {group}"] = ends
     study["exports"] = list(_exports(output / NANO))
     study["int8"] = _int8(output / NANO)
-    return study
+    study["rates"] = rates(output)
+    for earlier in others:
+        study = joined(earlier, study)
+    gains = {f"{above} > {below}, {group}": interval(study, above, below, group) for above, below, group in ORDERS}
+    return {**study, "intervals": {order: ends for order, ends in gains.items() if ends is not None}}
 
 
-def _arm_of(output: Path, arm: Arm, seed: str, study: dict[str, Any]) -> Optional[dict[str, Any]]:
+def joined(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of two machines; what both have is the later one's."""
+    arms = {
+        letter: {**arm, "seeds": {**earlier["arms"].get(letter, {"seeds": {}})["seeds"], **arm["seeds"]}}
+        for letter, arm in later["arms"].items()
+    }
+    either = {key: later[key] or earlier[key] for key in ("exports", "int8", "rates")}
+    both = {key: {**earlier[key], **later[key]} for key in ("majority", "examples")}
+    return {**later, **either, **both, "arms": arms}
+
+
+class Labelled:
+    """The dev sets that arms are scored on; each is read once."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._read: dict[tuple[str, str], tuple[Example, ...]] = {}
+
+    def right(self, spec: TaskSpec, split: str, predictions: Path) -> str:
+        """Which answers of a file of predictions are right, packed; only for tasks that are judged by accuracy."""
+        if spec.metric != "accuracy":
+            raise ValueError(f"{spec.name} is judged by {spec.metric}, not by accuracy.")
+        key = (spec.name, split)
+        if key not in self._read:
+            self._read[key] = read_split(spec, self._data, split).examples
+        records = map(json.loads, predictions.read_text(encoding="utf-8").splitlines())
+        answers = [Prediction(record["id"], record["answer"]) for record in records]
+        scores_of = scorer(spec, self._read[key], answers)
+        return packed(np.array([scores_of(np.array([place]))["accuracy"] > 0 for place in range(len(answers))]))
+
+
+def _arm_of(output: Path, arm: Arm, seed: str, study: dict[str, Any], labelled: Labelled) -> Optional[dict[str, Any]]:
     """An arm's scores and costs with one seed; None where its run is not finished."""
     folder = output / arm.run.format(seed=seed)
     results = read_results(folder)
@@ -48,13 +88,19 @@ def _arm_of(output: Path, arm: Arm, seed: str, study: dict[str, Any]) -> Optiona
     model = next(model for model in results.models if model.reference == arm.reference)
     study["majority"].update(results.majority)
     study["examples"].update(results.examples)
+    specs = task_specs(load_config(folder / "config.yaml"))
     scores = dict(model.main)
+    judged = {task for group in GROUPS.values() for task in group}
+    files = folder / PREDICTIONS_FOLDER / model.role
+    right = {task: labelled.right(specs[task], "dev", files / f"{task}.jsonl") for task in scores if task in judged}
     for record in _few(folder):
         if record["model"] == arm.reference:
             scores[record["task"]] = record["scores"]["accuracy"]
             study["majority"][record["task"]] = 100 * max(map(sum, record["confusion"]["counts"])) / record["examples"]
             study["examples"][record["task"]] = record["examples"]
-    return {"scores": scores, "hours": _hours(folder, results, arm.reference), **_size(model)}
+            file = folder / FEW_FOLDER / arm.reference / f"{record['task']}.jsonl"
+            right[record["task"]] = labelled.right(specs[record["task"]], FEW_SPLIT, file)
+    return {"scores": scores, "right": right, "hours": _hours(folder, results, arm.reference), **_size(model)}
 
 
 def _size(model: ModelResult) -> dict[str, Any]:

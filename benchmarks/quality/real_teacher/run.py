@@ -8,6 +8,7 @@ step, with a checkpoint; the same command goes on. --list trains nothing and say
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import re
@@ -28,7 +29,7 @@ from benchmarks.quality.real_teacher.gather import gather
 from benchmarks.quality.real_teacher.hours import Estimate, Work
 from benchmarks.quality.real_teacher.page import draw, page
 from benchmarks.quality.real_teacher.parts import FEW_CLUE, FEW_FOLDER, FEW_SPLIT, HERE, RATES, SEEDS, Part, queue
-from benchmarks.quality.real_teacher.rates import best_rate, rates
+from benchmarks.quality.real_teacher.rates import best_rate
 from ernie_tiny.config import load_config
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import finite_or_none, to_json
@@ -54,6 +55,7 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="train nothing, list the runs with their states")
     parser.add_argument("--smoke", type=Path, help="of --list: the output of a run with --part, for hours by its speed")
     parser.add_argument("--summarise", action="store_true", help="train nothing, write the page of what is there")
+    parser.add_argument("--others", type=Path, nargs="+", default=[], help="real_teacher.json of other machines' seeds")
     args = parser.parse_args(arguments)
     if args.jobs < 1:
         parser.error(f"--jobs {args.jobs}: at least one run at a time")
@@ -82,10 +84,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def summarise(args: argparse.Namespace) -> None:
-    """Writes study.json, the page and the picture of what is finished."""
-    study = {**gather(args.output, args.data), "rates": rates(args.output)}
+    """Writes the numbers, the page and the picture of what is finished."""
+    study = gather(args.output, args.data, [json.loads(file.read_text(encoding="utf-8")) for file in args.others])
     args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "study.json").write_text(to_json(finite_or_none(study), indent=1) + "\n", encoding="utf-8")
+    (args.output / "real_teacher.json").write_text(to_json(finite_or_none(study), indent=1) + "\n", encoding="utf-8")
     (args.output / "real_teacher.md").write_text(page(study), encoding="utf-8")
     draw(study, args.output / "real_teacher.svg")
 
