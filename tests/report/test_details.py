@@ -35,7 +35,7 @@ def test_details_show_score_interval_agreement_and_worst_answers() -> None:
     assert third == "    id q1  f1 20.00  question 谁？  prediction 北  references 北京"
     types = [{"type": "PER", "f1": 50.0, "precision": 40.0, "recall": 66.666, "entities": 3}]
     assert detail_lines({**record, "worst": types, "broken": 7})[2:] == [
-        "    sequences of tags that do not keep to their scheme, and count as no entity: 7",
+        "    sequences of most probable tags that do not keep to their scheme: 7",
         "    type PER  f1 50.00  precision 40.00  recall 66.67  entities 3",
     ]
     assert max(map(cell_len, (second, third))) <= TERMINAL_WIDTH
