@@ -137,16 +137,17 @@ def gradients(network: StageNetwork, teacher: Optional[MultiTaskModel], *steps: 
 
 
 def assert_alike(one: tuple[float, dict[str, Any]], other: tuple[float, dict[str, Any]]) -> None:
-    """Equal within 1e-6 of the loss, and of the norm of each gradient or, where its parts cancel out, a tenth of all's.
+    """Equal within 1e-6 of the loss, 2e-6 of each gradient's norm or, where its parts cancel out, a tenth of all's.
 
-    The 1e-7 are the rounding of the logits' size, which a small divergence keeps.
+    The 1e-7 are the rounding of the logits' size, which a small divergence keeps. Gradients differ by up to 1.1e-6 on a
+    processor with AVX2, whose products are summed in another order, by less with AVX512.
     """
     assert other[0] == pytest.approx(one[0], rel=1e-6, abs=1e-7)
     assert one[1].keys() == other[1].keys() and one[1]
     whole = np.sqrt(sum(np.square(value).sum() for value in one[1].values()))
     for name, value in one[1].items():
         size = max(np.linalg.norm(value), 0.1 * whole)
-        assert np.linalg.norm(value - other[1][name]) <= 1e-6 * size, name
+        assert np.linalg.norm(value - other[1][name]) <= 2e-6 * size, name
 
 
 CASES = [(term, "classification") for term in TERMS] + [(term, kind) for term in ANSWERS for kind in KINDS[1:]]
