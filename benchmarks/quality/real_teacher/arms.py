@@ -11,10 +11,8 @@ from benchmarks.quality.real_teacher.parts import FEW_CLUE, IN_DOMAIN, NANO, SEE
 GROUPS = {
     "in-domain": IN_DOMAIN,
     "out-of-domain": ("shopping_category", "shopping_sentiment", "afqmc"),
-    "few labels": (
-        *FEW_CLUE, "few_tnews-480", "few_tnews-1920", "few_ocnli-384", "few_ocnli-1536",
-    ),
-}  # fmt: skip
+    "few labels": (*FEW_CLUE, "few_tnews-480", "few_tnews-1920", "few_ocnli-384", "few_ocnli-1536"),
+}
 
 
 @dataclass(frozen=True)
