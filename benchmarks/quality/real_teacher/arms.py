@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.quality.real_teacher.parts import FEW_CLUE, IN_DOMAIN, NANO, SEEDS, TEACHERS
+from benchmarks.quality.real_teacher.parts import ENHANCED, FEW_CLUE, IN_DOMAIN, NANO, SEEDS, TEACHERS
 
 GROUPS = {
     "in-domain": IN_DOMAIN,
     "out-of-domain": ("shopping_category", "shopping_sentiment", "afqmc"),
-    "few labels": (*FEW_CLUE, "few_tnews-480", "few_tnews-1920", "few_ocnli-384", "few_ocnli-1536"),
+    "few labels": (*FEW_CLUE, "few_tnews-480", "few_tnews-1920", "few_ocnli-1536"),
 }
 
 
@@ -28,7 +28,7 @@ class Arm:
 ONE = SEEDS[:1]
 ARMS = {
     "a": Arm("teacher, fine-tuned on the same rows", TEACHERS, "teacher@finetune-teacher", ONE),
-    "a+": Arm("teacher, enhanced", TEACHERS, "teacher@enhance", ONE),
+    "a+": Arm("teacher, enhanced", ENHANCED, "teacher@enhance", ONE),
     "b": Arm("student from scratch", "seed={seed}/scratch", "student@finetune"),
     "c": Arm("distilled, teacher not enhanced", "seed={seed}/unenhanced", "student@finetune"),
     "d": Arm("MITKD", "seed={seed}/mitkd", "student@finetune"),
@@ -44,7 +44,8 @@ ARMS = {
     "k": Arm("the three papers together", "seed={seed}/combined", "student@TSD"),
     "u": Arm("as k, more texts without labels (one seed)", "seed={seed}/combined-unlabelled", "student@TSD", ONE),
     "b5": Arm("as b, ten epochs (one seed)", "seed={seed}/scratch-longer", "student@finetune", ONE),
-    "n": Arm("as d, begun from its teacher (one seed)", "seed={seed}/mitkd-from-teacher", "student@finetune", ONE),
+    "n": Arm("four narrowed layers, no distillation (one seed)", "seed={seed}/narrowed", "student@finetune", ONE),
+    "r": Arm("as d, from random weights (one seed)", "seed={seed}/mitkd-random", "student@finetune", ONE),
     "m": Arm("as d, 6L384H (one seed)", "seed={seed}/mitkd-6L384H", "student@finetune", ONE),
     "p": Arm("as d, 3L128H (one seed)", "seed={seed}/mitkd-3L128H", "student@finetune", ONE),
     "s+": Arm("teacher of the student that is shown", NANO, "teacher@enhance", ONE),
@@ -74,4 +75,4 @@ def of_seed(arm: str, seed: str) -> str:
 
 def _single(arm: str) -> bool:
     """Whether there is one of the arm for all seeds."""
-    return ARMS[arm].run == TEACHERS
+    return ARMS[arm].run in (TEACHERS, ENHANCED)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Optional
 
 HERE = Path(__file__).resolve().parent
-STUDENT_RATES = ("3e-4", "5e-4", "1e-3")  # of rates.yaml
-STARTS = ("scratch", "distilled")  # what a student begins a task with: random weights, or what distillation left
-TEACHERS, RATES, NANO = "teachers", "rates", "nano"
+# What a student begins a task with, random weights or what distillation of its teacher's layers left, to the rates that
+# rates.yaml tries.
+STUDENT_RATES = {"scratch": ("5e-4", "1e-3"), "distilled": ("3e-4", "5e-4")}
+TEACHERS, ENHANCED, RATES, NANO = "teachers", "enhanced", "rates", "nano"
 SEEDS = ("1", "2", "3")
 IN_DOMAIN = ("tnews", "ocnli")
 FEW_CLUE = tuple(f"{task}-{draw}" for task in ("bustm", "eprstmt") for draw in range(5))
@@ -27,7 +28,7 @@ class Part:
         config: The file beside this one, without its ending.
         base: The part whose models it goes on from.
         settings: Overrides of the config.
-        rates: Stage to the one of STARTS whose rate it takes.
+        rates: Stage to the one of STUDENT_RATES whose best it takes.
         few: The models, as model@stage, to be scored on FewCLUE when it is trained.
         exported: model@stage/task to be written in Hugging Face's form.
     """
@@ -56,7 +57,11 @@ def queue() -> list[Part]:
 
     A part that another one goes on from stands before it.
     """
-    parts = [Part(TEACHERS, "teachers"), Part(RATES, "rates", TEACHERS, ("seed=0",))]
+    parts = [
+        Part(TEACHERS, "teachers"),
+        Part(RATES, "rates", TEACHERS, ("seed=0",)),
+        Part(ENHANCED, "enhanced", TEACHERS),
+    ]
     for seed in SEEDS:
         parts += arms(seed)
     return [
@@ -75,17 +80,17 @@ def arms(seed: str) -> Iterator[Part]:
         few = ("student@finetune",) if config == "agnostic" else ()
         return Part(f"{at}/{name}", config, base, (at, *settings), found, few)
 
-    yield part("scratch", "agnostic", TEACHERS, "stages.distil.skip=true", finetune="scratch")
-    yield part("mkd", "joint", TEACHERS, joint="scratch", joint_alone="scratch")
-    yield part("mkd-bilstm", "joint", TEACHERS, *BILSTM)
-    yield part("task-alone", "progressive", TEACHERS, *TASK_ALONE, TSD="scratch")
-    yield part("gd", "gd", TEACHERS)
     both = {"TAD": "distilled", "TSD": "distilled"}
     left_out = {"TSD-without-TAD": "distilled"}
-    yield part("four-stages", "progressive", f"{at}/gd", *WITHOUT_TAD, **both, **left_out)
-    yield part("mitkd", "agnostic", TEACHERS, finetune="distilled")
+    yield part("mitkd", "agnostic", ENHANCED, finetune="distilled")
+    yield part("scratch", "agnostic", TEACHERS, *WITHOUT_TEACHER, finetune="scratch")
+    yield part("unenhanced", "agnostic", TEACHERS, *UNENHANCED, finetune="distilled")
     yield part("combined", "combined", f"{at}/mitkd", **both)
-    yield part("unenhanced", "agnostic", TEACHERS, "stages.distil.teacher=teacher", finetune="distilled")
+    yield part("gd", "gd", TEACHERS)
+    yield part("four-stages", "progressive", f"{at}/gd", *WITHOUT_TAD, **both, **left_out)
+    yield part("task-alone", "progressive", TEACHERS, *TASK_ALONE, TSD="distilled")
+    yield part("mkd", "joint", ENHANCED, joint="distilled", joint_alone="distilled")
+    yield part("mkd-bilstm", "joint", ENHANCED, *BILSTM)
     yield part("without-ged", "progressive", f"{at}/gd", "stages.GED.skip=true", **both)
     yield part("without-gd", "progressive", TEACHERS, "stages.GED.train=student", **both)
 
@@ -101,10 +106,9 @@ BILSTM = (
 )  # fmt: skip
 TASK_ALONE = ("stages.GED.skip=true", "stages.GED.train=student", "stages.TAD.skip=true")
 WITHOUT_TAD = ("stages.TSD-without-TAD.skip=false", "report.others={without TAD: student@TSD-without-TAD}")
-FROM_TEACHER = (
-    "models.student.family=bert", "models.student.init_from=teacher@enhance",
-    "models.student.init_layers=[2, 5, 8, 11]", "models.student.init_narrowed=svd",
-)  # fmt: skip
+RANDOM = tuple(f"models.student.{key}" for key in ("init_from=null", "init_layers=[]", "init_narrowed=null"))
+UNENHANCED = ("stages.distil.teacher=teacher", "models.student.init_from=teacher")
+WITHOUT_TEACHER = (*RANDOM, UNENHANCED[0], "stages.distil.skip=true")
 UNLABELLED = (  # of TNEWS and OCNLI, whose rows are short, 12,000 more without their labels; 4,000 of them have them
     "data.unlabelled={tnews: [clue/tnews_public/train.json], ocnli: [clue/ocnli_public/train.50k.json]}",
     "stages.TAD.data.unlabelled_examples=12000", "stages.TSD.data.unlabelled_examples=12000",
@@ -117,12 +121,14 @@ def single(seed: str) -> Iterator[Part]:
     at = f"seed={seed}"
     finetune, both = {"finetune": "distilled"}, {"TAD": "distilled", "TSD": "distilled"}
     yield Part(f"{at}/combined-unlabelled", "combined", f"{at}/mitkd", (at, *UNLABELLED), both)
-    begun = (at, *ONLY_IN_DOMAIN, *FROM_TEACHER)
-    yield Part(f"{at}/mitkd-from-teacher", "agnostic", TEACHERS, begun, finetune)
+    narrowed = (at, *ONLY_IN_DOMAIN, "stages.distil.skip=true", *UNENHANCED)
+    yield Part(f"{at}/narrowed", "agnostic", TEACHERS, narrowed, finetune)
+    random = (at, *ONLY_IN_DOMAIN, *RANDOM)
+    yield Part(f"{at}/mitkd-random", "agnostic", ENHANCED, random, finetune)
     heads = "stages.distil.objective.relation.relation_heads=16"  # divides 128 and 384
-    small = (at, *ONLY_IN_DOMAIN, "models.student.shape=pico", heads)
-    yield Part(f"{at}/mitkd-3L128H", "agnostic", TEACHERS, small, finetune)
-    longer = (at, *ONLY_IN_DOMAIN, "stages.distil.skip=true", "stages.finetune.optim.epochs=10")
+    small = (at, *ONLY_IN_DOMAIN, "models.student.init_layers=[3, 7, 11]", "models.student.shape=pico", heads)
+    yield Part(f"{at}/mitkd-3L128H", "agnostic", ENHANCED, small, finetune)
+    longer = (at, *ONLY_IN_DOMAIN, *WITHOUT_TEACHER, "stages.finetune.optim.epochs=10")
     yield Part(f"{at}/scratch-longer", "agnostic", TEACHERS, longer, {"finetune": "scratch"})
-    deeper = (at, *ONLY_IN_DOMAIN, "models.student.shape=mini")
-    yield Part(f"{at}/mitkd-6L384H", "agnostic", TEACHERS, deeper, finetune)
+    deeper = (at, *ONLY_IN_DOMAIN, "models.student.init_layers=[1, 3, 5, 7, 9, 11]", "models.student.shape=mini")
+    yield Part(f"{at}/mitkd-6L384H", "agnostic", ENHANCED, deeper, finetune)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.quality.real_teacher.parts import RATES, STARTS, STUDENT_RATES
+from benchmarks.quality.real_teacher.parts import RATES, STUDENT_RATES
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs.run_folders import read_results
 
 
 def rates(output: Path) -> dict[str, dict[str, float]]:
-    """Each of STARTS to the score of each rate on dev; empty before the run is finished."""
+    """Each of STUDENT_RATES to the score of each rate on dev; empty before the run is finished."""
     results = read_results(output / RATES)
     if results is None:
         return {}
     averages = {model.role: model.average for model in results.models}
-    return {start: {rate: averages[f"{start}-{rate}"] for rate in STUDENT_RATES} for start in STARTS}
+    return {start: {rate: averages[f"{start}-{rate}"] for rate in tried} for start, tried in STUDENT_RATES.items()}
 
 
 def best_rate(output: Path, start: str) -> str:
