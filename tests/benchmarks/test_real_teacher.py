@@ -153,6 +153,15 @@ def test_each_arm_learns_from_the_teacher_that_it_is_named_after(runs: Mapping[s
     assert "afqmc" not in runs[ENHANCED].stage("enhance").data.tasks
 
 
+def test_runs_share_what_a_teacher_says_of_the_rows_of_a_task(runs: Mapping[str, Any]) -> None:
+    folders = [runs[f"seed={seed}/{name}"].stage("TSD").cache.folder for seed, name in (
+        ("1", "four-stages"), ("1", "task-alone"), ("2", "without-gd"), ("1", "combined"),
+    )]  # fmt: skip
+    assert len(set(folders[:3])) == 1 and folders[3] not in folders[:3]
+    assert runs["seed=3/mkd"].stage("joint").cache.folder == folders[3]
+    assert runs["seed=1/combined-unlabelled"].stage("TSD").cache is None
+
+
 def test_the_shown_student_overrides_nothing_but_teacher_steps_batches_and_tasks(runs: Mapping[str, Any]) -> None:
     base = load_config(CONFIGS / "mitkd/nano.yaml")
     changed = differences(*(yaml.safe_load(to_yaml(run)) for run in (base, runs[NANO])))

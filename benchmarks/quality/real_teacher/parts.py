@@ -29,6 +29,7 @@ class Part:
         base: The part whose models it goes on from.
         settings: Overrides of the config.
         rates: Stage to the one of STUDENT_RATES whose best it takes.
+        cached: Stage to the folder of its teacher's signals, which all runs share.
         few: The models, as model@stage, to be scored on FewCLUE when it is trained.
         exported: model@stage/task to be written in Hugging Face's form.
     """
@@ -38,6 +39,7 @@ class Part:
     base: Optional[str] = None
     settings: tuple[str, ...] = ()
     rates: Mapping[str, str] = field(default_factory=dict)
+    cached: Mapping[str, str] = field(default_factory=dict)
     few: tuple[str, ...] = ()
     exported: Optional[str] = None
 
@@ -53,7 +55,7 @@ class Part:
 
 def queue() -> list[Part]:
     """Every part: teachers, rates, all arms of the first seed, of the second and the third, the shown student, and the
-    arms of one seed, which are the first to be left out where time is short.
+    arms of one seed.
 
     A part that another one goes on from stands before it.
     """
@@ -62,12 +64,14 @@ def queue() -> list[Part]:
         Part(RATES, "rates", TEACHERS, ("seed=0",)),
         Part(ENHANCED, "enhanced", TEACHERS),
     ]
-    for seed in SEEDS:
+    first, *others = SEEDS
+    parts += [*arms(first), *starts(first)]
+    for seed in others:
         parts += arms(seed)
     return [
         *parts,
         Part(NANO, "nano", settings=(*ON_ENGINE, *IN_INT8), exported="student@finetune/tnews"),
-        *single(SEEDS[0]),
+        *single(first),
     ]
 
 
@@ -78,7 +82,7 @@ def arms(seed: str) -> Iterator[Part]:
     def part(name: str, config: str, base: str, *settings: str, **rates: str) -> Part:
         found = {stage.replace("_", "-"): start for stage, start in rates.items()}
         few = ("student@finetune",) if config == "agnostic" else ()
-        return Part(f"{at}/{name}", config, base, (at, *settings), found, few)
+        return Part(f"{at}/{name}", config, base, (at, *settings), found, CACHED.get(config, {}), few)
 
     both = {"TAD": "distilled", "TSD": "distilled"}
     left_out = {"TSD-without-TAD": "distilled"}
@@ -95,6 +99,11 @@ def arms(seed: str) -> Iterator[Part]:
     yield part("without-gd", "progressive", TEACHERS, "stages.GED.train=student", **both)
 
 
+CACHED = {  # by config
+    "progressive": dict.fromkeys(("TAD", "TSD", "TSD-without-TAD"), "fine-tuned"),
+    "combined": dict.fromkeys(("TAD", "TSD"), "enhanced"),
+    "joint": {"joint": "enhanced"},
+}
 ON_ENGINE = ("runtime.threads=2", "runtime.teacher_engine=paddle")
 IN_INT8 = (  # the loss is what the study states; the gate is left open
     "export.tasks=[tnews, ocnli]", "export.engines=[paddle, onnx]", "export.precisions=[float32, int8]",
@@ -111,20 +120,25 @@ UNENHANCED = ("stages.distil.teacher=teacher", "models.student.init_from=teacher
 WITHOUT_TEACHER = (*RANDOM, UNENHANCED[0], "stages.distil.skip=true")
 UNLABELLED = (  # of TNEWS and OCNLI, whose rows are short, 12,000 more without their labels; 4,000 of them have them
     "data.unlabelled={tnews: [clue/tnews_public/train.json], ocnli: [clue/ocnli_public/train.50k.json]}",
-    "stages.TAD.data.unlabelled_examples=12000", "stages.TSD.data.unlabelled_examples=12000",
+    "stages.TAD.cache=null", "stages.TSD.cache=null", "stages.TAD.data.unlabelled_examples=12000", "stages.TSD.data.unlabelled_examples=12000",
 )  # fmt: skip
 ONLY_IN_DOMAIN = tuple(f"{key}=[{', '.join(IN_DOMAIN)}]" for key in ("stages.finetune.data.tasks", "report.tasks"))
 
 
-def single(seed: str) -> Iterator[Part]:
-    """The arms of one seed alone."""
-    at = f"seed={seed}"
-    finetune, both = {"finetune": "distilled"}, {"TAD": "distilled", "TSD": "distilled"}
-    yield Part(f"{at}/combined-unlabelled", "combined", f"{at}/mitkd", (at, *UNLABELLED), both)
+def starts(seed: str) -> Iterator[Part]:
+    """What the narrowed layers give without distillation, and distillation without them; one seed alone."""
+    at, finetune = f"seed={seed}", {"finetune": "distilled"}
     narrowed = (at, *ONLY_IN_DOMAIN, "stages.distil.skip=true", *UNENHANCED)
     yield Part(f"{at}/narrowed", "agnostic", TEACHERS, narrowed, finetune)
     random = (at, *ONLY_IN_DOMAIN, *RANDOM)
     yield Part(f"{at}/mitkd-random", "agnostic", ENHANCED, random, finetune)
+
+
+def single(seed: str) -> Iterator[Part]:
+    """The arms of one seed alone, which are the first to be left out where time is short."""
+    at = f"seed={seed}"
+    finetune, both = {"finetune": "distilled"}, {"TAD": "distilled", "TSD": "distilled"}
+    yield Part(f"{at}/combined-unlabelled", "combined", f"{at}/mitkd", (at, *UNLABELLED), both)
     heads = "stages.distil.objective.relation.relation_heads=16"  # divides 128 and 384
     small = (at, *ONLY_IN_DOMAIN, "models.student.init_layers=[3, 7, 11]", "models.student.shape=pico", heads)
     yield Part(f"{at}/mitkd-3L128H", "agnostic", ENHANCED, small, finetune)

@@ -40,6 +40,7 @@ from ernie_tiny.runs.run_folders import EVALUATION_FILE, RESULTS_FILE
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 THREADS = yaml.safe_load((HERE / "_common.yaml").read_text(encoding="utf-8"))["runtime"]["threads"]
 LOG_FILE = "train.log"
+SIGNALS = "signals"  # of the output: what the teachers answered, for all runs
 CORPORA = "corpora"  # of a run: the tokenised general text
 SMOKE_EXAMPLES = 100  # dev examples of a task in a run that is shortened
 
@@ -228,6 +229,8 @@ def overrides(args: argparse.Namespace, part: Part) -> list[str]:
     found += part.settings
     if args.jobs > 1:
         found.append(f"runtime.threads={max(1, THREADS // args.jobs)}")
+    for stage, teacher in part.cached.items():
+        found.append(f"stages.{stage}.cache.folder={to_json(str(args.output / SIGNALS / teacher))}")
     for stage, start in part.rates.items():
         found.append(f"stages.{stage}.optim.learning_rate={best_rate(args.output, start)}")
     return found + shortened(part, found, args.part) if args.part < 1 else found
