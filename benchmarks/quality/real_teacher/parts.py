@@ -120,7 +120,8 @@ UNENHANCED = ("stages.distil.teacher=teacher", "models.student.init_from=teacher
 WITHOUT_TEACHER = (*RANDOM, UNENHANCED[0], "stages.distil.skip=true")
 UNLABELLED = (  # of TNEWS and OCNLI, whose rows are short, 12,000 more without their labels; 4,000 of them have them
     "data.unlabelled={tnews: [clue/tnews_public/train.json], ocnli: [clue/ocnli_public/train.50k.json]}",
-    "stages.TAD.cache=null", "stages.TSD.cache=null", "stages.TAD.data.unlabelled_examples=12000", "stages.TSD.data.unlabelled_examples=12000",
+    "stages.TAD.cache=null", "stages.TSD.cache=null",
+    "stages.TAD.data.unlabelled_examples=12000", "stages.TSD.data.unlabelled_examples=12000",
 )  # fmt: skip
 ONLY_IN_DOMAIN = tuple(f"{key}=[{', '.join(IN_DOMAIN)}]" for key in ("stages.finetune.data.tasks", "report.tasks"))
 
