@@ -58,7 +58,7 @@ def needed(module: str) -> Any:
     except ImportError as error:
         top = module.partition(".")[0]
         raise InputError(
-            f"{top} is not installed ({error}). Install it: pip install 'ernie-tiny[{EXTRAS[top]}]'."
+            f"{top} is not installed ({error}). Install it in the project's folder: pip install '.[{EXTRAS[top]}]'."
         ) from error
 
 

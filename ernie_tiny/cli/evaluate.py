@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", help="model@stage; by default those that the report compares")
     parser.add_argument("--tasks", nargs="+", help="by default those of each model's stage")
     parser.add_argument("--split", default="dev", help="a split with labels")
-    parser.add_argument("--examples", type=int, help="only the first so many")
+    parser.add_argument("--examples", type=int, help="draw so many, by the hash of their texts")
     parser.add_argument("--output", type=Path, help="folder for <model@stage>/<task>.jsonl and evaluation.json")
     parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
 

@@ -22,7 +22,7 @@ class RuntimeConfig:
     device: str = "auto"  # auto, cpu, gpu, gpu:1, ...
     threads: int = 0  # CPU threads; 0 takes every core
     precision: str = "float32"  # float32, float16 or bfloat16 (the last two on a GPU)
-    teacher_engine: str = "dygraph"  # paddle (Paddle Inference), or auto: what is fastest at the stage's first batch
+    teacher_engine: str = "dygraph"  # or paddle, onnx, openvino; auto: what is fastest at the first batch
     teacher_precision: str = "float32"  # or bfloat16: of a teacher on an engine; of auto the lowest that it may take
     sharding: str = "none"  # or optimizer: its states partitioned over the processes
     logging_steps: int = 20
@@ -74,7 +74,7 @@ class DataConfig:
 class TokenizerConfig:
     """The one vocabulary of a run. With neither key it is that of the first pretrained model."""
 
-    vocab: Optional[str] = None  # a vocab.txt, a folder that holds one, or a PaddleNLP model name
+    vocab: Optional[str] = None  # a file or folder of a tokenizer, or a model's name
     build_from: Optional[str] = None  # name of a corpus to build a vocabulary from
     vocab_size: int = 8000  # of a vocabulary that is built
 
@@ -83,7 +83,7 @@ class TokenizerConfig:
 class ModelConfig:
     """An encoder: by name or folder (pretrained), by a published shape's name, or by its numbers."""
 
-    pretrained: Optional[str] = None  # PaddleNLP name or local folder
+    pretrained: Optional[str] = None  # local folder, PaddleNLP name, or owner/name on Hugging Face's hub
     family: str = "ernie"  # ernie, bert, roberta, electra or bilstm
     shape: Optional[str] = None  # base, medium, mini, micro, nano or pico
     num_hidden_layers: Optional[int] = None
