@@ -59,7 +59,7 @@ def augment(
     Args:
         predict: Given the texts in which something was chosen; called once.
     """
-    shared = [_shared_columns(feature) for feature in features]
+    shared = [_shared_columns(feature, tokenizer.sep_id) for feature in features]
     texts = [
         text
         for feature, columns in zip(features, shared)
@@ -96,15 +96,16 @@ def _copy(feature: Feature, number: int, ids: Sequence[Array]) -> Feature:
     return dataclasses.replace(feature, example_id=f"{feature.example_id}+{number}", sequences=sequences)
 
 
-def _shared_columns(feature: Feature) -> list[Array]:
+def _shared_columns(feature: Feature, sep_id: int) -> list[Array]:
     """Of each sequence the columns, rising, of the tokens that all sequences have: the leading ones of each text.
 
     They are context and question of a multiple choice, the text around the blank of a cloze, or all of a sequence
     that is alone.
     """
     found: list[list[Array]] = [[] for _ in feature.sequences]
-    for segment in (0, 1):
-        columns = [np.flatnonzero(types == segment) for _, types in feature.sequences]
+    separators = [ids == sep_id for ids, _ in feature.sequences]
+    for second in (False, True):  # behind the first separator; not every vocabulary has token types for it
+        columns = [np.flatnonzero((np.cumsum(own) > own) == second) for own in separators]
         shortest = min(len(own) for own in columns)
         texts = np.array([ids[own[:shortest]] for (ids, _), own in zip(feature.sequences, columns)])
         differing = np.flatnonzero((texts != texts[0]).any(axis=0))

@@ -12,7 +12,10 @@ EXCLUDED_SCORE = -1.0e4  # low enough to be 0 after a softmax, in range of float
 
 
 class BiLstmConfig(PretrainedConfig):
-    """The numbers that fix a BiLSTM encoder; hidden_size is the width of both directions together."""
+    """The numbers that fix a BiLSTM encoder; hidden_size is the width of both directions together.
+
+    With sep_token_id the second text of a pair begins behind the first such token; without, token type 1 marks it.
+    """
 
     model_type = "bilstm"
     max_position_embeddings = None  # it has no positions: inputs may be of any length
@@ -58,14 +61,18 @@ class BiLstmModel(PretrainedModel):
         """The output at every token and that of the whole input.
 
         Args:
-            input_ids, token_type_ids: int64 [rows, length]; type 1 marks the second text of a pair.
+            input_ids, token_type_ids: int64 [rows, length].
             attention_mask: int64 [rows, length], 1 for a token, 0 for padding, which stands behind the tokens.
         Returns:
             [rows, length, hidden_size], 0 at padding, and [rows, hidden_size].
         """
         embedded = self.embeddings(input_ids, token_type_ids)
         sequence = self.encoder(embedded, attention_mask.sum(axis=-1))
-        return sequence, self.pooling(sequence, token_type_ids, attention_mask)
+        second = token_type_ids.astype("bool")
+        if self.config.sep_token_id is not None:
+            separators = (input_ids == self.config.sep_token_id).astype("int64")
+            second = separators.cumsum(axis=-1) > separators
+        return sequence, self.pooling(sequence, second, attention_mask)
 
 
 class BiLstmEmbeddings(nn.Layer):
@@ -124,10 +131,9 @@ class SegmentPooling(nn.Layer):
         self.query = nn.Linear(hidden_size, 1, bias_attr=False)
         self.comparison = nn.Linear(4 * hidden_size, hidden_size)
 
-    def forward(self, sequence: Tensor, token_type_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """[rows, length, hidden_size] to [rows, hidden_size]."""
+    def forward(self, sequence: Tensor, second: Tensor, attention_mask: Tensor) -> Tensor:
+        """[rows, length, hidden_size] to [rows, hidden_size]; `second`, bool [rows, length]: of the second text."""
         scores = self.query(paddle.tanh(self.attention(sequence))).transpose([0, 2, 1])
-        second = token_type_ids.astype("bool")
         texts = paddle.stack([~second, second], axis=1) & attention_mask.astype("bool").unsqueeze(1)
         scores = paddle.where(texts, scores, paddle.full_like(scores, EXCLUDED_SCORE))  # [rows, 2, length]
         weights = nn.functional.softmax(scores, axis=-1) * texts.astype(scores.dtype)

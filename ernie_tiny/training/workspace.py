@@ -174,6 +174,8 @@ class Workspace:
             assert shape is not None
             numbers = {name: value for name, value in dataclasses.asdict(shape).items() if value is not None}
             arguments = {**numbers, "pad_token_id": self.tokenizer.pad_id}  # its embedding is 0
+            if shape.recurrent and self.tokenizer.second_type == 0:  # token types do not tell the texts of a pair apart
+                arguments["sep_token_id"] = self.tokenizer.sep_id
             model = MultiTaskModel(build_encoder(config.family, arguments))
         if config.pooling is not None:
             model.encoder.config.pooling = config.pooling

@@ -104,6 +104,12 @@ def test_a_choice_example_is_replaced_where_its_candidates_agree_and_alike_in_al
         assert (first[[4, 6, 7]] >= NEW).all()
 
 
+def test_texts_are_told_apart_without_token_types() -> None:
+    typed = Feature("q", (sequence([5, 6, 7], [8, 9]), sequence([5, 6], [8, 10])), (1,))
+    untyped = Feature("q", tuple((ids, np.zeros_like(types)) for ids, types in typed.sequences), (1,))
+    assert np.array_equal(flat(copies_of([untyped])), flat(copies_of([typed])))
+
+
 def test_copies_are_restored_from_their_ids() -> None:
     features = [pair("a"), Feature("q", (sequence([5, 6], [7]), sequence([5, 6], [8, 9])), (1,))]
     found = copies_of(features)

@@ -151,7 +151,7 @@ def pooling(**weights: object) -> SegmentPooling:
 
 
 def pooled_by(layer: SegmentPooling, tokens: list, types: list, mask: list) -> list:
-    arrays = np.array([tokens], np.float32), np.array([types]), np.array([mask])
+    arrays = np.array([tokens], np.float32), np.array([types], bool), np.array([mask])
     return layer(*map(paddle.to_tensor, arrays)).numpy()[0].tolist()
 
 
@@ -192,6 +192,18 @@ def test_the_two_texts_of_a_pair_are_told_apart():
     single = {**arrays, "token_type_ids": np.zeros_like(arrays["token_type_ids"])}
     difference = np.abs(run(network, arrays)[1] - run(network, single)[1]).max(axis=-1)
     assert difference[0] > 1e-3 and not difference[1:].any()
+
+
+def test_the_separator_tells_texts_apart_where_token_types_do_not():
+    network, arrays = encoder(sep_token_id=28), inputs()
+    arrays["token_type_ids"][:] = 0
+    arrays["input_ids"][0, 2] = 28  # the last token of the first of two texts
+    sequence, pooled = run(network, arrays)
+    second = inputs()["token_type_ids"].astype(bool)  # the other rows are of one text
+    second[1:] = False
+    parts = [paddle.to_tensor(part) for part in (sequence, second, arrays["attention_mask"])]
+    np.testing.assert_allclose(pooled, network.pooling(*parts).numpy(), atol=1e-6)
+    assert np.abs(pooled - run(encoder(), arrays)[1]).max(axis=-1)[0] > 1e-3
 
 
 # ---- under heads
@@ -314,8 +326,8 @@ def test_embeddings_are_counted_with_their_norm():
 # ---- exported
 
 
-@pytest.mark.parametrize("task", ["tnews", "ocnli", "c3"])
-def test_an_export_equals_the_trained_model_at_several_lengths(task: str, tmp_path: Path):
+@pytest.mark.parametrize("task, types", [("tnews", 1), ("ocnli", 1), ("ocnli", 0), ("c3", 1)])
+def test_an_export_equals_the_trained_model_at_several_lengths(task: str, types: int, tmp_path: Path):
     from ernie_tiny.data.clue import find_task
     from ernie_tiny.data.task import Example
     from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
@@ -329,7 +341,9 @@ def test_an_export_equals_the_trained_model_at_several_lengths(task: str, tmp_pa
         "ocnli": tuple(Example(str(n), (text[n:], "天气很好"), 0) for n in range(10)),
         "c3": tuple(Example(str(n), (text[n:], "天气"), 0, ("很好", "花", "看")[: 2 + n % 2]) for n in range(10)),
     }[task]
-    model = MultiTaskModel(encoder(vocab_size=len(tokenizer.tokens)), [head_of(spec)])
+    tokenizer.second_type = types
+    separator = {} if types else {"sep_token_id": tokenizer.sep_id}
+    model = MultiTaskModel(encoder(vocab_size=len(tokenizer.tokens), **separator), [head_of(spec)])
     model.eval()
     export_model(model, spec, tokenizer, 24, tmp_path)
     features = featurise(spec, examples, tokenizer, 24)

@@ -57,6 +57,14 @@ def test_a_bilstm_has_the_planned_size_and_starts_with_the_word_embeddings(tmp_p
     assert differing == ["embeddings.word_embeddings.weight"]
 
 
+def test_a_bilstm_reads_separators_where_token_types_tell_nothing(tmp_path):
+    workspace = Workspace(load(tmp_path))
+    assert workspace.model("student").encoder.config.sep_token_id is None
+    workspace.tokenizer.second_type = 0
+    assert workspace.model("student").encoder.config.sep_token_id == workspace.tokenizer.sep_id
+    assert workspace.model("teacher").encoder.config.sep_token_id is None
+
+
 def test_a_narrower_student_starts_with_its_teachers_layers(tmp_path):
     start = "{num_hidden_layers: 1, hidden_size: 4, num_attention_heads: 1, init_from: teacher, init_layers: [0]"
     run = load(tmp_path, f"models.student={start}, init_narrowed: selection}}")
