@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Optional
 
+from paddle import nn
 from paddle.optimizer import AdamW
 from paddle.optimizer.lr import LambdaDecay
 
@@ -21,8 +22,12 @@ def make_optimizer(
     With a sharding it steps only what this process owns, and keeps no moments of the rest.
     """
     schedule = LambdaDecay(optim.learning_rate, partial(part_of_peak, steps, int(optim.warmup_ratio * steps)))
+    norms = [layer for layer in network.sublayers() if isinstance(layer, nn.LayerNorm)]
+    of_norms = {parameter.name for layer in norms for parameter in layer.parameters(include_sublayers=False)}
     decayed = {
-        parameter.name for name, parameter in network.named_parameters() if "bias" not in name and "norm" not in name
+        parameter.name
+        for name, parameter in network.named_parameters()
+        if "bias" not in name.rpartition(".")[2] and parameter.name not in of_norms  # models and tasks have any name
     }
     clip: Any = ClipEachModel(optim.max_grad_norm, network) if optim.max_grad_norm else None
     if sharding is not None:
