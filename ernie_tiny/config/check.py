@@ -21,7 +21,15 @@ from ernie_tiny.config.check_objective import (
     listed,
 )
 from ernie_tiny.config.ranges import check_numbers
-from ernie_tiny.config.schema import DROPOUTS, RunConfig, RuntimeConfig, StageConfig, StageDataConfig, split_reference
+from ernie_tiny.config.schema import (
+    CORPUS_LENGTH,
+    DROPOUTS,
+    RunConfig,
+    RuntimeConfig,
+    StageConfig,
+    StageDataConfig,
+    split_reference,
+)
 from ernie_tiny.config.shapes import SHAPES, EncoderShape, shape_of
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.family_facts import FACTS
@@ -253,6 +261,9 @@ def _check_optim(stage: StageConfig, key: str, fault: Fault) -> None:
         raise fault(where, "needs max_steps or epochs, and not both.")
     if (optim.batch_size is None) == (optim.max_tokens is None):
         raise fault(where, "needs batch_size or max_tokens, and not both.")
+    length = stage.data.max_length or CORPUS_LENGTH
+    if stage.data.corpus is not None and optim.max_tokens is not None and optim.max_tokens < length:
+        raise fault(f"{where}.max_tokens", f"= {optim.max_tokens} does not hold one row of {length} tokens.")
     if optim.epochs is not None and stage.data.corpus is not None:
         raise fault(f"{where}.epochs", "is for tasks; give max_steps for a corpus.")
 

@@ -90,6 +90,12 @@ def _check_terms_fit_data(stage: StageConfig, where: str, fault: Fault) -> None:
     if objective.mlm is not None and objective.needs_teacher:
         others = ", ".join(name for name in objective.terms() if name != "mlm")
         raise fault(f"{where}.mlm", f"masks the input, so it cannot stand beside {others}, which reads it whole.")
+    if stage.auxiliary_layers and (objective.reads_answers or objective.mlm is not None):
+        raise fault(
+            f"stages.{stage.name}.auxiliary_layers",
+            f"= {stage.auxiliary_layers}: they are dropped behind the stage, and its heads would have learned to read "
+            "them. Set it to 0, or take terms that compare inner layers alone.",
+        )
     unfit = [name for name in objective.terms() if name not in ("hard", "soft", "logit_mse")]
     if len(stage.ensemble) > 1 and unfit:
         raise fault(f"{where}.{unfit[0]}", "compares inner layers; an ensemble has none in common. Name one teacher.")

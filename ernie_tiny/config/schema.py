@@ -139,7 +139,7 @@ class Term:
     """What every term of an objective has. The weight is constant unless one of the schedule's two keys is given."""
 
     weight: float = 1.0
-    final_weight: Optional[float] = None  # linear schedule: from weight at the first step to this at the last
+    final_weight: Optional[float] = None  # linear: from weight at the first step to this behind the last
     warm_in: float = 0.0  # part of the stage's steps over which the weight rises from 0
 
     def weight_at(self, progress: float) -> float:

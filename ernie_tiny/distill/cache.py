@@ -54,11 +54,11 @@ def write_cache(
             for number, key in enumerate(keys_of(batch)):
                 own = lengths[number]
                 if request.logits:
-                    files["logits"].write(answers[number].astype(precision).tobytes())
+                    files["logits"].write(_stored(answers[number], precision))
                 for signal in request.token_signals:
                     values = signal.of(signals)
                     rows = [values[row, :length].numpy() for row, length in own]
-                    files[str(signal)].write(np.concatenate(rows).astype(precision).tobytes())
+                    files[str(signal)].write(_stored(np.concatenate(rows), precision))
                 keys.append(key)
                 sizes.append((answers[number].size, sum(length for _, length in own)))
     finally:
@@ -67,6 +67,18 @@ def write_cache(
     np.savez(folder / INDEX_FILE, keys=np.array(keys, np.uint64), ends=np.cumsum(np.array(sizes, np.int64), axis=0))
     record = {"identity": dict(identity), "precision": precision, "signals": sorted(names)}
     (folder / RECORD_FILE).write_text(to_json(record, indent=1), encoding="utf-8")
+
+
+def _stored(values: Array, precision: str) -> bytes:
+    if not np.isfinite(values).all():
+        return values.astype(precision).tobytes()  # a teacher's own fault, which the loss will show
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > np.finfo(precision).max:
+        raise InputError(
+            f"cache.precision = {precision}: the teacher's signals reach {largest:.6g}, which it cannot hold. Set "
+            "cache.precision to float32."
+        )
+    return values.astype(precision).tobytes()
 
 
 class CachedTeacher:

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Callable, Optional
 
-from ernie_tiny.config.schema import CORPUS_LENGTH, RunConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import Shape
 from ernie_tiny.data.corpus import check_general_text, corpus_files
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
@@ -21,7 +21,7 @@ from ernie_tiny.runs.installation import FAULT, OK, WARNING, Finding
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths, check_vocabularies, read_data
 from ernie_tiny.runtime import remedy_of
-from ernie_tiny.training.flops import planned_shape
+from ernie_tiny.training.flops import input_length, planned_shape
 from ernie_tiny.training.tasks import task_specs
 
 UNKNOWN_SHARE = 0.05  # of tokens, above which a vocabulary hardly is the texts' own
@@ -131,7 +131,7 @@ def stage_bytes(run: RunConfig, stage: StageConfig) -> Optional[float]:
     students = [_shape(run, reference) for reference in stage.trained.values()]
     teachers = [shape for reference in stage.teachers if (shape := _shape(run, reference)) is not None]
     specs = task_specs(run)
-    length = stage.data.max_length or max((specs[task].max_length for task in stage.data.tasks), default=CORPUS_LENGTH)
+    length = input_length(stage, [specs[task] for task in stage.data.tasks])
     tokens = stage.optim.max_tokens or (stage.optim.batch_size or 0) * length
     total = PROCESS_BYTES + float(WEIGHT_BYTES * sum(shape.parameters for shape in teachers))
     for shape in students:

@@ -21,8 +21,10 @@ def stage_flops(run: RunConfig, stage: StageConfig, specs: Sequence[TaskSpec], t
 
 
 def input_length(stage: StageConfig, specs: Sequence[TaskSpec]) -> int:
-    """The most tokens that an input of the stage has."""
-    return stage.data.max_length or max((spec.max_length for spec in specs), default=CORPUS_LENGTH)
+    """The most tokens that an input of the stage on these tasks has, or of its general text."""
+    if stage.data.corpus is not None:
+        return stage.data.max_length or CORPUS_LENGTH
+    return stage.data.max_length or max(spec.max_length for spec in specs)
 
 
 def _flops_per_token(run: RunConfig, stage: StageConfig, length: int) -> Optional[int]:

@@ -14,7 +14,7 @@ import paddle
 from safetensors.numpy import load_file, save_file
 
 from ernie_tiny import processes
-from ernie_tiny.config.schema import CORPUS_LENGTH, StageConfig, split_reference
+from ernie_tiny.config.schema import StageConfig, split_reference
 from ernie_tiny.data.sampling import TaskStream
 from ernie_tiny.data.task import UNLABELLED
 from ernie_tiny.distill.objective import Objective
@@ -36,7 +36,7 @@ from ernie_tiny.models.multitask import MultiTaskModel, save_model
 from ernie_tiny.training.callbacks import StageLog
 from ernie_tiny.training.checkpoint import BEST, CHECKPOINT, STAGE_RESULT_FILE, latest_checkpoint, prune_checkpoints
 from ernie_tiny.training.curves import StageCurves
-from ernie_tiny.training.flops import stage_flops
+from ernie_tiny.training.flops import input_length, stage_flops
 from ernie_tiny.training.held_out import masked_token_quality
 from ernie_tiny.training.interruption import Interruption
 from ernie_tiny.training.loop import LoopSettings, StageLoop
@@ -119,6 +119,7 @@ def prepare_stage(
     """
     tasks = (task,) if task is not None else stage.data.tasks
     title = f"{stage.name}/{task}" if task is not None else stage.name
+    _check_batch(stage)
     seed = _stage_seed(stage.seed if stage.seed is not None else workspace.run.seed, title)
     teachers = load_teachers(workspace, stage, tasks, task)
     side = next((side_of(model) for by_task in teachers.values() for model in by_task.values()), None)
@@ -212,7 +213,7 @@ def _build_network(
     for name, reference in stage.trained.items():
         model = models[name] = workspace.model(reference, task, stage.seed)
         paddle.seed(seed)  # what is added below must not depend on what was drawn before
-        _check_lengths(workspace, stage, name, model)
+        _check_lengths(workspace, stage, tasks, name, model)
         if stage.auxiliary_layers:
             append_layers(model.encoder, stage.auxiliary_layers)
         if stage.objective.reads_answers:
@@ -239,14 +240,26 @@ def _take_over_projections(objective: Objective, file: Path) -> None:
         objective.set_state_dict({name: paddle.to_tensor(value) for name, value in stored.items()})
 
 
-def _check_lengths(workspace: Workspace, stage: StageConfig, name: str, model: MultiTaskModel) -> None:
-    room = usable_positions(model.encoder)  # None: any length
-    wanted = [stage.data.max_length or workspace.task(task).max_length for task in stage.data.tasks]
-    if stage.data.corpus is not None:
-        wanted.append(stage.data.max_length or CORPUS_LENGTH)
-    if room is not None and max(wanted) > room:
+def _check_batch(stage: StageConfig) -> None:
+    """A relation of inputs needs two of them in each process; of one it is 0, and so is its gradient."""
+    size, world = stage.optim.batch_size, processes.world_size()
+    if stage.data.corpus is not None and size is None:
+        size = (stage.optim.max_tokens or 0) // input_length(stage, ())
+    if stage.objective.sample_relation is not None and size is not None and size < 2 * world:
         raise InputError(
-            f"stages.{stage.name}.data.max_length: inputs of {max(wanted)} tokens do not fit the {room} positions of "
+            f"stages.{stage.name}.optim: sample_relation compares the inputs of a batch, and {size} on {world} "
+            f"processes are less than two in each. Make batches of {2 * world} or more."
+        )
+
+
+def _check_lengths(
+    workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...], name: str, model: MultiTaskModel
+) -> None:
+    room = usable_positions(model.encoder)  # None: any length
+    length = input_length(stage, [workspace.task(task) for task in tasks])
+    if room is not None and length > room:
+        raise InputError(
+            f"stages.{stage.name}.data.max_length: inputs of {length} tokens do not fit the {room} positions of "
             f"{name}. Lower data.max_length or raise max_position_embeddings."
         )
 

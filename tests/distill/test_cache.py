@@ -111,6 +111,18 @@ def test_float16_is_near(model, tmp_path):
     assert (tmp_path / "logits.bin").stat().st_size == 3 * 3 * 2
 
 
+def test_what_float16_cannot_hold_is_refused(model, tmp_path):
+    request = SignalRequest(logits=True)
+    bias = model.heads["topic"].dense.bias
+    kept = bias.numpy()
+    bias.set_value(kept + 7e4)
+    with pytest.raises(InputError, match=r"cache.precision = float16: the teacher's signals reach 7000\d"):
+        write_cache(
+            tmp_path, LiveTeacher(model, request), batches_of("topic", (0,)), request, "float16", IDENTITY, BY_TASK
+        )
+    bias.set_value(kept)
+
+
 def test_an_input_that_was_not_cached_is_named(model, tmp_path):
     request = SignalRequest(logits=True)
     write_cache(

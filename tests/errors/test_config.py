@@ -137,6 +137,8 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C64", [*TAKING, IMPORTANT, "models.student.num_attention_heads=1"]),
         ("C65", [*TAKING, IMPORTANT, "models.student.intermediate_size=256"]),
         ("C66", [*TAKING, "models.student.num_attention_heads=1", "models.student.head_size=16"]),
+        ("C68", ["stages.first.auxiliary_layers=1", "stages.first.objective={mlm: {}}", "stages.first.teacher=null"]),
+        ("C69", ["stages.first.optim={max_steps: 3, max_tokens: 4}"]),
         ("C67", ["models.student.num_attention_heads=3", "models.student.head_size=3"]),
     ],
 )

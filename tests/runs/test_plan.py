@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from ernie_tiny.config.load import load_config
-from ernie_tiny.config.schema import TaskSettings
+from ernie_tiny.config.schema import CORPUS_LENGTH, StageDataConfig, TaskSettings
 from ernie_tiny.data.sample import COUNTS, write_sample
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs.plan import check_data, plan, stage_flops
-from ernie_tiny.training.flops import planned_shape
+from ernie_tiny.training.flops import input_length, planned_shape
 from ernie_tiny.training.tasks import task_specs
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -159,6 +159,12 @@ def test_flops_by_hand(tmp_path: Path) -> None:
     assert f"    general text: 10 steps, at most {10 * DISTIL_STEP:.2e} FLOPs" in text
     doubled = plan(load(tmp_path, "stages.distil.optim.accumulate=2"))
     assert f"    general text: 10 steps, at most {20 * DISTIL_STEP:.2e} FLOPs" in doubled
+
+
+def test_general_text_is_as_long_as_it_is_cut_whatever_the_task(tmp_path: Path) -> None:
+    run = load(tmp_path)
+    stage = replace(run.stage("distil"), data=StageDataConfig(tasks=("mine",), corpus="general"))
+    assert input_length(stage, [task_specs(run)["mine"]]) == CORPUS_LENGTH
 
 
 def test_flops_of_a_stage_are_those_of_its_tokens(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""What a stage makes ready before its first step: lengths, batches, which weights decay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import paddle
+import pytest
+
+from ernie_tiny.config.load import load_config
+from ernie_tiny.config.schema import OptimConfig
+from ernie_tiny.errors import InputError
+from ernie_tiny.training import stage as stages
+from ernie_tiny.training.optimizer import make_optimizer
+from ernie_tiny.training.stage import prepare_stage
+from ernie_tiny.training.workspace import Workspace
+
+CONFIG = """
+name: tiny
+tokenizer: {build_from: general, vocab_size: 60}
+models:
+  normal: {num_hidden_layers: 1, hidden_size: 8, num_attention_heads: 2, max_position_embeddings: 16}
+data:
+  tasks:
+    bias: &mine
+      {kind: classification, texts: [text], labels: [a, b], max_length: 8, files: {train: [a.jsonl], dev: [a.jsonl]}}
+    long: {<<: *mine, max_length: 32}
+  corpora: {general: {files: [general.txt]}}
+stages:
+  - name: learn
+    train: normal
+    per_task: true
+    data: {tasks: [bias, long]}
+    objective: {hard: {}}
+    optim: {epochs: 1, batch_size: 2}
+    task_settings: {long: {max_length: 16}}
+  - name: relate
+    train: normal
+    teacher: normal
+    data: {corpus: general, max_length: 16}
+    objective: {sample_relation: {relation_heads: 2}}
+    optim: {max_steps: 1, batch_size: 2}
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    (tmp_path / "run.yaml").write_text(CONFIG, encoding="utf-8")
+    (tmp_path / "general.txt").write_text("今天天气很好\n" * 20, encoding="utf-8")
+    rows = [{"text": "今天", "label": label} for label in "abab"]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return Workspace(load_config(tmp_path / "run.yaml", [f"data.root={tmp_path}", f"output_dir={tmp_path}/run"]))
+
+
+def test_a_task_of_a_stage_is_as_long_as_its_own_settings_say(workspace: Workspace, tmp_path: Path) -> None:
+    stage = workspace.run.stage("learn")
+    for task in stage.data.tasks:  # without its settings `long` would not fit the 16 positions
+        assert prepare_stage(workspace, stage.of_task(task), task, tmp_path).steps == 2
+
+
+def test_one_input_a_process_cannot_be_compared(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages.processes, "world_size", lambda: 2)
+    with pytest.raises(InputError, match="2 on 2 processes are less than two in each. Make batches of 4 or more"):
+        prepare_stage(workspace, workspace.run.stage("relate"), None, tmp_path)
+
+
+def test_weights_decay_whatever_models_and_tasks_are_called(workspace: Workspace, tmp_path: Path) -> None:
+    stage = workspace.run.stage("learn").of_task("bias")
+    network = prepare_stage(workspace, stage, "bias", tmp_path).network
+    for parameter in network.parameters():
+        parameter.set_value(paddle.ones_like(parameter))
+    optimizer, _ = make_optimizer(OptimConfig(learning_rate=0.5, weight_decay=0.5, warmup_ratio=0.0), 1, network)
+    for parameter in network.parameters():
+        parameter.grad = paddle.zeros_like(parameter)
+    optimizer.step()
+    decayed = {name for name, parameter in network.named_parameters() if float(parameter.max()) < 1}
+    kept = {name for name, _ in network.named_parameters()} - decayed
+    assert any("heads.bias" in name and name.endswith("weight") for name in decayed)
+    assert all(name.endswith("bias") or "norm" in name.split("normal")[-1] for name in kept)
+    assert not any(name.endswith("bias") for name in decayed) and len(kept) > len(decayed) > 5
