@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from ernie_tiny.kinds.kind import Rows
 from ernie_tiny.kinds.submission import shown
 from ernie_tiny.kinds.tags import OUTSIDE, PREFIXES, spans_of, tag_names
 
-COLUMNS = re.compile(r"(.+?)[ \t]+(\S+)\s*")  # a character, which may be a space itself, and its tag
+BLANKS = re.compile(r"[ \t]+")  # between columns
+# A character, which may be a blank itself, and its tag, which a test file may lack.
+COLUMNS = re.compile(r"([ \t]|[^ \t]+)(?:[ \t]+(\S+))?\s*")
 
 logger = logging.getLogger(__name__)
 
@@ -163,16 +165,39 @@ def _texts(spec: TaskSpec, path: Path, split: str) -> Iterator[tuple[int, list[s
                 yield line - len(characters), characters, tags
                 characters, tags = [], []
             continue
-        found = COLUMNS.fullmatch(content)
-        if found is None and (is_labelled(split) or (tags and split != UNLABELLED)):
-            raise InputError(f"{path}:{line}: {content!r} is no character and its tag with a space or a tab between.")
-        character, tag = (content, None) if found is None else (found[1], found[2])
-        if tag is not None and tag not in known and split != UNLABELLED:
-            raise InputError(f"{path}:{line}: {_unknown(spec, tag)}")
+        character, tag = _columns(content, f"{path}:{line}")
+        if split != UNLABELLED:
+            if tag is None and (tags or is_labelled(split)):
+                raise InputError(f"{path}:{line}: {_no_columns(content)}")
+            if tag is not None and len(tags) < len(characters):
+                raise InputError(
+                    f"{path}:{line}: {content!r} has a tag, and line {line - len(characters)}, where its text begins, "
+                    "has none. Tag every character of a text, or none."
+                )
+            if tag is not None and tag not in known:
+                raise InputError(f"{path}:{line}: {_unknown(spec, tag)}")
         characters.append(character)
         tags += [tag] if tag is not None else []
     if characters:
         yield line + 1 - len(characters), characters, tags
+
+
+def _columns(content: str, place: str) -> tuple[str, Optional[str]]:
+    """The character of a line and its tag, if there is one."""
+    found = COLUMNS.fullmatch(content)
+    if found is not None:
+        return found[1], found[2]
+    columns = BLANKS.split(content.strip(" \t"))
+    if len(columns) <= 2:
+        raise InputError(f"{place}: {_no_columns(content)}")
+    raise InputError(
+        f"{place}: {content!r} has {len(columns)} columns, and must have two: a character, or a word without blanks, "
+        f"and its tag. Take out {', '.join(map(repr, columns[1:-1]))}."
+    )
+
+
+def _no_columns(content: str) -> str:
+    return f"{content!r} is no character and its tag with a space or a tab between."
 
 
 def _unknown(spec: TaskSpec, tag: str) -> str:

@@ -195,6 +195,7 @@ def entities(text: str, **label: dict[str, Any]) -> bytes:
         ("D52", COLUMNS, "甲\n".encode()),
         ("D53", COLUMNS, "甲 I-PER\n".encode()),
         ("D54", COLUMNS, "甲 O\n乙 B-ORG\n".encode()),
+        ("D79", COLUMNS, "甲 NR O\n".encode()),
         ("D56", CLUENER, entities("甲乙", PER={"乙": [[0, 0]]})),
         ("D57", CLUENER, entities("甲乙", PER={"乙": [1, 1]})),
         ("D58", CLUENER, entities("甲乙", PER={"甲乙": [[0, 1]]}, LOC={"乙": [[1, 1]]})),
@@ -209,6 +210,12 @@ def test_entities(row: str, task: TaskSpec, content: bytes, tmp_path: Path, says
 def test_tags_that_do_not_keep_to_their_scheme(tmp_path: Path, says, caplog: pytest.LogCaptureFixture) -> None:
     read(tmp_path, COLUMNS, "甲 B-PER\n乙 O\n".encode())
     says("D55", caplog.text)
+
+
+def test_a_text_that_is_tagged_in_part(tmp_path: Path, says) -> None:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, dataclasses.replace(COLUMNS, files={"test": ("test.txt",)}), "甲\n乙 O\n".encode(), "test")
+    says("D80", caught.value)
 
 
 # ---- general text

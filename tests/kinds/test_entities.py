@@ -59,6 +59,40 @@ def test_a_test_file_may_lack_tags(tmp_path: Path) -> None:
     assert (example.texts, example.answers) == (("北京",), ())
 
 
+def test_untagged_texts_beside_tagged_ones_of_a_test_file(tmp_path: Path) -> None:
+    first, second = read(tmp_path, spec("conll"), "北\n京 \n\n京 S-LOC\n", "test").examples
+    assert (first.texts, first.answers) == (("北京",), ())
+    assert (second.texts, second.answers) == (("京",), ((Entity("京", "LOC", 0, 1),),))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("在\n北 B-LOC\n京 E-LOC\n", r"test\.txt:2: '北 B-LOC' has a tag, and line 1, where its text begins"),
+        ("北 B-LOC\n京\n", r"test\.txt:2: '京' is no character and its tag"),
+        ("甲 O\n\n甲\n乙\n丙 O\n", r"test\.txt:5: '丙 O' has a tag, and line 3, where"),
+    ],
+)
+def test_a_text_that_is_tagged_in_part_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read(tmp_path, spec("conll"), text, "test")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("王 NR S-PER", r"2: '王 NR S-PER' has 3 columns, and must have two: .* Take out 'NR'\."),
+        ("王\tNR\tX\tS-PER", r"2: '王\\tNR\\tX\\tS-PER' has 4 columns, .* Take out 'NR', 'X'\."),
+        ("\u3000 NR O", "2: .* has 3 columns, and must have two: .* Take out 'NR'"),
+        (" 王 S-PER", r"2: ' 王 S-PER' is no character and its tag"),
+    ],
+)
+def test_a_line_has_two_columns(tmp_path: Path, line: str, said: str, split: str) -> None:
+    with pytest.raises(InputError, match=rf"{split}\.txt:{said}"):
+        read(tmp_path, spec("conll"), f"在 O\n{line}\n", split)
+
+
 def test_cluener(tmp_path: Path) -> None:
     record = {"text": "叶老桂在北京叶老桂", "label": {"PER": {"叶老桂": [[6, 8], [0, 2]]}, "LOC": {"北京": [[4, 5]]}}}
     rows = [record, {"text": "无", "label": {}}]

@@ -140,6 +140,13 @@ def test_cloze_files_all_hold_passages(tmp_path: Path) -> None:
     assert len({example.group for example in found}) == 2
 
 
+def test_column_files_of_more_columns_or_with_some_tags(tmp_path: Path) -> None:
+    spec = task("labelling", "a.txt", labels=("PER",), file_format="conll")
+    assert [example.texts for example in read(tmp_path, spec, "甲\n乙 B-WHO\n丙\n").examples] == [("甲乙丙",)]
+    with pytest.raises(InputError, match=r"a\.txt:1: '甲 NR O' has 3 columns"):
+        read(tmp_path, spec, "甲 NR O\n")
+
+
 def test_an_id_twice_in_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the id 'x' stands already at .*a.jsonl:1"):
         read(tmp_path, task("classification", "a.jsonl", **FLAT), lines(*[{"id": "x", "text": "甲"}] * 2))
