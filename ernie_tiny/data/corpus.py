@@ -129,7 +129,8 @@ def paragraphs_of(
             yield ""
             continue
         for place, record in json_lines(file, progress):
-            yield from (line.strip() for line in field_of(record, field, str, place).split("\n"))
+            lines = (line.strip() for line in field_of(record, field, str, place).split("\n"))
+            yield from filter(None, lines)  # an empty one would end the document
             yield ""
 
 

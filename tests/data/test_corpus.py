@@ -22,6 +22,7 @@ from ernie_tiny.data.corpus import (
     check_general_text,
     corpus_files,
     is_built_from,
+    paragraphs_of,
     permuted,
 )
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, build_vocabulary
@@ -157,6 +158,14 @@ def test_a_field_of_json_lines_is_read_as_the_same_text_in_a_text_file(tmp_path)
     found = MMapIndexedDataset(str(tmp_path / "json" / "tokens"), skip_warmup=True)
     assert [item.tolist() for item in found] == [item.tolist() for item in plain]
     assert list(found.doc_idx) == list(plain.doc_idx)
+
+
+def test_a_record_with_blank_lines_is_one_document(tmp_path):
+    records = "".join(json.dumps({"text": text}) + "\n" for text in ("\nw1\n\n \nw2 w3\n\n", "", "w4"))
+    files = [write(tmp_path / "a.jsonl", records)]
+    assert list(paragraphs_of(files, "text")) == ["w1", "w2 w3", "", "", "w4", ""]
+    build_corpus(files, TOKENIZER, tmp_path / "built", "text")
+    assert spelled(MMapIndexedDataset(str(tmp_path / "built" / "tokens"))) == [["w1", "w2 w3"], ["w4"]]
 
 
 def test_a_corpus_is_made_anew_of_another_field(tmp_path):
