@@ -154,11 +154,20 @@ def submission_fault(spec: TaskSpec, example: Example, answer: Any) -> tuple[Opt
 
 
 def recorded_choice(spec: TaskSpec, example: Example, value: Any, place: str) -> Example:
-    """The example with the candidate that a row names, by its text or by its number from 0."""
-    names = [*example.candidates, *map(str, range(len(example.candidates)))]
-    if isinstance(value, bool) or str(value) not in names:
-        raise InputError(f"{place}: the answer {value!r} is none of the choices. {offer(str(value), names)}")
-    return with_label(example, names.index(str(value)) % len(example.candidates))
+    """The example with the candidate that a row names: by its number from 0, or by text, its own or such a number."""
+    texts, numbers = example.candidates, [*map(str, range(len(example.candidates)))]
+    found = {names.index(value) for names in (texts, numbers) if isinstance(value, str) and value in names}
+    if type(value) is int and 0 <= value < len(numbers):
+        found = {value}
+    if len(found) == 2:
+        raise InputError(
+            f"{place}: the answer {value!r} is the text of candidate {texts.index(value)}, and the number of another. "
+            f"Give a number without quotes in JSON lines, such as {texts.index(value)}; or logits."
+        )
+    if not found:
+        valid = offer(str(value), (*texts, *numbers))
+        raise InputError(f"{place}: the answer {value!r} is none of the choices. {valid}")
+    return with_label(example, found.pop())
 
 
 MULTIPLE_CHOICE = Kind(

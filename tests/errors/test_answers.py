@@ -9,10 +9,12 @@ from typing import Any, Callable
 import pytest
 
 from ernie_tiny.config import RunConfig, load_config
+from ernie_tiny.data.task import Example
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.answers import Reading, read_answers
 from ernie_tiny.runs.doctor import examine_run
 from ernie_tiny.runs.installation import FAULT
-from tests.errors.test_data import check, lines, write_run
+from tests.errors.test_data import CHOICE, check, lines, write_run
 
 
 @pytest.fixture
@@ -65,6 +67,14 @@ def test_recorded_answers(
     with pytest.raises(InputError) as caught:
         check(recorded(*answers, changes=changes))
     says(row, caught.value)
+
+
+def test_a_choice_that_is_a_text_and_the_number_of_another(tmp_path: Path, says: Any) -> None:
+    (tmp_path / "answers.jsonl").write_bytes(lines({"id": 0, "label": "2"}))
+    asked = {"train": [Example("0", ("甲", "乙"), 0, ("3", "2", "5"))]}
+    with pytest.raises(InputError) as caught:
+        read_answers(CHOICE, Reading(tmp_path / "answers.jsonl", "stages.first.teacher", 0.1), asked, asked)
+    says("D81", caught.value)
 
 
 def test_recorded_answers_that_can_be_used(

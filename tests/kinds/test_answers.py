@@ -86,6 +86,27 @@ def test_candidates(label: Any, spec: TaskSpec, tmp_path: Path) -> None:
     assert logits(tmp_path, spec, {"logits": [1, 2, 3]}, CHOICES).tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize(("label", "right"), [(2, 2), (1, 1), ("3", 0), ("1", 1), ("0", 0)])
+def test_candidates_that_are_numbers(label: Any, right: int, tmp_path: Path) -> None:
+    example = Example("a", ("甲", "乙"), 0, ("3", "2", "5"))
+    assert logits(tmp_path, CHOICE, {"label": label}, [example], 0.2).argmax() == right
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("2", "1: the answer '2' is the text of candidate 1, and the number of another. Give a number without quotes"),
+        (3, "1: the answer 3 is none of the choices"),
+        (-1, "1: the answer -1 is none of the choices"),
+        (2.0, "1: the answer 2.0 is none of the choices"),
+        (True, "1: the answer True is none of the choices"),
+    ],
+)
+def test_what_names_no_candidate_or_two(label: Any, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        read(tmp_path, CHOICE, [{"id": "a", "label": label}], [Example("a", ("甲", "乙"), 0, ("3", "2", "5"))])
+
+
 @pytest.mark.parametrize(
     "answer",
     [
