@@ -31,7 +31,7 @@ OTHER_BLANK = "□" * 4
 
 
 def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
-    """ChID: one example per blank. The first file holds the passages, the second, if any, the answers.
+    """ChID: one example per blank. The first file holds the passages, the second and last, if any, the answers.
 
     Unlabelled files all hold passages.
     """
@@ -45,6 +45,11 @@ def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     if is_labelled(split) and not answer_paths:
         raise InputError(
             f"{path}: no file of answers with it. This split of {spec.name} needs two files: passages and answers."
+        )
+    if len(answer_paths) > 1:
+        raise InputError(
+            f"{paths[2]}: is one file too many. The split {split!r} of {spec.name} has two, passages and answers. Join "
+            "what holds passages into one file, and what holds answers into another."
         )
     answers = json_document(answer_paths[0]) if answer_paths else None
     yield from _blanks(json_lines(path), answers, answer_paths[0] if answer_paths else None)

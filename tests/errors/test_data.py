@@ -140,6 +140,10 @@ def test_cloze(tmp_path: Path, says) -> None:
         with pytest.raises(InputError) as caught:
             read(tmp_path, CLOZE, passages, split)
         says(row, caught.value)
+    (tmp_path / "more.json").write_bytes(passages)
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, dataclasses.replace(CLOZE, files={"train": (*CLOZE.files["train"], "more.json")}), passages)
+    says("D82", caught.value)
 
 
 def test_an_unknown_split(tmp_path: Path, says) -> None:

@@ -333,6 +333,15 @@ def test_messages_about_cloze_answers(tmp_path: Path, answers: Any, message: str
         read_split(CLOZE, tmp_path, "dev")
 
 
+def test_more_files_of_a_cloze_than_passages_and_answers_are_refused(tmp_path: Path) -> None:
+    files = ("train.json", "answer.json", "more.json", "more_answer.json")
+    for name in files:
+        (tmp_path / name).write_text(lines({"content": ["#idiom1#"], "candidates": ["甲", "乙"]}), encoding="utf-8")
+    for split in ("train", "test"):
+        with pytest.raises(InputError, match=rf"more\.json: is one file too many\. The split '{split}' of toy has two"):
+            read_split(dataclasses.replace(CLOZE, files={split: files}), tmp_path, split)
+
+
 def test_message_about_a_missing_file_says_where_it_belongs_and_what_fetches_it(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_split(CLUE["ocnli"], tmp_path, "train")
