@@ -25,7 +25,8 @@ class TaskSpec:
         texts: Fields of a record that hold the input texts, in order (kinds with texts only).
         labels: Label names in the order of the logits. Empty for kinds without labels.
         label_field: Field of a record that holds the label.
-        id_field: Field that holds the example's id; a record without it gets its row number.
+        id_field: Field that holds the example's id; a record without it gets its row number. Nested files have ids at
+            places of their own, so that their kinds take none but the default.
         drop_labels: Labels whose rows are left out, and counted.
         drop_broken_rows: Leave out, and count, the rows of a table with more or fewer columns than it has; those
             of a test split are an error even so.

@@ -15,7 +15,7 @@ from ernie_tiny.data.task import UNLABELLED, Example, Prediction, TaskSpec, is_l
 from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import FACTS
-from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf
+from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, refuse_id_field
 from ernie_tiny.kinds.metrics import (
     accuracy,
     labels_of,
@@ -34,6 +34,7 @@ def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
 
     The ids of m-train and d-train overlap, so an id made here begins with its file's name.
     """
+    refuse_id_field(spec)
     for path in paths:
         for number, passage in enumerate(checked(json_document(path), list, f"{path}: the file")):
             place = f"{path}: passage {number}"
@@ -84,7 +85,7 @@ def inputs(spec: TaskSpec, records: Records) -> Rows:
     """{"context": ..., "question": ..., "choice": [...]} each."""
     for number, (place, record) in enumerate(records):
         context, question = (field_of(record, name, str, place) for name in ("context", "question"))
-        name = id_of(record, "id", number, place)
+        name = id_of(record, spec.id_field, number, place)
         yield place, Example(name, (context, question), candidates=choices_of(record, "choice", place))
 
 

@@ -19,7 +19,7 @@ from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import FACTS
 from ernie_tiny.kinds.choice import MULTIPLE_CHOICE, candidate_scores, choices_of, index_fault, predictions_of
-from ernie_tiny.kinds.kind import Outputs, Records, Rows
+from ernie_tiny.kinds.kind import Outputs, Records, Rows, refuse_id_field
 from ernie_tiny.kinds.sequences import Room, Row, encoded, row
 from ernie_tiny.kinds.submission import Submission
 
@@ -35,6 +35,7 @@ def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
 
     Unlabelled files all hold passages.
     """
+    refuse_id_field(spec)
     path, *answer_paths = paths
     if split == UNLABELLED and answer_paths:
         for part in paths:

@@ -59,12 +59,13 @@ def _read_records(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     for path in paths:
         for place, record in json_lines(path):
             text = field_of(record, "text", str, place)
+            name = id_of(record, spec.id_field, number, place)
             if split == UNLABELLED or (not is_labelled(split) and "label" not in record):
                 answers = ((),) if record.get("label") is not None else ()
-                yield place, Example(id_of(record, "id", number, place), (text,), answers=answers)
+                yield place, Example(name, (text,), answers=answers)
             else:
                 found = _by_type(spec, text, field_of(record, "label", dict, place), place)
-                yield place, Example(id_of(record, "id", number, place), (text,), answers=(found,))
+                yield place, Example(name, (text,), answers=(found,))
             number += 1
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from ernie_tiny.batch import Array, Batch, Feature, known
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
+from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import KindFacts
 from ernie_tiny.kinds.recorded import Recorded
 from ernie_tiny.kinds.submission import Submission
@@ -26,6 +27,15 @@ Records = Iterable[tuple[str, Any]]  # where a record stands, which errors name,
 # Of each example, by id, its features with their logits, without padding: [outputs], [candidates] or [outputs, length].
 Outputs = Mapping[str, Sequence[tuple[Feature, Array]]]
 ScoresOf = Callable[[Array], dict[str, float]]  # indices of examples, one as often as it counts, to their scores
+
+
+def refuse_id_field(spec: TaskSpec) -> None:
+    """Raises an InputError where a task names a field of ids, and its nested files have them at places of their own."""
+    if spec.id_field != "id":
+        raise InputError(
+            f"task {spec.name}: id_field = {spec.id_field!r} is for files with a record a line. The nested ones of the "
+            f"kind {spec.kind} have ids of their own. Take it out."
+        )
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 def inputs(spec: TaskSpec, records: Records) -> Rows:
     """{"text": ...} each."""
     for number, (place, record) in enumerate(records):
-        yield place, Example(id_of(record, "id", number, place), (field_of(record, "text", str, place),))
+        yield place, Example(id_of(record, spec.id_field, number, place), (field_of(record, "text", str, place),))
 
 
 def features(

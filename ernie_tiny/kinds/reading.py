@@ -17,7 +17,7 @@ from ernie_tiny.data.task import UNLABELLED, Answer, Example, Prediction, TaskSp
 from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import FACTS
-from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf
+from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, refuse_id_field
 from ernie_tiny.kinds.metrics import percent_equal
 from ernie_tiny.kinds.reading_metrics import question_scores
 from ernie_tiny.kinds.sequences import Room, encoded, row, second_start
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     """CMRC2018 in the form of SQuAD 1.1. An answer that is not in the context starts at -1."""
+    refuse_id_field(spec)
     for path in paths:
         moved = absent = 0
         articles = field_of(json_document(path), "data", list, str(path))
@@ -95,7 +96,7 @@ def inputs(spec: TaskSpec, records: Records) -> Rows:
     """{"context": ..., "question": ...} each."""
     for number, (place, record) in enumerate(records):
         context, question = (field_of(record, name, str, place) for name in ("context", "question"))
-        yield place, Example(id_of(record, "id", number, place), (question, context))
+        yield place, Example(id_of(record, spec.id_field, number, place), (question, context))
 
 
 def features(

@@ -92,6 +92,7 @@ def read(folder: Path, task: TaskSpec, content: bytes, split: str = "train") -> 
         ("D51", spec(file_format="tsv"), b"text\tlabel\rx\tno\r"),
         ("D18", CHOICE, question()[:-5]),
         ("D19", CHOICE, question(answer="丙")),
+        ("D83", spec("reading", id_field="qid"), b"{}"),
         ("D33", NUMBERS, lines({"text": "", "label": "high"})),
     ],
 )

@@ -107,6 +107,15 @@ def test_cluener(tmp_path: Path) -> None:
     assert [(one.id, one.texts, one.answers) for one in asked] == [("0", ("甲",), ()), ("7", ("乙",), ())]
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_ids_of_cluener_stand_in_the_field_that_the_task_names(tmp_path: Path, split: str) -> None:
+    label = {"label": {}} if split == "train" else {}
+    rows = [{"qid": "x", "id": 5, "text": "甲", **label}, {"id": 5, "text": "乙", **label}]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    examples = read(tmp_path, spec("jsonl", id_field="qid"), text, split).examples
+    assert [example.id for example in examples] == ["x", "1"]
+
+
 def test_a_part_is_held_out_by_its_texts(tmp_path: Path) -> None:
     task = spec("conll", held_out={"dev": 0.3})
     text = "".join(f"{chr(0x4E00 + number)} O\n\n" for number in range(200))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.kinds.read import read_inputs
 
@@ -42,6 +43,21 @@ def test_cloze_gives_an_example_a_blank(tmp_path: Path) -> None:
     record = {"content": ["他#idiom000001#地走了，又#idiom000002#地来了。"], "candidates": ["不慌不忙", "兴高采烈"]}
     examples = read_inputs(CLUE["chid"], lines(tmp_path, record))
     assert [example.id for example in examples] == ["#idiom000001#", "#idiom000002#"]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        TaskSpec("mine", "classification", {}, ("text",), ("0", "1"), id_field="qid"),
+        TaskSpec("mine", "labelling", {}, labels=("PER",), id_field="qid"),
+        TaskSpec("mine", "multiple_choice", {}, id_field="qid"),
+        TaskSpec("mine", "reading", {}, id_field="qid"),
+    ],
+    ids=lambda task: task.kind,
+)
+def test_ids_stand_in_the_field_that_the_task_names(tmp_path: Path, task: TaskSpec) -> None:
+    record = {"text": "甲", "context": "乙", "question": "丙", "choice": ["丁", "戊"], "id": "other"}
+    assert [example.id for example in read_inputs(task, lines(tmp_path, {**record, "qid": 7}, record))] == ["7", "1"]
 
 
 @pytest.mark.parametrize(

@@ -291,6 +291,12 @@ def test_a_label_whose_key_has_a_blank_is_not_taken_for_none(tmp_path: Path, nam
         read(tmp_path, CLASSES, lines({"text": "x", name: "0"}), "test")
 
 
+@pytest.mark.parametrize("task", [CHOICE, READING, CLOZE], ids=lambda task: task.kind)
+def test_nested_files_have_ids_of_their_own(tmp_path: Path, task: TaskSpec) -> None:
+    with pytest.raises(InputError, match=f"task toy: id_field = 'qid' is for .* of the kind {task.kind} have ids"):
+        read(tmp_path, dataclasses.replace(task, id_field="qid"), "[]", "test")
+
+
 def test_a_null_is_no_id_of_a_passage_nor_of_a_question_of_reading(tmp_path: Path) -> None:
     (example,) = read(tmp_path, CHOICE, json.dumps([[["x"], [{**ASKED, "answer": "甲"}], None]])).examples
     assert example.id == "train-0-0"
