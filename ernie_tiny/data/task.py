@@ -33,7 +33,7 @@ class TaskSpec:
         scheme: "bio", "bioes" or "bmes": of the tags of column files, and of those that a model is taught (labelling).
         file_format: "jsonl", "tsv" or "csv", "conll" for column files, or "json" for the nested kinds. A table has a
             header row unless
-        columns: names, by split, the columns of its files without one.
+        columns: names, by split, the columns of its files without one; of a held-out split by default those of train.
         held_out: Further splits, made of the train files: split to the part of the rows, as in {dev: 0.1}. A
             row's texts decide, by their hash: rows of equal texts stay together, and the same file is always
             split alike (kinds with texts only).
@@ -101,6 +101,10 @@ class TaskSpec:
     def files_of(self, split: str) -> tuple[str, ...]:
         """The files that a split is read from; none if the task has no such split."""
         return self.files.get("train" if split in self.held_out else split, ())
+
+    def columns_of(self, split: str) -> tuple[str, ...]:
+        """The columns of a split's files; none where these have a header row. A held-out split has those of train."""
+        return self.columns.get(split) or (self.columns.get("train", ()) if split in self.held_out else ())
 
     def holds(self, split: str, texts: tuple[str, ...]) -> bool:
         """Whether a row of these texts, in the files of the split, belongs to it."""

@@ -170,7 +170,7 @@ def _records(spec: TaskSpec, path: Path, split: str) -> Iterator[tuple[str, Any]
     if spec.file_format == "jsonl":
         return json_lines(path)
     drop_broken = spec.drop_broken_rows and (is_labelled(split) or split == UNLABELLED)
-    return table_records(path, spec.file_format, spec.columns.get(split, ()), drop_broken)
+    return table_records(path, spec.file_format, spec.columns_of(split), drop_broken)
 
 
 def features(spec: TaskSpec, examples: Sequence[Example], tokenizer: Tokenizer, max_length: int) -> Iterator[Feature]:

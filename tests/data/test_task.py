@@ -74,6 +74,13 @@ def test_held_out_splits_part_the_rows_by_their_texts() -> None:
     assert task.files_of("unlabeled") == ()
 
 
+def test_a_held_out_split_has_the_columns_of_the_train_files() -> None:
+    columns = {"train": ("text", "label"), "dev": ("text", "stars")}
+    task = spec(columns=columns, files={**FILES, "more": ("more.tsv",)}, held_out={"dev": 0.1, "test": 0.1})
+    found = {split: task.columns_of(split) for split in ("train", "dev", "test", "more")}
+    assert found == {**columns, "test": ("text", "label"), "more": ()}
+
+
 def test_a_row_never_moves_when_a_split_is_added() -> None:
     few, more = spec(held_out={"dev": 0.1}), spec(held_out={"dev": 0.1, "test": 0.1})
     rows = [(f"text {number}", "b") for number in range(500)]

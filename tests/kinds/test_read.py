@@ -385,6 +385,9 @@ def test_held_out_splits_are_read_from_the_train_files(tmp_path: Path) -> None:
     (tmp_path / "all.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
     train, dev = (read_split(task, tmp_path, split).examples for split in ("train", "dev"))
     assert sorted(int(example.id) for example in (*train, *dev)) == list(range(80))
+    (tmp_path / "all.csv").write_text("\n".join(rows), encoding="utf-8")  # without a header
+    without = dataclasses.replace(task, columns={"train": ("text", "label")})
+    assert [read_split(without, tmp_path, split).examples for split in ("train", "dev")] == [train, dev]
     assert {example.texts for example in train}.isdisjoint(example.texts for example in dev)
     assert 0 < len(dev) < len(train)
     with pytest.raises(InputError, match="toy has no split 'test'. Valid: train, dev"):
