@@ -101,11 +101,17 @@ def number_of(spec: TaskSpec, label: str, place: str) -> float:
 
 
 def _label(spec: TaskSpec, record: Mapping[str, Any], place: str, labelled: bool) -> str | None:
-    """The label as text: some copies of a set hold 1 or true where others hold "1" or "true"."""
+    """The label as text: some copies of a set hold 1 or true where others hold "1" or "true".
+
+    None where there is none and none has to be: no such field, null or, in a table, an empty cell.
+    """
     if not has_field(record, spec.label_field, place) and not labelled:
         return None
-    label = field_of(record, spec.label_field, object, place)
-    return _as_text(label)
+    stated = field_of(record, spec.label_field, object, place)
+    label = _as_text(stated)
+    if not labelled and stated in (None, "") and label not in (*spec.labels, *spec.drop_labels):
+        return None
+    return label
 
 
 def _as_text(label: Any) -> str:

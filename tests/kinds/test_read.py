@@ -84,6 +84,17 @@ def test_a_test_split_may_lack_labels_or_have_them(tmp_path: Path) -> None:
     assert [example.label for example in split.examples] == [None, 1]
 
 
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_an_empty_label_of_a_test_split_is_none(tmp_path: Path, nothing: Any) -> None:
+    content = lines({"text": "x", "label": nothing})
+    for task in (CLASSES, spec("regression", texts=("text",))):
+        assert [example.label for example in read(tmp_path, task, content, "test").examples] == [None]
+        with pytest.raises(InputError, match=r"train\.jsonl:1: "):
+            read(tmp_path, task, content)
+    stated = dataclasses.replace(CLASSES, labels=("0", "", "null"))  # of a task that has such a label it is one
+    assert read(tmp_path, stated, content, "test").examples[0].label in (1, 2)
+
+
 def test_a_limit_draws_rows_of_a_file_that_is_sorted_by_label(tmp_path: Path) -> None:
     text = lines(*({"text": str(n), "label": n // 500, "id": n} for n in range(1000)))
     drawn = read(tmp_path, CLASSES, text, limit=100).examples
