@@ -78,8 +78,8 @@ QQP = TaskSpec(
     labels=("0", "1"),
     label_field="is_duplicate",
     file_format="tsv",
-    drop_broken_rows=True,
-    metric="f1",  # a line feed within a question breaks its row
+    drop_broken_rows=True,  # a line feed within a question breaks its row
+    metric="f1",
     files=_files("QQP"),
     submission={"test": "QQP.tsv"},
 )

@@ -146,6 +146,7 @@ def read_inputs(spec: TaskSpec, path: Path) -> tuple[Example, ...]:
     - cloze: {"content": [passages with #idiom000000# blanks], "candidates": [...]}, one example a blank
     - multiple choice: {"context": ..., "question": ..., "choice": [...]}
     - reading: {"context": ..., "question": ...}
+    - labelling: {"text": ...}
     A record without an id in the task's id_field gets its number.
 
     Raises:
