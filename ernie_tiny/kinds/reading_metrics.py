@@ -57,14 +57,6 @@ CLOSING_RULES = tuple(
 )
 
 
-def reading_scores(
-    predictions: Mapping[str, str], references: Mapping[str, Sequence[str]], scorer: str
-) -> dict[str, float]:
-    """{"exact_match", "f1"} in percent: the means of `question_scores`, which see."""
-    scores = question_scores(predictions, references, scorer)
-    return {metric: 100 * sum(values) / len(values) for metric, values in scores.items()}
-
-
 def question_scores(
     predictions: Mapping[str, str], references: Mapping[str, Sequence[str]], scorer: str
 ) -> dict[str, list[float]]:

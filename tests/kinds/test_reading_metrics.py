@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from ernie_tiny.data.task import Answer, Example, TaskSpec
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.reading import READING
 from ernie_tiny.kinds.reading_metrics import (
     exact_match,
     f1,
-    reading_scores,
     segment,
     squad_exact_match,
     squad_f1,
@@ -81,9 +83,18 @@ def test_f1_of_the_longest_common_run(prediction: str, answer: str, expected: fl
     assert f1(prediction, answer) == pytest.approx(expected) == f1(answer, prediction)
 
 
+def scores(predictions: dict[str, str], references: dict[str, list[str]], scorer: str) -> dict[str, float]:
+    """As the kind gives them, of all questions."""
+    spec = TaskSpec("mine", "reading", {}, scorer=scorer)
+    examples = [
+        Example(name, answers=tuple(Answer(text, 0) for text in answers)) for name, answers in references.items()
+    ]
+    return READING.scorer(spec, examples, predictions)(np.arange(len(examples)))
+
+
 def test_scores_are_percent_and_take_the_best_reference() -> None:
     references = {"a": ["上海", "北京"], "b": ["北京"], "c": ["天津"]}
-    found = reading_scores({"a": "北京", "b": "北京市", "c": "上海", "unasked": "x"}, references, "cmrc2018")
+    found = scores({"a": "北京", "b": "北京市", "c": "上海", "unasked": "x"}, references, "cmrc2018")
     assert found == pytest.approx({"exact_match": 100 / 3, "f1": 100 * (1 + 0.8) / 3})
 
 
@@ -97,7 +108,7 @@ def test_scores_are_percent_and_take_the_best_reference() -> None:
 )
 def test_what_cannot_be_scored(predictions: dict[str, str], references: dict[str, list[str]], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        reading_scores(predictions, references, "squad")
+        scores(predictions, references, "squad")
 
 
 def questions(split: str) -> Iterator[Any]:
@@ -128,7 +139,7 @@ def test_scores_equal_those_of_the_official_scorer() -> None:
     references = {item["id"]: [answer["text"] for answer in item["answers"]] for item in questions("dev")}
     predictions = {name: answers[0][number % 4 :] for number, (name, answers) in enumerate(references.items())}
     assert len(references) == 3_219
-    assert reading_scores(predictions, references, "cmrc2018") == pytest.approx(
+    assert scores(predictions, references, "cmrc2018") == pytest.approx(
         {"exact_match": 27.337682510096304, "f1": 78.7569266912525}, rel=1e-12
     )
 
@@ -174,5 +185,5 @@ def test_scores_of_squad_equal_those_of_its_scorer(prediction: str, answer: str)
 
 def test_squad_takes_the_best_reference_of_each_metric() -> None:
     references = {"a": ["the Broncos", "Denver Broncos team"], "b": ["Rome"]}
-    found = reading_scores({"a": "Broncos", "b": "in Rome"}, references, "squad")
+    found = scores({"a": "Broncos", "b": "in Rome"}, references, "squad")
     assert found == pytest.approx({"exact_match": 50.0, "f1": 100 * (1 + 2 / 3) / 2})
