@@ -1,4 +1,4 @@
-"""The files that GLUE's site and SQuAD's scorer read."""
+"""The tables that GLUE's site reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import Prediction, TaskSpec
 from ernie_tiny.errors import InputError
-from ernie_tiny.files import to_json
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.leaderboard.clue import files_of, write_zip
 
@@ -29,13 +28,6 @@ def write_glue_submission(predictions: Mapping[str, Mapping[str, Sequence[Predic
             once; an answer is no label of the task.
     """
     write_zip(files_of(predictions, SUBMITTED, "GLUE's site", _table), target)
-
-
-def write_squad_predictions(predictions: Sequence[Prediction], path: Path) -> None:
-    """Writes one JSON object of question ids and answer texts, as evaluate-v1.1.py reads it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    answers = {prediction.id: prediction.answer for prediction in predictions}
-    path.write_text(to_json(answers), encoding="utf-8")
 
 
 def _table(spec: TaskSpec, split: str, predictions: Sequence[Prediction]) -> str:

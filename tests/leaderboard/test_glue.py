@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from ernie_tiny.data.task import Prediction
 from ernie_tiny.errors import InputError
 from ernie_tiny.leaderboard.check import FileCheck, check_submission, missing_files
 from ernie_tiny.leaderboard.clue import write_zip
-from ernie_tiny.leaderboard.glue import write_glue_submission, write_squad_predictions
+from ernie_tiny.leaderboard.glue import write_glue_submission
 
 TABLES = (
     *("CoLA.tsv", "SST-2.tsv", "MRPC.tsv", "STS-B.tsv", "QQP.tsv"),
@@ -86,12 +85,6 @@ def test_what_is_no_submission(tmp_path: Path, task: str, split: str, answers: l
     with pytest.raises(InputError, match=message):
         write_glue_submission({task: {split: answers}}, tmp_path / "submit.zip")
     assert not (tmp_path / "submit.zip").exists()
-
-
-def test_squad_predictions_are_one_object_by_question(tmp_path: Path) -> None:
-    write_squad_predictions([Prediction("56be", "Café"), Prediction("57aa", "")], tmp_path / "new" / "predictions.json")
-    text = (tmp_path / "new" / "predictions.json").read_text(encoding="utf-8")
-    assert json.loads(text) == {"56be": "Café", "57aa": ""}
 
 
 # What is wrong with a bundle.
