@@ -15,7 +15,7 @@ from ernie_tiny.data.task import UNLABELLED, Example, Prediction, TaskSpec, is_l
 from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import FACTS
-from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, refuse_id_field
+from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, count_features, refuse_id_field
 from ernie_tiny.kinds.metrics import (
     accuracy,
     labels_of,
@@ -107,11 +107,6 @@ def decisions(logits: Any, batch: Batch) -> Decisions:
     return Decisions(logits, batch.labels, batch.choice_mask)
 
 
-def count(batch: Batch) -> int:
-    """The examples."""
-    return len(batch.example_ids)
-
-
 def candidate_scores(examples: Sequence[Example], outputs: Outputs) -> dict[str, Array]:
     """Of each example, by id, the log-probabilities of its candidates."""
     return {example.id: log_softmax(outputs[example.id][0][1]) for example in examples}
@@ -179,7 +174,7 @@ MULTIPLE_CHOICE = Kind(
     features=features,
     output_names=lambda spec: ("candidate",),
     decisions=decisions,
-    count=count,
+    count=count_features,
     decode=decode,
     scorer=scorer,
     majority=lambda spec, examples: most_frequent(spec, examples, accuracy),

@@ -18,7 +18,7 @@ from ernie_tiny.data.task import UNLABELLED, Example, Prediction, TaskSpec, is_l
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import FACTS, facts_of
-from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf
+from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, count_features
 from ernie_tiny.kinds.metrics import (
     METRICS,
     labels_of,
@@ -191,11 +191,6 @@ def decisions(logits: Any, batch: Batch) -> Decisions:
     return Decisions(logits, batch.labels)
 
 
-def count(batch: Batch) -> int:
-    """The examples."""
-    return len(batch.example_ids)
-
-
 def decode(spec: TaskSpec, examples: Sequence[Example], outputs: Outputs) -> list[Prediction]:
     """The label of the largest logit, and the probabilities of all."""
     predictions = []
@@ -274,7 +269,7 @@ CLASSIFICATION = Kind(
     features=features,
     output_names=lambda spec: spec.labels,
     decisions=decisions,
-    count=count,
+    count=count_features,
     decode=decode,
     scorer=scorer,
     majority=majority,

@@ -29,15 +29,6 @@ Outputs = Mapping[str, Sequence[tuple[Feature, Array]]]
 ScoresOf = Callable[[Array], dict[str, float]]  # indices of examples, one as often as it counts, to their scores
 
 
-def refuse_id_field(spec: TaskSpec) -> None:
-    """Raises an InputError where a task names a field of ids, and its nested files have them at places of their own."""
-    if spec.id_field != "id":
-        raise InputError(
-            f"task {spec.name}: id_field = {spec.id_field!r} is for files with a record a line. The nested ones of the "
-            f"kind {spec.kind} have ids of their own. Take it out."
-        )
-
-
 @dataclass(frozen=True)
 class Decisions:
     """The table of decisions of a batch: all that a loss sees. A class, a choice, an end of a span, a tag is a row.
@@ -115,3 +106,17 @@ class Kind:
     answers: Callable[[TaskSpec], str]
     recorded: Optional[Recorded] = None
     by_type: Optional[Callable[[TaskSpec, Sequence[Example], Mapping[str, Any]], list[dict[str, Any]]]] = None
+
+
+def count_features(batch: Batch) -> int:
+    """The features of a batch: its examples, or the windows of long ones."""
+    return len(batch.example_ids)
+
+
+def refuse_id_field(spec: TaskSpec) -> None:
+    """Raises an InputError where a task names a field of ids, and its nested files have them at places of their own."""
+    if spec.id_field != "id":
+        raise InputError(
+            f"task {spec.name}: id_field = {spec.id_field!r} is for files with a record a line. The nested ones of the "
+            f"kind {spec.kind} have ids of their own. Take it out."
+        )

@@ -17,7 +17,7 @@ from ernie_tiny.data.task import UNLABELLED, Answer, Example, Prediction, TaskSp
 from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import FACTS
-from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, refuse_id_field
+from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, count_features, refuse_id_field
 from ernie_tiny.kinds.metrics import percent_equal
 from ernie_tiny.kinds.reading_metrics import question_scores
 from ernie_tiny.kinds.sequences import Room, encoded, row, second_start
@@ -146,11 +146,6 @@ def decisions(logits: Any, batch: Batch) -> Decisions:
     return Decisions(logits.reshape([-1, logits.shape[-1]]), labels, np.repeat(batch.attention_mask, len(ENDS), axis=0))
 
 
-def count(batch: Batch) -> int:
-    """The windows."""
-    return len(batch.example_ids)
-
-
 def decode(spec: TaskSpec, examples: Sequence[Example], outputs: Outputs) -> list[Prediction]:
     """The text of the best span, at most ANSWER_LENGTH tokens inside the context, of all windows."""
     return [_best_answer(example, outputs[example.id]) for example in examples]
@@ -219,7 +214,7 @@ READING = Kind(
     features=features,
     output_names=lambda spec: ENDS,
     decisions=decisions,
-    count=count,
+    count=count_features,
     decode=decode,
     scorer=scorer,
     majority=lambda spec, examples: 0.0,
