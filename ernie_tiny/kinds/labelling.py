@@ -23,7 +23,7 @@ from ernie_tiny.kinds.entities import Entity, check_type, places_of, read, recor
 from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf
 from ernie_tiny.kinds.metrics import log_softmax
 from ernie_tiny.kinds.recorded import Recorded, softened
-from ernie_tiny.kinds.sequences import encoded, row
+from ernie_tiny.kinds.sequences import encoded, row, sliding_windows
 from ernie_tiny.kinds.submission import Submission, shown
 from ernie_tiny.kinds.tags import best_tags, spans_of, tag_names, tags_of
 
@@ -48,15 +48,12 @@ def features(
     """
     number_of = {tag: number for number, tag in enumerate(tag_names(spec.labels, spec.scheme))}
     for example, ((ids, offsets),), room in encoded(spec, examples, tokenizer, max_length):
-        size = room(2)
-        shared = min(stride, size // 2)
         deciding = _deciding(offsets)
         labels = np.where(deciding, UNKNOWN, NO_LABEL)
         for reference in example.answers:
             spans = [_tokens_of(entity, offsets[deciding]) for entity in reference]
             labels[deciding] = [number_of[tag] for tag in tags_of(spans, int(deciding.sum()), spec.scheme)]
-        for start in range(0, max(1, len(ids) - shared), size - shared):
-            window = slice(start, start + size)
+        for window in sliding_windows(len(ids), room(2), stride):
             sequence = row(tokenizer, ids[window])
             places = np.full((len(sequence[0]), 2), -1, np.int32)
             places[1:-1] = offsets[window]

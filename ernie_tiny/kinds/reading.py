@@ -20,7 +20,7 @@ from ernie_tiny.kind_facts import FACTS
 from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, count_features, refuse_id_field
 from ernie_tiny.kinds.metrics import percent_equal
 from ernie_tiny.kinds.reading_metrics import question_scores
-from ernie_tiny.kinds.sequences import Room, encoded, row, second_start
+from ernie_tiny.kinds.sequences import Room, encoded, row, second_start, sliding_windows
 from ernie_tiny.kinds.submission import Submission, shown
 
 QUESTION_LENGTH = 64  # tokens that a question may take
@@ -117,14 +117,13 @@ def _windows(
     (question, _), (context, offsets) = texts
     question = question[:QUESTION_LENGTH]
     size = room(2 + tokenizer.separators + len(question))
-    shared = min(stride, size // 2)
     first, last = _answer_tokens(example, offsets)
     before = second_start(tokenizer, question)
-    for start in range(0, max(1, len(context) - shared), size - shared):
-        window = slice(start, start + size)
+    for window in sliding_windows(len(context), size, stride):
         ids, types = row(tokenizer, question, context[window])
-        inside = start <= first and last < start + size
-        label = (first - start + before, last - start + before) if inside else (0, 0)
+        inside = window.start <= first and last < window.stop
+        moved = before - window.start
+        label = (first + moved, last + moved) if inside else (0, 0)
         places = np.full((len(ids), 2), -1, np.int32)
         places[before:-1] = offsets[window]
         yield Feature(example.id, ((ids, types),), label if example.answers else (), places)

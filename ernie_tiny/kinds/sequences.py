@@ -71,6 +71,13 @@ def second_start(tokenizer: Tokenizer, first: Array) -> int:
     return 1 + len(first) + tokenizer.separators
 
 
+def sliding_windows(length: int, size: int, stride: int) -> Iterator[slice]:
+    """The windows of a text of so many tokens; neighbouring ones share `stride` tokens, at most half a window."""
+    shared = min(stride, size // 2)
+    for start in range(0, max(1, length - shared), size - shared):
+        yield slice(start, start + size)
+
+
 def text_row(texts: Sequence[Encoded], tokenizer: Tokenizer, room: Room) -> Row:
     """One text, cut at its end, or two, of which the longer one is cut first."""
     if len(texts) == 1:
