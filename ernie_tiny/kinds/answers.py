@@ -20,8 +20,9 @@ from ernie_tiny.batch import Array
 from ernie_tiny.data.records import has_field, id_of, json_lines, shown, table_records
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.kinds.recorded import IMPOSSIBLE, Answer, Recorded
+from ernie_tiny.kinds.recorded import Answer, Recorded
 from ernie_tiny.kinds.registry import kind_named
+from ernie_tiny.models.forms import MASKED_LOGIT
 
 LOGITS, PROBABILITIES, LABEL = "logits", "probabilities", "label"
 FIELDS = {LOGITS: ("logits",), PROBABILITIES: ("probabilities", "scores"), LABEL: ("label", "answer")}
@@ -207,7 +208,7 @@ def _numbers(value: Any, names: Sequence[str], form: str, place: str) -> Array:
         raise InputError(f"{place}: probabilities holds {min(numbers):g}, which is below 0.")
     if abs(sum(numbers) - 1) > TOLERANCE:
         raise InputError(f"{place}: the probabilities {shown(numbers)} add up to {sum(numbers):.6g}, and must to 1.")
-    return np.array([math.log(number / sum(numbers)) if number else IMPOSSIBLE for number in numbers], np.float32)
+    return np.array([math.log(number / sum(numbers)) if number else MASKED_LOGIT for number in numbers], np.float32)
 
 
 def _number(value: Any, form: str, place: str) -> float:

@@ -9,8 +9,7 @@ import numpy as np
 
 from ernie_tiny.batch import Array, Feature, known
 from ernie_tiny.data.task import Example, TaskSpec
-
-IMPOSSIBLE = -1.0e4  # the logit of a probability of 0: MASKED_LOGIT of ernie_tiny.models.forms
+from ernie_tiny.models.forms import MASKED_LOGIT
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def softened(labels: Array, options: int, smoothing: float) -> Array:
         right, wrong = np.log(1 - smoothing), np.log(smoothing / max(1, options - 1))
     numbers = np.zeros((len(labels), options), np.float32)
     chosen = np.flatnonzero(known(labels))
-    numbers[chosen] = max(wrong, IMPOSSIBLE)
+    numbers[chosen] = max(wrong, MASKED_LOGIT)
     numbers[chosen, labels[chosen].astype(int)] = right
     return numbers
 
