@@ -23,7 +23,6 @@ NOT_WRITTEN = {
     "data/records.py",
     "data/wordpiece.py",
     "kinds/classification.py",
-    "kinds/submission.py",
     "processes.py",
     "report/runs.py",
     "training/augmentation.py",

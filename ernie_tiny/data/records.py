@@ -171,7 +171,7 @@ _JSON_NAMES = {dict: "an object", list: "a list", str: "text", int: "a whole num
 def field_of(record: Any, name: str, kind: type, place: str) -> Any:
     """The field of a JSON object, checked to be there and of the kind."""
     if not isinstance(record, dict):
-        raise InputError(f"{place}: is not an object with fields: {shown(record)}.")
+        raise InputError(f"{place}: is not an object with fields: {cut_json(record)}.")
     if not has_field(record, name, place):
         raise InputError(f"{place}: no field {name!r}. Fields here: {', '.join(map(str, record)) or 'none'}.")
     return checked(record[name], kind, f"{place}: {name!r}")
@@ -200,7 +200,7 @@ def _visible(name: str) -> str:
 
 def checked(value: Any, kind: type, place: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InputError(f"{place} is not {_JSON_NAMES[kind]}: {shown(value)}.")
+        raise InputError(f"{place} is not {_JSON_NAMES[kind]}: {cut_json(value)}.")
     return value
 
 
@@ -214,10 +214,11 @@ def id_of(record: Any, field: str, otherwise: object, place: str) -> str:
     if found in (None, "") and otherwise is not None:
         return str(otherwise)
     if isinstance(found, bool) or not isinstance(found, (str, int)) or found == "":
-        raise InputError(f"{place}: {field!r} = {shown(found)}: an id is a text or a whole number.")
+        raise InputError(f"{place}: {field!r} = {cut_json(found)}: an id is a text or a whole number.")
     return str(found)
 
 
-def shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "..."
+def cut_json(value: Any, width: int = 80) -> str:
+    """A JSON value in a message, cut to so many characters."""
+    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= width else text[: width - 3] + "..."

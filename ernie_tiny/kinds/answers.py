@@ -17,7 +17,7 @@ from typing import Any, Optional
 import numpy as np
 
 from ernie_tiny.batch import Array
-from ernie_tiny.data.records import has_field, id_of, json_lines, shown, table_records
+from ernie_tiny.data.records import cut_json, has_field, id_of, json_lines, table_records
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kinds.recorded import Answer, Recorded
@@ -66,7 +66,7 @@ def read_answers(spec: TaskSpec, reading: Reading, known: Examples, wanted: Exam
     strangers: list[str] = []
     for place, record in _rows(reading.path):
         if not isinstance(record, dict):
-            raise InputError(f"{place}: is not an object with fields: {shown(record)}.")
+            raise InputError(f"{place}: is not an object with fields: {cut_json(record)}.")
         examples = find(record, place)
         if not examples:
             strangers.append(place)
@@ -157,7 +157,7 @@ def _answer(
     if rows is None:
         return Answer(example, len(names), _numbers(value, names, form, place))
     if not isinstance(value, list) or len(value) != rows:
-        raise InputError(f"{place}: {form} must be a list of {rows} rows, one a character, and is {shown(value)}.")
+        raise InputError(f"{place}: {form} must be a list of {rows} rows, one a character, and is {cut_json(value)}.")
     numbers = np.array([_numbers(row, names, form, place) for row in value], np.float32).reshape(rows, len(names))
     return Answer(example, len(names), numbers)
 
@@ -200,14 +200,16 @@ def _numbers(value: Any, names: Sequence[str], form: str, place: str) -> Array:
             raise InputError(f"{place}: {form} lacks {', '.join(map(repr, lacking[:5]))}. Give all {len(names)}.")
         value = [value[name] for name in names]
     if not isinstance(value, list) or len(value) != len(names):
-        raise InputError(f"{place}: {form} must be {len(names)} numbers ({', '.join(names[:5])}), not {shown(value)}.")
+        raise InputError(
+            f"{place}: {form} must be {len(names)} numbers ({', '.join(names[:5])}), not {cut_json(value)}."
+        )
     numbers = [_number(each, form, place) for each in value]
     if form == LOGITS:
         return np.array(numbers, np.float32)
     if min(numbers) < 0:
         raise InputError(f"{place}: probabilities holds {min(numbers):g}, which is below 0.")
     if abs(sum(numbers) - 1) > TOLERANCE:
-        raise InputError(f"{place}: the probabilities {shown(numbers)} add up to {sum(numbers):.6g}, and must to 1.")
+        raise InputError(f"{place}: the probabilities {cut_json(numbers)} add up to {sum(numbers):.6g}, and must to 1.")
     return np.array([math.log(number / sum(numbers)) if number else MASKED_LOGIT for number in numbers], np.float32)
 
 
@@ -217,5 +219,5 @@ def _number(value: Any, form: str, place: str) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not abs(number) < LARGEST:  # NaN is not, either
-        raise InputError(f"{place}: {form} holds {shown(value)}, which is no number.")
+        raise InputError(f"{place}: {form} holds {cut_json(value)}, which is no number.")
     return number

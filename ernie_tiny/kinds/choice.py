@@ -9,8 +9,7 @@ from typing import Any, Optional
 import numpy as np
 
 from ernie_tiny.batch import Array, Batch, Feature
-from ernie_tiny.data.records import checked, field_of, has_field, id_of, json_document
-from ernie_tiny.data.records import shown as shown_record
+from ernie_tiny.data.records import checked, cut_json, field_of, has_field, id_of, json_document
 from ernie_tiny.data.task import UNLABELLED, Example, Prediction, TaskSpec, is_labelled
 from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError, offer
@@ -39,7 +38,7 @@ def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
         for number, passage in enumerate(checked(json_document(path), list, f"{path}: the file")):
             place = f"{path}: passage {number}"
             if len(checked(passage, list, place)) not in (2, 3):
-                raise InputError(f"{place}: is not [lines, questions, id]: {shown_record(passage)}.")
+                raise InputError(f"{place}: is not [lines, questions, id]: {cut_json(passage)}.")
             lines = [checked(line, str, f"{place}: a line") for line in checked(passage[0], list, place)]
             name = id_of({"id": passage[2]} if len(passage) == 3 else {}, "id", number, place)
             for index, question in enumerate(checked(passage[1], list, f"{place}: the questions")):

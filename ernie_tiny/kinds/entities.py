@@ -11,11 +11,10 @@ from typing import Any, Optional
 
 import numpy as np
 
-from ernie_tiny.data.records import checked, field_of, id_of, json_lines, text_lines
+from ernie_tiny.data.records import checked, cut_json, field_of, id_of, json_lines, text_lines
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec, is_labelled
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kinds.kind import Rows
-from ernie_tiny.kinds.submission import shown
 from ernie_tiny.kinds.tags import OUTSIDE, PREFIXES, spans_of, tag_names
 
 BLANKS = re.compile(r"[ \t]+")  # between columns
@@ -98,8 +97,8 @@ def recorded_entities(spec: TaskSpec, example: Example, value: Any, place: str) 
         words = text[max(start, 0) : max(end, 0)]
         if not 0 <= start < end <= len(text) or item.get("text", words) != words:
             raise InputError(
-                f"{place}: {shown(item)} does not stand there: from {start} to {end} of {len(text)} characters stands "
-                f"{words!r}. Places are characters from 0, the end not included."
+                f"{place}: {cut_json(item)} does not stand there: from {start} to {end} of {len(text)} characters "
+                f"stands {words!r}. Places are characters from 0, the end not included."
             )
         found.append(Entity(words, name, start, end))
     return replace(example, answers=(_apart(found, place),))
@@ -109,7 +108,7 @@ def places_of(places: Any, place: str) -> Iterator[tuple[int, int]]:
     """The pairs (first, last) of a JSON list of places in characters."""
     for pair in places if isinstance(places, list) else [None]:
         if not (isinstance(pair, list) and len(pair) == 2 and all(type(each) is int and each >= 0 for each in pair)):
-            raise InputError(f"{place}: {shown(places)} is no list of places such as [[9, 11]].")
+            raise InputError(f"{place}: {cut_json(places)} is no list of places such as [[9, 11]].")
         yield pair[0], pair[1]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
+from ernie_tiny.data.records import cut_json
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 
 
@@ -27,6 +27,4 @@ class Submission:
 
 def shown(value: Any) -> str:
     """A value of a leaderboard's file in a message, cut to 60 characters; an object is a tuple of its pairs."""
-    text = "an object" if isinstance(value, tuple) else json.dumps(value, ensure_ascii=False)
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return text if len(text) <= 60 else text[:57] + "..."
+    return "an object" if isinstance(value, tuple) else cut_json(value, 60)
