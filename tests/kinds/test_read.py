@@ -146,40 +146,6 @@ def test_keywords_are_joined_and_come_first(tmp_path: Path) -> None:
     assert split.examples == (Example("9", ("甲 乙", "摘要"), 1),)
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "marked"),
-    [
-        (("洋人", 0), ("他们", 3), "_洋人_说[他们]来了"),
-        (("他们", 3), ("洋人", 0), "[洋人]说_他们_来了"),
-        (("洋人", 0), ("说他们", 2), "_洋人_[说他们]来了"),  # they touch
-        (("说他们", 2), ("洋人", 0), "[洋人]_说他们_来了"),
-        (("洋人说他们", 0), ("他", 3), "_洋人说[他]们_来了"),  # one lies in the other
-        (("他", 3), ("洋人说他们", 0), "[洋人说_他_们]来了"),
-        (("洋人说", 0), ("洋人", 0), "_[洋人]说_他们来了"),  # and begins with it
-        (("洋人", 0), ("洋人说", 0), "[_洋人_说]他们来了"),
-        (("说他们", 2), ("他们", 3), "洋人_说[他们]_来了"),  # and ends with it
-        (("他们", 3), ("说他们", 2), "洋人[说_他们_]来了"),
-        (("他们", 3), ("他们", 3), "洋人说_[他们]_来了"),
-    ],
-)
-def test_spans_are_marked_in_either_order_wherever_they_stand(
-    tmp_path: Path, first: Any, second: Any, marked: str
-) -> None:
-    target = {"span1_text": first[0], "span1_index": first[1], "span2_text": second[0], "span2_index": second[1]}
-    split = read(tmp_path, COREFERENCE, lines({"text": "洋人说他们来了", "target": target, "label": "true"}))
-    assert split.examples[0].texts == (marked,)
-
-
-@pytest.mark.parametrize("turned", [False, True])
-def test_spans_that_cross_are_refused_by_place(tmp_path: Path, turned: bool) -> None:
-    (first, at), (second, there) = (
-        reversed([("洋人说", 0), ("说他们", 2)]) if turned else [("洋人说", 0), ("说他们", 2)]
-    )
-    target = {"span1_text": first, "span1_index": at, "span2_text": second, "span2_index": there}
-    with pytest.raises(InputError, match=r"train\.jsonl:1: span1 and span2 cross: characters 0 to 3 and 2 to 5"):
-        read(tmp_path, COREFERENCE, lines({"text": "洋人说他们来了", "target": target, "label": "true"}))
-
-
 def test_multiple_choice(tmp_path: Path) -> None:
     question = {"question": "谁?", "choice": ["甲", "乙", "丙"], "answer": "乙"}
     text = json.dumps([[["男：你好", "女：好"], [question, {**question, "answer": "丙"}], "3-5"]])
