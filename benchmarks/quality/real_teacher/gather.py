@@ -10,6 +10,7 @@ from typing import Any, Optional
 import numpy as np
 
 from benchmarks.quality.real_teacher.arms import ARMS, GROUPS, ORDERS, Arm
+from benchmarks.quality.real_teacher.claims import tasks_of
 from benchmarks.quality.real_teacher.intervals import interval, packed
 from benchmarks.quality.real_teacher.parts import FEW_FOLDER, FEW_SPLIT, IN_DOMAIN, NANO
 from benchmarks.quality.real_teacher.rates import rates
@@ -44,7 +45,10 @@ def gather(output: Path, data: Path, others: Sequence[Mapping[str, Any]] = ()) -
     study["rates"] = rates(output)
     for earlier in others:
         study = joined(earlier, study)
-    gains = {f"{above} > {below}, {group}": interval(study, above, below, group) for above, below, group in ORDERS}
+    gains = {
+        f"{above} > {below}, {group}": interval(study, above, below, tasks_of(study, group))
+        for above, below, group in ORDERS
+    }
     return {**study, "intervals": {order: ends for order, ends in gains.items() if ends is not None}}
 
 

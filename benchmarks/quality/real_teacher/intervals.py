@@ -9,7 +9,7 @@ from typing import Any, Optional
 import numpy as np
 
 from benchmarks.quality.judging import draws_of
-from benchmarks.quality.real_teacher.arms import GROUPS, common_seeds, of_seed
+from benchmarks.quality.real_teacher.arms import common_seeds, of_seed
 from ernie_tiny.batch import Array
 from ernie_tiny.evaluation.statistics import ScoreOf, paired_interval
 
@@ -24,10 +24,14 @@ def unpacked(text: str, examples: int) -> Array:
     return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=examples).astype(bool)
 
 
-def interval(study: Mapping[str, Any], above: str, below: str, group: str) -> Optional[tuple[float, float]]:
+def interval(study: Mapping[str, Any], above: str, below: str, tasks: Sequence[str]) -> Optional[tuple[float, float]]:
     """The ends of the interval over the seeds that both arms have; None where there are none, or a task lacks."""
-    seeds, tasks = common_seeds(study, above, below), GROUPS[group]
-    if not seeds or not all(set(tasks) <= set(_right(study, arm, seed)) for arm in (above, below) for seed in seeds):
+    seeds = common_seeds(study, above, below)
+    if (
+        not seeds
+        or not tasks
+        or not all(set(tasks) <= set(_right(study, arm, seed)) for arm in (above, below) for seed in seeds)
+    ):
         return None
     draws = draws_of(tasks)
     pairs = {
