@@ -19,8 +19,9 @@ STAMP := .venv/installed
 quickstart: $(STAMP)
 	.venv/bin/python tools/train.py -c configs/quickstart.yaml
 
+# Two files at a time: a test is Python more than arithmetic, so that two cores do two.
 test: $(STAMP)
-	.venv/bin/python -m pytest tests
+	.venv/bin/python -m pytest tests --numprocesses 2 --dist loadfile
 
 # New examples in every pass, until the time is over or one of them fails; what failed is tried first the next time.
 fuzz: $(STAMP)

@@ -64,6 +64,7 @@ EXTRAS = {
         "scikit-learn>=1.3",
         "pytest>=8.0",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.5",
         "seqeval>=1.2",
         "hypothesis>=6.100",
         "sentencepiece>=0.2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import PurePath
@@ -9,7 +10,7 @@ from typing import Optional
 
 from ernie_tiny.runtime import prepare
 
-prepare("cpu")
+prepare("cpu", threads=1 if "PYTEST_XDIST_WORKER" in os.environ else 0)  # workers share the cores
 
 LONGEST_ID = 80  # characters of one value in a test's id
 
