@@ -150,7 +150,7 @@ def test_a_run_that_fails_ends_no_other_and_is_tried_again(config: str, tmp_path
 def test_seeds_alone_repeat_the_config(config: str, tmp_path: Path) -> None:
     search = plan_search(config, [f"{RATE}=4e-3"], ["seed=1,2,3"], tmp_path / "search")
     assert [Path(trial.folder).name for trial in search.trials] == ["seed=1", "seed=2", "seed=3"]
-    assert outline(search).count("open") == 3
+    assert outline(search).count("  open  ") == 3
     without_seed = plan_search(config, [], [f"{RATE}=1e-3,2e-3"], tmp_path / "search")
     assert [trial.seed for trial in without_seed.trials] == ["42", "42"]
 
