@@ -70,15 +70,14 @@ def write_cache(
 
 
 def _stored(values: Array, precision: str) -> bytes:
-    if not np.isfinite(values).all():
-        return values.astype(precision).tobytes()  # a teacher's own fault, which the loss will show
-    largest = float(np.abs(values).max(initial=0.0))
-    if largest > np.finfo(precision).max:
+    with np.errstate(over="ignore"):
+        stored = values.astype(precision)
+    if np.isfinite(values).all() and not np.isfinite(stored).all():
         raise InputError(
-            f"cache.precision = {precision}: the teacher's signals reach {largest:.6g}, which it cannot hold. Set "
-            "cache.precision to float32."
+            f"cache.precision = {precision}: the teacher's signals reach {np.abs(values).max():.6g}, which it cannot "
+            "hold. Set cache.precision to float32."
         )
-    return values.astype(precision).tobytes()
+    return stored.tobytes()
 
 
 class CachedTeacher:

@@ -27,11 +27,8 @@ def unpacked(text: str, examples: int) -> Array:
 def interval(study: Mapping[str, Any], above: str, below: str, tasks: Sequence[str]) -> Optional[tuple[float, float]]:
     """The ends of the interval over the seeds that both arms have; None where there are none, or a task lacks."""
     seeds = common_seeds(study, above, below)
-    if (
-        not seeds
-        or not tasks
-        or not all(set(tasks) <= set(_right(study, arm, seed)) for arm in (above, below) for seed in seeds)
-    ):
+    judged = [set(_right(study, arm, seed)) for arm in (above, below) for seed in seeds]
+    if not judged or not tasks or not set(tasks) <= set.intersection(*judged):
         return None
     draws = draws_of(tasks)
     pairs = {
