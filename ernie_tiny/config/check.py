@@ -22,7 +22,6 @@ from ernie_tiny.config.check_objective import (
 )
 from ernie_tiny.config.ranges import check_numbers
 from ernie_tiny.config.schema import (
-    CORPUS_LENGTH,
     DROPOUTS,
     RunConfig,
     RuntimeConfig,
@@ -261,7 +260,7 @@ def _check_optim(stage: StageConfig, key: str, fault: Fault) -> None:
         raise fault(where, "needs max_steps or epochs, and not both.")
     if (optim.batch_size is None) == (optim.max_tokens is None):
         raise fault(where, "needs batch_size or max_tokens, and not both.")
-    length = stage.data.max_length or CORPUS_LENGTH
+    length = stage.data.corpus_length
     if stage.data.corpus is not None and optim.max_tokens is not None and optim.max_tokens < length:
         raise fault(f"{where}.max_tokens", f"= {optim.max_tokens} does not hold one row of {length} tokens.")
     if optim.epochs is not None and stage.data.corpus is not None:

@@ -133,6 +133,10 @@ class StageDataConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     augment: Optional[AugmentConfig] = None
 
+    @property
+    def corpus_length(self) -> int:  # tokens of a row of general text
+        return self.max_length or CORPUS_LENGTH
+
 
 @dataclass(frozen=True)
 class Term:

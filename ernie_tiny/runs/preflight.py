@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
-from ernie_tiny.config.schema import CORPUS_LENGTH, RunConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import usable_positions
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
@@ -19,6 +19,7 @@ from ernie_tiny.family_facts import FACTS
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.forms import read_heads
 from ernie_tiny.models.weights import HEADS_FILE
+from ernie_tiny.training.flops import input_length
 from ernie_tiny.training.tasks import Examples, report_tasks, stage_answers, task_specs, training_splits
 
 FEW = 5  # labels that a warning names
@@ -121,10 +122,8 @@ def check_lengths(run: RunConfig) -> None:
     """Raises an InputError for the first stage whose inputs are longer than a model of known shape has positions."""
     specs, pad_id = task_specs(run), _padding(run)
     for stage in run.stages:
-        lengths = [stage.of_task(task).data.max_length or specs[task].max_length for task in stage.data.tasks]
-        if stage.data.corpus is not None:
-            lengths.append(stage.data.max_length or CORPUS_LENGTH)
-        longest = max(lengths)
+        parts = [(stage.of_task(task), [specs[task]]) for task in stage.data.tasks] or [(stage, [])]
+        longest = max(input_length(*part) for part in parts)
         augmenting = [] if stage.data.augment is None else [stage.data.augment.model]
         for reference in (*stage.trained.values(), *stage.teachers, *augmenting):
             name = split_reference(reference)[0]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from ernie_tiny.config.schema import CORPUS_LENGTH, LABEL_TERMS, RunConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import LABEL_TERMS, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import PRETRAINED, Shape, shape_of
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.data.tokenizer import count_tokens
@@ -23,7 +23,7 @@ def stage_flops(run: RunConfig, stage: StageConfig, specs: Sequence[TaskSpec], t
 def input_length(stage: StageConfig, specs: Sequence[TaskSpec]) -> int:
     """The most tokens that an input of the stage on these tasks has, or of its general text."""
     if stage.data.corpus is not None:
-        return stage.data.max_length or CORPUS_LENGTH
+        return stage.data.corpus_length
     return stage.data.max_length or max(spec.max_length for spec in specs)
 
 

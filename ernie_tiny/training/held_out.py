@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from ernie_tiny.config.schema import CORPUS_LENGTH, StageConfig
+from ernie_tiny.config.schema import StageConfig
 from ernie_tiny.data.corpus import CorpusStream
 from ernie_tiny.data.masking import mask_tokens
 from ernie_tiny.models.multitask import MultiTaskModel
@@ -30,7 +30,7 @@ def masked_token_quality(workspace: Workspace, stage: StageConfig, model: MultiT
     folder, tokenizer = workspace.corpus(stage.data.corpus), workspace.tokenizer
     if json.loads((folder / "corpus.json").read_text(encoding="utf-8"))["documents"] < 200:
         return {}
-    length = stage.data.max_length or CORPUS_LENGTH
+    length = stage.data.corpus_length
     stream = CorpusStream(folder, 0, BATCH_SIZE, length, tokenizer.cls_id, tokenizer.sep_id, split="heldout")
     losses: list[Any] = []
     right: list[Any] = []

@@ -7,7 +7,7 @@ from typing import Any, Optional, Protocol
 
 from ernie_tiny import processes
 from ernie_tiny.batch import Batch
-from ernie_tiny.config.schema import CORPUS_LENGTH, MlmTerm, StageConfig
+from ernie_tiny.config.schema import MlmTerm, StageConfig
 from ernie_tiny.data.corpus import CorpusStream
 from ernie_tiny.data.masking import mask_tokens
 from ernie_tiny.data.sampling import TaskStream, sampling_weights
@@ -63,7 +63,7 @@ def corpus_stream(workspace: Workspace, stage: StageConfig, seed: int) -> TextSt
     """Batches of general text, masked where the objective asks for it."""
     data, optim, tokenizer = stage.data, stage.optim, workspace.tokenizer
     assert data.corpus is not None
-    length = data.max_length or CORPUS_LENGTH
+    length = data.corpus_length
     stream = CorpusStream(
         workspace.corpus(data.corpus),
         seed=seed,
