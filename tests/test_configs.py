@@ -23,7 +23,7 @@ BASES = {
     "study/students": "study/teachers",
     "study/follow_up": "study/students",
     "real_teacher/teachers": None,
-    "real_teacher/rates": "real_teacher/teachers",
+    "real_teacher/pilot": "real_teacher/teachers",
     "real_teacher/enhanced": "real_teacher/teachers",
     "real_teacher/agnostic": "real_teacher/enhanced",
     "real_teacher/combined": "real_teacher/agnostic",

@@ -16,20 +16,10 @@ import yaml
 
 from benchmarks.quality.real_teacher import run as study
 from benchmarks.quality.real_teacher.arms import ARMS, GROUPS
-from benchmarks.quality.real_teacher.parts import (
-    ENHANCED,
-    FEW_CLUE,
-    NANO,
-    RATES,
-    STUDENT_RATES,
-    TEACHERS,
-    Part,
-    queue,
-)
-from benchmarks.quality.real_teacher.rates import best_rate, rates
+from benchmarks.quality.real_teacher.parts import ENHANCED, FEW_CLUE, NANO, TEACHERS, Part, queue
 from ernie_tiny.config import load_config, to_yaml
 from ernie_tiny.files import to_json
-from ernie_tiny.report.results import ModelResult, Results, StageResult, to_record
+from ernie_tiny.report.results import Results, StageResult, to_record
 from ernie_tiny.runs.changes import differences
 from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.training.tasks import task_specs
@@ -63,16 +53,7 @@ with (root / "ends").open("a") as ends:
 """
 
 
-def results_of(**scores: float) -> str:
-    """Results of a run, each role's average as given."""
-    models = [
-        ModelResult(role.replace("_", "-"), "any@stage", 10, 5, main={"tnews": score}) for role, score in scores.items()
-    ]
-    return to_json(to_record(Results("made", models, {}, {}, {}, {}, {}, [])))
-
-
-TRIED = [f"{start}_{rate}" for start, rates_of in STUDENT_RATES.items() for rate in rates_of]
-RATED = results_of(**dict.fromkeys(TRIED, 40.0))
+RESULTS = to_json(to_record(Results("made", [], {}, {}, {}, {}, {}, [])))
 
 
 @pytest.fixture
@@ -80,7 +61,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data root with tools that train nothing; summarising is left out."""
     for name in ("train", "evaluate", "export"):
         (tmp_path / f"{name}.py").write_text(TOOL)
-    (tmp_path / "results.json").write_text(RATED)
+    (tmp_path / "results.json").write_text(RESULTS)
     monkeypatch.setattr(study, "TOOLS", tmp_path)
     monkeypatch.setattr(study, "summarise", lambda args: None)
     return tmp_path
@@ -102,14 +83,13 @@ def calls_of(part: Part) -> list[str]:
     ]
 
 
-def write_results(folder: Path, text: str = RATED) -> None:
+def write_results(folder: Path, text: str = RESULTS) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(text)
 
 
 def load_all(output: Path) -> dict[str, Any]:
     """Every part's config as the queue gives it to tools/train.py, in order, each base's config in its folder."""
-    write_results(output / RATES)
     args = study.parse_args(["--data", "no-data", "--teacher", "a-teacher", "--output", str(output)])
     runs = {}
     for part in queue():
@@ -231,29 +211,13 @@ def test_only_what_is_asked_for_is_run(root: Path) -> None:
 
 def test_nothing_that_needs_a_failed_run_is_begun(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "fail train gd").touch()
-    assert study.main(arguments(root, "--only", TEACHERS, RATES, "seed=1/*")) == 1
+    assert study.main(arguments(root, "--only", TEACHERS, "seed=1/*")) == 1
     said = capsys.readouterr().err
     begun = calls(root)
     for name in ("gd", "four-stages", "without-ged"):
         assert f"seed=1/{name} failed" in said
     assert "train seed=1/gd" in begun and "train seed=1/four-stages" not in begun
     assert "train seed=1/without-gd" in begun
-
-
-def test_no_student_is_trained_before_the_rates_are_known(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert study.main(arguments(root, "--only", "seed=1/scratch")) == 2
-    assert "rates: is not finished" in capsys.readouterr().err
-
-
-def test_the_rates_with_the_best_scores_win(tmp_path: Path) -> None:
-    write_results(tmp_path / RATES, results_of(**dict(zip(TRIED, (1.0, 2.0, 9.0, 8.0)))))
-    scratch_rates, distilled_rates = STUDENT_RATES.values()
-    assert best_rate(tmp_path, "scratch") == scratch_rates[1]
-    assert best_rate(tmp_path, "distilled") == distilled_rates[0]
-    assert rates(tmp_path)["scratch"] == dict(zip(scratch_rates, (1.0, 2.0)))
-    args = study.parse_args(["--data", "d", "--teacher", "t", "--output", str(tmp_path)])
-    scratch = next(part for part in queue() if part.name == "seed=1/scratch")
-    assert f"stages.finetune.optim.learning_rate={scratch_rates[1]}" in study.overrides(args, scratch)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -279,12 +243,12 @@ sys.exit(run.main(sys.argv[1:]))
 
 
 def test_tokenised_text_is_shared(tmp_path: Path) -> None:
-    (tmp_path / "rates/corpora/general").mkdir(parents=True)
-    (tmp_path / "rates/corpora/general/tokens.bin").write_bytes(b"text")
-    study.share_text(tmp_path / "rates/corpora", tmp_path / "gd/corpora")
+    (tmp_path / "unenhanced/corpora/general").mkdir(parents=True)
+    (tmp_path / "unenhanced/corpora/general/tokens.bin").write_bytes(b"text")
+    study.share_text(tmp_path / "unenhanced/corpora", tmp_path / "gd/corpora")
     shared = tmp_path / "gd/corpora/general/tokens.bin"
     assert shared.read_bytes() == b"text" and shared.stat().st_nlink == 2
-    study.share_text(tmp_path / "rates/corpora", tmp_path / "gd/corpora")  # is there: stays
+    study.share_text(tmp_path / "unenhanced/corpora", tmp_path / "gd/corpora")  # is there: stays
     study.share_text(tmp_path / "none/corpora", tmp_path / "other/corpora")
     assert not (tmp_path / "other").exists()
 
@@ -312,11 +276,11 @@ def test_the_list_has_the_work_that_a_shortened_run_foretells(
         for task in ("tnews", "ocnli")
     ]
     write_results(tmp_path / "smoke" / TEACHERS, to_json(to_record(Results("made", [], {}, {}, {}, {}, {}, stages))))
-    smoke = ["--list", "--smoke", str(tmp_path / "smoke"), "--only", TEACHERS, RATES]
+    smoke = ["--list", "--smoke", str(tmp_path / "smoke"), "--only", TEACHERS, ENHANCED]
     assert study.main(arguments(tmp_path, *smoke)) == 0
     first, second, total = capsys.readouterr().out.splitlines()
     # 640 rows twice in batches of 32 are 40 steps, twenty times what was run
     work = "80 steps 0.02 M tokens 4.00e+10 FLOPs 0.40 h"
     assert " ".join(first.split()) == f"waiting {TEACHERS} {work}"
-    assert second.split() == ["waiting", RATES]
+    assert second.split() == ["waiting", ENHANCED]
     assert total.startswith("all that was measured: 0.4 h")

@@ -44,7 +44,6 @@ def made_study(**arms: dict[str, Any]) -> dict[str, Any]:
         "examples": dict.fromkeys(tasks, 1000),
         "groups": GROUPS,
         "intervals": {},
-        "rates": {},
         "exports": [],
         "int8": {},
     }

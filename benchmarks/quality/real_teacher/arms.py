@@ -10,7 +10,7 @@ from benchmarks.quality.real_teacher.parts import ENHANCED, FEW_CLUE, IN_DOMAIN,
 
 GROUPS = {
     "in-domain": IN_DOMAIN,
-    "out-of-domain": ("shopping_category", "shopping_sentiment", "afqmc"),
+    "out-of-domain": ("shopping_category", "shopping_sentiment"),
     "few labels": (*FEW_CLUE, "few_tnews-480", "few_tnews-1920", "few_ocnli-1536"),
 }
 

@@ -13,7 +13,6 @@ from benchmarks.quality.real_teacher.arms import ARMS, GROUPS, ORDERS, Arm
 from benchmarks.quality.real_teacher.claims import tasks_of
 from benchmarks.quality.real_teacher.intervals import interval, packed
 from benchmarks.quality.real_teacher.parts import FEW_FOLDER, FEW_SPLIT, IN_DOMAIN, NANO
-from benchmarks.quality.real_teacher.rates import rates
 from ernie_tiny.config import load_config
 from ernie_tiny.config.schema import RunConfig, split_reference
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
@@ -31,7 +30,7 @@ def gather(output: Path, data: Path, others: Sequence[Mapping[str, Any]] = ()) -
         "arms": letter to {"what", "seeds": {seed: {"scores": by task, "hours", "parameters", "layers", "megabytes",
         "latency", "right": by task which examples are, packed}}}; "majority", "examples": by task; "intervals":
         "one > other, group" to the ends of the gain's interval; "groups": group to its tasks; "exports": what the
-        shown student was exported as; "int8": its scores in INT8 by task; "rates": by start and rate the score.
+        shown student was exported as; "int8": its scores in INT8 by task.
     """
     study: dict[str, Any] = {"arms": {}, "majority": {}, "examples": {}, "groups": GROUPS}
     labelled = Labelled(data)
@@ -42,7 +41,6 @@ def gather(output: Path, data: Path, others: Sequence[Mapping[str, Any]] = ()) -
         study["arms"][letter] = {"what": arm.what, "seeds": seeds}
     study["exports"] = list(_exports(output / NANO))
     study["int8"] = _int8(output / NANO)
-    study["rates"] = rates(output)
     for earlier in others:
         study = joined(earlier, study)
     gains = {
@@ -58,7 +56,7 @@ def joined(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, An
         letter: {**arm, "seeds": {**earlier["arms"].get(letter, {"seeds": {}})["seeds"], **arm["seeds"]}}
         for letter, arm in later["arms"].items()
     }
-    either = {key: later[key] or earlier[key] for key in ("exports", "int8", "rates")}
+    either = {key: later[key] or earlier[key] for key in ("exports", "int8")}
     both = {key: {**earlier[key], **later[key]} for key in ("majority", "examples")}
     return {**later, **either, **both, "arms": arms}
 

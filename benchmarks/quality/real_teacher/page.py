@@ -29,7 +29,6 @@ def page(study: Mapping[str, Any]) -> str:
         few_labels=scores_table(study, "few labels"),
         claims=claims_table(study),
         costs=costs_table(study),
-        rates=rates_table(study),
         left_out=", ".join(left_out(study)) or "none",
         picture=any(arm["seeds"] for arm in study["arms"].values()),
     )
@@ -73,13 +72,6 @@ def costs_table(study: Mapping[str, Any]) -> str:
         ])  # fmt: skip
     header = ["arm", "", "parameters, M", "of layers, M", "MB", "ms at batch 1", "training hours", "in-domain"]
     return Table(header, [rows or [[NOT_RUN, *[""] * 7]]]).markdown()
-
-
-def rates_table(study: Mapping[str, Any]) -> str:
-    rows = [
-        [kind, *(f"{rate}: {score:.2f}" for rate, score in scores.items())] for kind, scores in study["rates"].items()
-    ]
-    return Table(["rate of", "", "", ""], [rows or [[NOT_RUN, "", "", ""]]]).markdown()
 
 
 def left_out(study: Mapping[str, Any]) -> list[str]:

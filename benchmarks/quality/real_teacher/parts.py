@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Optional
 
 HERE = Path(__file__).resolve().parent
-# What a student begins a task with, random weights or what distillation of its teacher's layers left, to the rates that
-# rates.yaml tries.
-STUDENT_RATES = {"scratch": ("5e-4", "1e-3"), "distilled": ("3e-4", "5e-4")}
-TEACHERS, ENHANCED, RATES, NANO = "teachers", "enhanced", "rates", "nano"
+TEACHERS, ENHANCED, NANO = "teachers", "enhanced", "nano"
 SEEDS = ("1", "2", "3")
 IN_DOMAIN = ("tnews", "ocnli")
 FEW_CLUE = tuple(f"{task}-{draw}" for task in ("bustm", "eprstmt") for draw in range(5))
@@ -28,7 +25,6 @@ class Part:
         config: The file beside this one, without its ending.
         base: The part whose models it goes on from.
         settings: Overrides of the config.
-        rates: Stage to the one of STUDENT_RATES whose best it takes.
         cached: Stage to the folder of its teacher's signals, which all runs share.
         few: The models, as model@stage, to be scored on FewCLUE when it is trained.
         exported: model@stage/task to be written in Hugging Face's form.
@@ -38,7 +34,6 @@ class Part:
     config: str
     base: Optional[str] = None
     settings: tuple[str, ...] = ()
-    rates: Mapping[str, str] = field(default_factory=dict)
     cached: Mapping[str, str] = field(default_factory=dict)
     few: tuple[str, ...] = ()
     exported: Optional[str] = None
@@ -49,19 +44,18 @@ class Part:
 
     @property
     def needs(self) -> set[str]:
-        """The parts that are to be finished before: the one it goes on from, and the one that finds its rates."""
-        return ({RATES} if self.rates else set()) | ({self.base} if self.base is not None else set())
+        """The parts that are to be finished before: the one it goes on from."""
+        return set() if self.base is None else {self.base}
 
 
 def queue() -> list[Part]:
-    """Every part: teachers, rates, all arms of the first seed, of the second and the third, the shown student, and the
+    """Every part: teachers, all arms of the first seed, of the second and the third, the shown student, and the
     arms of one seed.
 
     A part that another one goes on from stands before it.
     """
     parts = [
         Part(TEACHERS, "teachers"),
-        Part(RATES, "rates", TEACHERS, ("seed=0",)),
         Part(ENHANCED, "enhanced", TEACHERS),
     ]
     first, *others = SEEDS
@@ -79,24 +73,21 @@ def arms(seed: str) -> Iterator[Part]:
     """The arms of one seed; what is cheap, or what others go on from, first."""
     at = f"seed={seed}"
 
-    def part(name: str, config: str, base: str, *settings: str, **rates: str) -> Part:
-        found = {stage.replace("_", "-"): start for stage, start in rates.items()}
+    def part(name: str, config: str, base: str, *settings: str) -> Part:
         few = ("student@finetune",) if config == "agnostic" else ()
-        return Part(f"{at}/{name}", config, base, (at, *settings), found, CACHED.get(config, {}), few)
+        return Part(f"{at}/{name}", config, base, (at, *settings), CACHED.get(config, {}), few)
 
-    both = {"TAD": "distilled", "TSD": "distilled"}
-    left_out = {"TSD-without-TAD": "distilled"}
-    yield part("mitkd", "agnostic", ENHANCED, finetune="distilled")
-    yield part("scratch", "agnostic", TEACHERS, *WITHOUT_TEACHER, finetune="scratch")
-    yield part("unenhanced", "agnostic", TEACHERS, *UNENHANCED, finetune="distilled")
-    yield part("combined", "combined", f"{at}/mitkd", **both)
+    yield part("mitkd", "agnostic", ENHANCED)
+    yield part("scratch", "agnostic", TEACHERS, *WITHOUT_TEACHER)
+    yield part("unenhanced", "agnostic", TEACHERS, *UNENHANCED)
+    yield part("combined", "combined", f"{at}/mitkd")
     yield part("gd", "gd", TEACHERS)
-    yield part("four-stages", "progressive", f"{at}/gd", *WITHOUT_TAD, **both, **left_out)
-    yield part("task-alone", "progressive", TEACHERS, *TASK_ALONE, TSD="distilled")
-    yield part("mkd", "joint", ENHANCED, joint="distilled", joint_alone="distilled")
+    yield part("four-stages", "progressive", f"{at}/gd", *WITHOUT_TAD)
+    yield part("task-alone", "progressive", TEACHERS, *TASK_ALONE)
+    yield part("mkd", "joint", ENHANCED)
     yield part("mkd-bilstm", "joint", ENHANCED, *BILSTM)
-    yield part("without-ged", "progressive", f"{at}/gd", "stages.GED.skip=true", **both)
-    yield part("without-gd", "progressive", TEACHERS, "stages.GED.train=student", **both)
+    yield part("without-ged", "progressive", f"{at}/gd", "stages.GED.skip=true")
+    yield part("without-gd", "progressive", TEACHERS, "stages.GED.train=student")
 
 
 CACHED = {  # by config
@@ -109,7 +100,9 @@ IN_INT8 = (  # the loss is what the study states; the gate is left open
     "export.tasks=[tnews, ocnli]", "export.engines=[paddle, onnx]", "export.precisions=[float32, int8]",
     "export.max_loss=100",
 )  # fmt: skip
+SCRATCH_RATE = "learning_rate=1e-3"  # of what begins from random weights; the configs have that of the other students
 BILSTM = (
+    f"stages.joint.optim.{SCRATCH_RATE}", f"stages.joint-alone.optim.{SCRATCH_RATE}",
     "stages.joint.train=bilstm", "stages.joint-alone.train=bilstm",
     "report.student=bilstm@joint", "report.others={alone: bilstm@joint-alone}",
 )  # fmt: skip
@@ -117,7 +110,7 @@ TASK_ALONE = ("stages.GED.skip=true", "stages.GED.train=student", "stages.TAD.sk
 WITHOUT_TAD = ("stages.TSD-without-TAD.skip=false", "report.others={without TAD: student@TSD-without-TAD}")
 RANDOM = tuple(f"models.student.{key}" for key in ("init_from=null", "init_layers=[]", "init_narrowed=null"))
 UNENHANCED = ("stages.distil.teacher=teacher", "models.student.init_from=teacher")
-WITHOUT_TEACHER = (*RANDOM, UNENHANCED[0], "stages.distil.skip=true")
+WITHOUT_TEACHER = (*RANDOM, UNENHANCED[0], "stages.distil.skip=true", f"stages.finetune.optim.{SCRATCH_RATE}")
 UNLABELLED = (  # of TNEWS and OCNLI, whose rows are short, 12,000 more without their labels; 4,000 of them have them
     "data.unlabelled={tnews: [clue/tnews_public/train.json], ocnli: [clue/ocnli_public/train.50k.json]}",
     "stages.TAD.cache=null", "stages.TSD.cache=null",
@@ -128,22 +121,20 @@ ONLY_IN_DOMAIN = tuple(f"{key}=[{', '.join(IN_DOMAIN)}]" for key in ("stages.fin
 
 def starts(seed: str) -> Iterator[Part]:
     """What the narrowed layers give without distillation, and distillation without them; one seed alone."""
-    at, finetune = f"seed={seed}", {"finetune": "distilled"}
+    at = f"seed={seed}"
     narrowed = (at, *ONLY_IN_DOMAIN, "stages.distil.skip=true", *UNENHANCED)
-    yield Part(f"{at}/narrowed", "agnostic", TEACHERS, narrowed, finetune)
-    random = (at, *ONLY_IN_DOMAIN, *RANDOM)
-    yield Part(f"{at}/mitkd-random", "agnostic", ENHANCED, random, finetune)
+    yield Part(f"{at}/narrowed", "agnostic", TEACHERS, narrowed)
+    yield Part(f"{at}/mitkd-random", "agnostic", ENHANCED, (at, *ONLY_IN_DOMAIN, *RANDOM))
 
 
 def single(seed: str) -> Iterator[Part]:
     """The arms of one seed alone, which are the first to be left out where time is short."""
     at = f"seed={seed}"
-    finetune, both = {"finetune": "distilled"}, {"TAD": "distilled", "TSD": "distilled"}
-    yield Part(f"{at}/combined-unlabelled", "combined", f"{at}/mitkd", (at, *UNLABELLED), both)
+    yield Part(f"{at}/combined-unlabelled", "combined", f"{at}/mitkd", (at, *UNLABELLED))
     heads = "stages.distil.objective.relation.relation_heads=16"  # divides 128 and 384
     small = (at, *ONLY_IN_DOMAIN, "models.student.init_layers=[3, 7, 11]", "models.student.shape=pico", heads)
-    yield Part(f"{at}/mitkd-3L128H", "agnostic", ENHANCED, small, finetune)
+    yield Part(f"{at}/mitkd-3L128H", "agnostic", ENHANCED, small)
     longer = (at, *ONLY_IN_DOMAIN, *WITHOUT_TEACHER, "stages.finetune.optim.epochs=10")
-    yield Part(f"{at}/scratch-longer", "agnostic", TEACHERS, longer, {"finetune": "scratch"})
+    yield Part(f"{at}/scratch-longer", "agnostic", TEACHERS, longer)
     deeper = (at, *ONLY_IN_DOMAIN, "models.student.init_layers=[1, 3, 5, 7, 9, 11]", "models.student.shape=mini")
-    yield Part(f"{at}/mitkd-6L384H", "agnostic", ENHANCED, deeper, finetune)
+    yield Part(f"{at}/mitkd-6L384H", "agnostic", ENHANCED, deeper)

@@ -28,8 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from benchmarks.quality.real_teacher.gather import gather
 from benchmarks.quality.real_teacher.hours import Estimate, Work
 from benchmarks.quality.real_teacher.page import draw, page
-from benchmarks.quality.real_teacher.parts import FEW_CLUE, FEW_FOLDER, FEW_SPLIT, HERE, RATES, SEEDS, Part, queue
-from benchmarks.quality.real_teacher.rates import best_rate
+from benchmarks.quality.real_teacher.parts import FEW_CLUE, FEW_FOLDER, FEW_SPLIT, HERE, SEEDS, Part, queue
 from ernie_tiny.config import load_config
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import finite_or_none, to_json
@@ -41,7 +40,7 @@ TOOLS = Path(__file__).resolve().parents[3] / "tools"
 THREADS = yaml.safe_load((HERE / "_common.yaml").read_text(encoding="utf-8"))["runtime"]["threads"]
 LOG_FILE = "train.log"
 SIGNALS = "signals"  # of the output: what the teachers answered, for all runs
-CORPORA = "corpora"  # of a run: the tokenised general text
+CORPORA = "corpora"  # of a run and, for all runs, of the output: the tokenised general text
 SMOKE_EXAMPLES = 100  # dev examples of a task in a run that is shortened
 
 
@@ -158,7 +157,7 @@ def run_queue(args: argparse.Namespace, parts: Sequence[Part]) -> list[str]:
     """Runs what is not finished, in order; names what failed, or goes on from what did.
 
     Raises:
-        InputError: another queue works in the folder, or a rate is wanted that has not won yet.
+        InputError: another queue works in the folder.
     """
     with run_lock(args.output):
         return _run_parts(args, parts)
@@ -179,7 +178,7 @@ def _run_parts(args: argparse.Namespace, parts: Sequence[Part]) -> list[str]:
                 elif len(running) < args.jobs and not part.needs & unfinished:
                     waiting.remove(part)
                     print(f"{now()} {part.name} begins", flush=True)
-                    share_text(args.output / RATES / CORPORA, args.output / part.name / CORPORA)
+                    share_text(args.output / CORPORA, args.output / part.name / CORPORA)
                     rest = remaining(args, part)
                     children.add(str(args.output / part.name), next(rest))
                     running[str(args.output / part.name)] = part, rest
@@ -192,6 +191,7 @@ def _run_parts(args: argparse.Namespace, parts: Sequence[Part]) -> list[str]:
                 children.add(folder, following)
                 continue
             del running[folder]
+            share_text(Path(folder) / CORPORA, args.output / CORPORA)
             print(f"{now()} {part.name} {f'failed with exit code {code}' if code else 'finished'}", flush=True)
             if code:
                 failed.append(part.name)
@@ -207,7 +207,7 @@ def remaining(args: argparse.Namespace, part: Part) -> Iterator[tuple[str, ...]]
 
 
 def share_text(source: Path, target: Path) -> None:
-    """Links the tokenised general text of one run into another, which checks that it is of the same files."""
+    """Links tokenised general text into another folder; a run checks that it is of the same files."""
     if source.is_dir() and not target.exists():
         partial = target.with_name(f"{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -231,8 +231,6 @@ def overrides(args: argparse.Namespace, part: Part) -> list[str]:
         found.append(f"runtime.threads={max(1, THREADS // args.jobs)}")
     for stage, teacher in part.cached.items():
         found.append(f"stages.{stage}.cache.folder={to_json(str(args.output / SIGNALS / teacher))}")
-    for stage, start in part.rates.items():
-        found.append(f"stages.{stage}.optim.learning_rate={best_rate(args.output, start)}")
     return found + shortened(part, found, args.part) if args.part < 1 else found
 
 
