@@ -81,11 +81,11 @@ def arms(seed: str) -> Iterator[Part]:
     yield part("scratch", "agnostic", TEACHERS, *WITHOUT_TEACHER)
     yield part("unenhanced", "agnostic", TEACHERS, *UNENHANCED)
     yield part("combined", "combined", f"{at}/mitkd")
+    yield part("mkd", "joint", ENHANCED)
+    yield part("mkd-bilstm", "joint", ENHANCED, *BILSTM)
     yield part("gd", "gd", TEACHERS)
     yield part("four-stages", "progressive", f"{at}/gd", *WITHOUT_TAD)
     yield part("task-alone", "progressive", TEACHERS, *TASK_ALONE)
-    yield part("mkd", "joint", ENHANCED)
-    yield part("mkd-bilstm", "joint", ENHANCED, *BILSTM)
     yield part("without-ged", "progressive", f"{at}/gd", "stages.GED.skip=true")
     yield part("without-gd", "progressive", TEACHERS, "stages.GED.train=student")
 
