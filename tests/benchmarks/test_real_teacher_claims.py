@@ -82,12 +82,12 @@ def test_draws_and_sizes_of_a_task_count_once() -> None:
 
 
 def test_a_task_that_no_student_learns_is_left_out() -> None:
-    weak = {**everywhere(40.0), "afqmc": 69.0}
-    made = made_study(b=made_arm(weak), c=made_arm(weak), d=made_arm({**weak, "afqmc": 70.0}))
-    made["majority"]["afqmc"] = 69.0  # two standard errors of 1,000 examples are 2.9
-    assert "afqmc" not in tasks_of(made, "out-of-domain")
-    made["arms"]["d"]["seeds"]["1"]["scores"]["afqmc"] = 72.0
-    assert "afqmc" in tasks_of(made, "out-of-domain")
+    weak = {**everywhere(40.0), "shopping_sentiment": 69.0}
+    made = made_study(b=made_arm(weak), c=made_arm(weak), d=made_arm({**weak, "shopping_sentiment": 70.0}))
+    made["majority"]["shopping_sentiment"] = 69.0  # two standard errors of 1,000 examples are 2.9
+    assert "shopping_sentiment" not in tasks_of(made, "out-of-domain")
+    made["arms"]["d"]["seeds"]["1"]["scores"]["shopping_sentiment"] = 72.0
+    assert "shopping_sentiment" in tasks_of(made, "out-of-domain")
 
 
 def test_the_best_student_is_held_against_the_teacher_of_the_same_rows() -> None:
@@ -147,11 +147,7 @@ def test_the_page_and_the_picture_of_some_results_and_of_none(tmp_path: Path) ->
 
 
 def write_data(root: Path) -> None:
-    """The dev sets of the out-of-domain group, labels by turns: 40 rows of AFQMC, and the tenth of 400 reviews."""
-    afqmc = root / "clue/afqmc_public/dev.json"
-    afqmc.parent.mkdir(parents=True)
-    rows = ({"sentence1": f"问{number}", "sentence2": "答", "label": str(number % 2)} for number in range(40))
-    afqmc.write_text("".join(to_json(row) + "\n" for row in rows), encoding="utf-8")
+    """The dev sets of the out-of-domain group, labels by turns: the tenth of 400 reviews."""
     reviews = root / "shopping_10/online_shopping_10_cats.csv"
     reviews.parent.mkdir()
     lines = (f"{'书籍' if number % 2 else '酒店'},{number % 2},评价{number}\n" for number in range(400))
@@ -174,10 +170,8 @@ def write_run(folder: Path, data: Path, right: float) -> None:
         predictions = folder / "predictions/student" / f"{task}.jsonl"
         predictions.parent.mkdir(parents=True, exist_ok=True)
         predictions.write_text("".join(to_json(answer) + "\n" for answer in answers), encoding="utf-8")
-    stages = [
-        StageResult(name, task, "student", 1, 1, 3600.0, 1, None, {})
-        for name, task in (("enhance", None), ("distil", None), ("finetune", "tnews"), ("finetune", "afqmc"))
-    ]
+    trained = (("enhance", None), ("distil", None), ("finetune", "tnews"), ("finetune", "shopping_category"))
+    stages = [StageResult(name, task, "student", 1, 1, 3600.0, 1, None, {}) for name, task in trained]
     examples_of = {task: len(read_split(task_specs(run)[task], data, "dev").examples) for task in model.main}
     majority = dict.fromkeys(model.main, 20.0)
     write_results(folder, to_json(to_record(Results("made", [model], majority, {}, examples_of, {}, {}, stages))))
@@ -193,13 +187,13 @@ def test_gathering_reads_scores_costs_and_intervals_from_the_runs(tmp_path: Path
     write_run(output / "seed=1/unenhanced", tmp_path, 0.5)
     found = gather(output, tmp_path)
     mitkd = found["arms"]["d"]["seeds"]["1"]
-    assert mitkd["scores"]["afqmc"] == pytest.approx(90.0)
-    assert mitkd["hours"] == 2.0  # distil and finetune of an in-domain task, neither teacher nor AFQMC
+    assert mitkd["scores"]["shopping_category"] == pytest.approx(90.0, abs=2)
+    assert mitkd["hours"] == 2.0  # distil and finetune of an in-domain task, neither teacher nor reviews
     assert mitkd["layers"] == 5_000_000
     assert not found["arms"]["e"]["seeds"] and list(found["intervals"]) == ["d > c, out-of-domain"]
     low, high = found["intervals"]["d > c, out-of-domain"]
-    gain = 40.0  # every row that c knows d knows; a standard error of some 4.5 over three tasks of 40 rows
-    assert gain - 15 < low < gain - 5 and gain + 5 < high < gain + 15
+    gain = 40.0  # every row that c knows d knows; a standard error of some 7 over two tasks of some 25 rows
+    assert gain - 20 < low < gain - 5 and gain + 5 < high < gain + 20
     assert verdict(found, "d > c, out-of-domain") == f"{HOLDS} so far, 1 of 3 seeds"
 
 
