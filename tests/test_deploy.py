@@ -76,11 +76,16 @@ def test_port_and_paths_are_the_servers(instructions: list[tuple[str, str]], ser
     assert asked.models == mounted
 
 
+def test_the_server_can_write_at_home_where_all_else_is_read_only(services: dict[str, Any]) -> None:
+    server = services["server"]
+    assert server["read_only"] and server["tmpfs"] == ["/tmp"] == [server["environment"]["HOME"]]
+
+
 def test_an_empty_token_asks_for_none(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from ernie_tiny.serving import server
 
     given: list[Any] = []
-    assert services["server"]["environment"] == {serve.TOKEN: "${ERNIE_TINY_TOKEN:-}"}
+    assert services["server"]["environment"][serve.TOKEN] == "${ERNIE_TINY_TOKEN:-}"
     monkeypatch.setenv(serve.TOKEN, "")
     monkeypatch.setattr(server, "ServedModel", lambda *_: None)
     monkeypatch.setattr(server, "run_server", lambda *arguments: given.append(arguments[-1]))
