@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -52,7 +54,13 @@ FACTS: Mapping[str, EngineFacts] = MappingProxyType(
 
 
 def needed(module: str) -> Any:
-    """The module, or an InputError that says which extra installs it."""
+    """The module, or an InputError that says which extra installs it.
+
+    What ONNX Runtime and OpenVINO would report to their makers is switched off: an import alone leaves the device's
+    number in the home, and a machine that serves texts is to tell nobody.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO reports by this package
     try:
         return import_module(module)
     except ImportError as error:

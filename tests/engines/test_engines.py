@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,15 @@ def test_every_form_passes_its_gate(exported: tuple[str, Path]) -> None:
     assert {name for name in found if ", " in name} == {", ".join(form) for form in ALL} - {"paddle, float32"}
     assert max(found["onnx, float32"], found["openvino, float32"], found["inference"]) < 1e-5
     assert 0 < found["onnx, int8"] < 0.25 and 0 < found["openvino, int8"] < 0.25
+
+
+def test_engines_report_nothing_to_their_makers(tmp_path: Path) -> None:
+    """They would leave a device's number in the home as soon as they are imported."""
+    program = "from ernie_tiny.engine_facts import needed; needed('onnxruntime'); needed('openvino').Core()"
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_every_engine_answers_as_paddle_does(exported: tuple[str, Path]) -> None:
