@@ -191,10 +191,11 @@ def _run_parts(args: argparse.Namespace, parts: Sequence[Part]) -> list[str]:
                 children.add(folder, following)
                 continue
             del running[folder]
-            share_text(Path(folder) / CORPORA, args.output / CORPORA)
             print(f"{now()} {part.name} {f'failed with exit code {code}' if code else 'finished'}", flush=True)
             if code:
                 failed.append(part.name)
+            else:
+                share_text(Path(folder) / CORPORA, args.output / CORPORA)
             begin()
     return failed
 
