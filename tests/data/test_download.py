@@ -193,7 +193,9 @@ def corrupted(content: bytes) -> bytes:
     return content[:at] + b"#" + content[at + 1 :]
 
 
-@pytest.mark.parametrize("content", [b"<html>not found</html>", FLAT[:-50], corrupted(FLAT)])
+@pytest.mark.parametrize(
+    "content", [b"<html>not found</html>", FLAT[:-50], corrupted(FLAT)], ids=["a page", "cut short", "corrupted"]
+)
 def test_unpack_leaves_nothing_of_a_damaged_zip(tmp_path, content):
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.zip is damaged"):
