@@ -59,7 +59,7 @@ def _read_records(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
         for place, record in json_lines(path):
             text = field_of(record, "text", str, place)
             name = id_of(record, spec.id_field, number, place)
-            if split == UNLABELLED or (not is_labelled(split) and "label" not in record):
+            if split == UNLABELLED or (not is_labelled(split) and record.get("label") is None):
                 answers = ((),) if record.get("label") is not None else ()
                 yield place, Example(name, (text,), answers=answers)
             else:

@@ -107,6 +107,13 @@ def test_cluener(tmp_path: Path) -> None:
     assert [(one.id, one.texts, one.answers) for one in asked] == [("0", ("甲",), ()), ("7", ("乙",), ())]
 
 
+def test_a_null_label_of_a_test_split_is_none(tmp_path: Path) -> None:
+    text = '{"text": "甲", "label": null}'
+    assert read(tmp_path, spec("jsonl"), text, "test").examples[0].answers == ()
+    with pytest.raises(InputError, match=r"train\.txt:1: "):
+        read(tmp_path, spec("jsonl"), text)
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_the_ids_of_cluener_stand_in_the_field_that_the_task_names(tmp_path: Path, split: str) -> None:
     label = {"label": {}} if split == "train" else {}
