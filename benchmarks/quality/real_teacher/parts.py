@@ -103,6 +103,7 @@ IN_INT8 = (  # the loss is what the study states; the gate is left open
 SCRATCH_RATE = "learning_rate=1e-3"  # of what begins from random weights; the configs have that of the other students
 BILSTM = (
     f"stages.joint.optim.{SCRATCH_RATE}", f"stages.joint-alone.optim.{SCRATCH_RATE}",
+    "stages.joint.optim.epochs=2", "stages.joint-alone.optim.epochs=2",
     "stages.joint.train=bilstm", "stages.joint-alone.train=bilstm",
     "report.student=bilstm@joint", "report.others={alone: bilstm@joint-alone}",
 )  # fmt: skip
@@ -134,7 +135,13 @@ def single(seed: str) -> Iterator[Part]:
     heads = "stages.distil.objective.relation.relation_heads=16"  # divides 128 and 384
     small = (at, *ONLY_IN_DOMAIN, "models.student.init_layers=[3, 7, 11]", "models.student.shape=pico", heads)
     yield Part(f"{at}/mitkd-3L128H", "agnostic", ENHANCED, small)
-    longer = (at, *ONLY_IN_DOMAIN, *WITHOUT_TEACHER, "stages.finetune.optim.epochs=10")
+    longer = (
+        at,
+        *ONLY_IN_DOMAIN,
+        *WITHOUT_TEACHER,
+        "stages.finetune.optim.epochs=10",
+        "stages.finetune.task_settings.ocnli.epochs=25",
+    )
     yield Part(f"{at}/scratch-longer", "agnostic", TEACHERS, longer)
     deeper = (at, *ONLY_IN_DOMAIN, "models.student.init_layers=[1, 3, 5, 7, 9, 11]", "models.student.shape=mini")
     yield Part(f"{at}/mitkd-6L384H", "agnostic", ENHANCED, deeper)
