@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks.quality.real_teacher.arms import ARMS, GROUPS, common_seeds
 from benchmarks.quality.real_teacher.claims import DOES_NOT, HOLDS, NOT_RUN, claims, tasks_of
-from benchmarks.quality.real_teacher.gather import gather
+from benchmarks.quality.real_teacher.gather import gather, joined
 from benchmarks.quality.real_teacher.intervals import packed, unpacked
 from benchmarks.quality.real_teacher.page import draw, page
 from benchmarks.quality.real_teacher.parts import SEEDS
@@ -213,6 +213,15 @@ def test_the_seeds_of_another_machine_stand_beside_ones_own(tmp_path: Path) -> N
     low, high = both["intervals"]["d > c, out-of-domain"]
     assert 0 < low < 10 and 20 < high < 30  # from one seed twice to the other twice, and some points of examples
     assert verdict(both, "d > c, out-of-domain") == f"{HOLDS} so far, 2 of 3 seeds"
+
+
+def test_a_task_that_was_run_again_stands_in_place_of_the_earlier_one(tmp_path: Path) -> None:
+    empty = gather(tmp_path, tmp_path)
+    earlier, later = json.loads(json.dumps(empty)), json.loads(json.dumps(empty))
+    earlier["arms"]["d"]["seeds"]["1"] = {"scores": {"tnews": 1, "ocnli": 2}, "right": {"ocnli": "x"}, "hours": 3}
+    later["arms"]["d"]["seeds"]["1"] = {"scores": {"ocnli": 4}, "right": {"ocnli": "y"}, "hours": 5}
+    both = joined(earlier, later)["arms"]["d"]["seeds"]
+    assert both == {"1": {"scores": {"tnews": 1, "ocnli": 4}, "right": {"ocnli": "y"}, "hours": 5}}
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))

@@ -51,14 +51,22 @@ def gather(output: Path, data: Path, others: Sequence[Mapping[str, Any]] = ()) -
 
 
 def joined(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of two machines; what both have is the later one's."""
+    """The numbers of two machines; what both have is the later one's, task by task."""
     arms = {
-        letter: {**arm, "seeds": {**earlier["arms"].get(letter, {"seeds": {}})["seeds"], **arm["seeds"]}}
+        letter: {**arm, "seeds": _joined_seeds(earlier["arms"].get(letter, {"seeds": {}})["seeds"], arm["seeds"])}
         for letter, arm in later["arms"].items()
     }
     either = {key: later[key] or earlier[key] for key in ("exports", "int8")}
     both = {key: {**earlier[key], **later[key]} for key in ("majority", "examples")}
     return {**later, **either, **both, "arms": arms}
+
+
+def _joined_seeds(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    seeds = {**earlier, **later}
+    for seed in set(earlier) & set(later):
+        by_task = {key: {**earlier[seed][key], **later[seed][key]} for key in ("scores", "right")}
+        seeds[seed] = {**later[seed], **by_task}
+    return dict(sorted(seeds.items()))
 
 
 class Labelled:
