@@ -24,6 +24,7 @@ BASES = {
     "study/follow_up": "study/students",
     "real_teacher/teachers": None,
     "real_teacher/pilot": "real_teacher/teachers",
+    "real_teacher/pilot_rates": "real_teacher/pilot",
     "real_teacher/enhanced": "real_teacher/teachers",
     "real_teacher/agnostic": "real_teacher/enhanced",
     "real_teacher/combined": "real_teacher/agnostic",

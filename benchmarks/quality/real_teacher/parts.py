@@ -111,7 +111,10 @@ TASK_ALONE = ("stages.GED.skip=true", "stages.GED.train=student", "stages.TAD.sk
 WITHOUT_TAD = ("stages.TSD-without-TAD.skip=false", "report.others={without TAD: student@TSD-without-TAD}")
 RANDOM = tuple(f"models.student.{key}" for key in ("init_from=null", "init_layers=[]", "init_narrowed=null"))
 UNENHANCED = ("stages.distil.teacher=teacher", "models.student.init_from=teacher")
-WITHOUT_TEACHER = (*RANDOM, UNENHANCED[0], "stages.distil.skip=true", f"stages.finetune.optim.{SCRATCH_RATE}")
+WITHOUT_TEACHER = (
+    *RANDOM, UNENHANCED[0], "stages.distil.skip=true", f"stages.finetune.optim.{SCRATCH_RATE}",
+    *(f"stages.finetune.task_settings.{task}.{SCRATCH_RATE}" for task in IN_DOMAIN),
+)  # fmt: skip
 UNLABELLED = (  # of TNEWS and OCNLI, whose rows are short, 12,000 more without their labels; 4,000 of them have them
     "data.unlabelled={tnews: [clue/tnews_public/train.json], ocnli: [clue/ocnli_public/train.50k.json]}",
     "stages.TAD.cache=null", "stages.TSD.cache=null",
@@ -135,13 +138,8 @@ def single(seed: str) -> Iterator[Part]:
     heads = "stages.distil.objective.relation.relation_heads=16"  # divides 128 and 384
     small = (at, *ONLY_IN_DOMAIN, "models.student.init_layers=[3, 7, 11]", "models.student.shape=pico", heads)
     yield Part(f"{at}/mitkd-3L128H", "agnostic", ENHANCED, small)
-    longer = (
-        at,
-        *ONLY_IN_DOMAIN,
-        *WITHOUT_TEACHER,
-        "stages.finetune.optim.epochs=10",
-        "stages.finetune.task_settings.ocnli.epochs=25",
-    )
+    epochs = (f"stages.finetune.task_settings.{task}.epochs=20" for task in IN_DOMAIN)
+    longer = (at, *ONLY_IN_DOMAIN, *WITHOUT_TEACHER, *epochs)
     yield Part(f"{at}/scratch-longer", "agnostic", TEACHERS, longer)
     deeper = (at, *ONLY_IN_DOMAIN, "models.student.init_layers=[1, 3, 5, 7, 9, 11]", "models.student.shape=mini")
     yield Part(f"{at}/mitkd-6L384H", "agnostic", ENHANCED, deeper)
