@@ -15,7 +15,7 @@ from ernie_tiny.runtime import prepare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, help="folder with a model and its vocab.txt")
+    parser.add_argument("--model", type=Path, required=True, help="folder with a model and its tokenizer")
     parser.add_argument("--output", type=Path, required=True, help="new folder")
     parser.add_argument("-c", "--config", help="YAML file; the train and unlabelled files of its tasks are texts")
     parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")

@@ -218,6 +218,8 @@ def _apply(raw: dict[str, Any], override: str, origins: Origins) -> None:
         present = node[found] if isinstance(node, list) else node.get(found)
         if not isinstance(present, (dict, list, type(None))):
             raise InputError(f"{origin}: {dotted} = {_shown(present)} holds no further keys.")
+        if present is None:
+            _note_origin(dotted, {}, origin, origins)
         node[found] = {} if present is None else copy.copy(present)
         node, prefix = node[found], f"{dotted}."
     found, dotted = _find(node, last, prefix, origin)

@@ -386,6 +386,12 @@ class RunConfig:
         named = self.tokenizer.vocab or next((one.pretrained for one in self.models.values() if one.pretrained), None)
         return named if self.tokenizer.build_from is None else None
 
+    @property
+    def corpora_read(self) -> list[str]:
+        """The names of the general texts that this run's own stages or its vocabulary are made of."""
+        named = [stage.data.corpus for stage in self.stages if stage.taken_from is None]
+        return [name for name in self.data.corpora if name in (*named, self.tokenizer.build_from)]
+
     def stage(self, name: str) -> StageConfig:
         return next(stage for stage in self.stages if stage.name == name)
 

@@ -1,8 +1,8 @@
 """The ten tasks of CLUE as values, and the lookup of a task by name.
 
-Files lie below the data root as CLUE's official archives unpack: `clue/<task>_public/<file>`. Label order is
-PaddleNLP's, so that its fine-tuned heads can be read; lengths are those of its CLUE benchmark; submission
-names are those of the CLUE 1.1 leaderboard, and of 1.0 for the `test1.0` splits.
+Files lie below the data root as CLUE's official archives unpack: `clue/<task>_public/<file>`. Label order and lengths
+are those of PaddleNLP's CLUE benchmark; submission names are those of the CLUE 1.1 leaderboard, and of 1.0 for the
+`test1.0` splits.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def examine_run(run: RunConfig) -> Iterator[Finding]:
                 yield Finding(WARNING, warning)
         except InputError as error:  # of recorded answers; the tasks are read already
             yield Finding(FAULT, str(error))
-    for name in run.data.corpora:
+    for name in run.corpora_read:
         yield _corpus(run, name)
     yield from _vocabulary(run, readable, examples)
 

@@ -15,7 +15,7 @@ from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.kinds.read import missing_file, split_reader
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
-from ernie_tiny.training.flops import input_length, planned_shape, stage_flops
+from ernie_tiny.training.flops import input_length, planned_shape, stage_flops, vocabulary_size
 from ernie_tiny.training.size_guard import Size, size_warnings
 from ernie_tiny.training.tasks import Examples, stage_answers, task_specs, training_splits
 
@@ -47,7 +47,7 @@ def plan(run: RunConfig) -> str:
     lines = [f"run      {run.name}", f"folder   {run.folder}", f"seed     {run.seed}", ""]
     lines += ["models", *(_model_line(run, name) for name in run.models), ""]
     lines += ["tasks", *(_task_line(specs[name], counts[name]) for name in specs)] if specs else []
-    lines += [_corpus_line(run, name) for name in run.data.corpora]
+    lines += [_corpus_line(run, name) for name in run.corpora_read]
     lines += ["", "stages"]
     for stage in run.stages:
         lines += _stage_lines(run, stage, specs, counts)
@@ -77,10 +77,13 @@ def _model_line(run: RunConfig, name: str) -> str:
         taken = f"layers {list(model.init_layers)}" if model.init_layers else "word embeddings"
         how = f", narrowed by {model.init_narrowed}" if model.init_narrowed else ""
         origin = f", {taken} of {model.init_from}{how}"
-    return (
-        f"  {name:<10} {shape.outline}, {shape.parameters / 1e6:.2f} M parameters "
-        f"({shape.embedding_parameters / 1e6:.2f} M embeddings, {shape.encoder_parameters / 1e6:.2f} M layers){origin}"
+    size = (
+        f"{shape.parameters / 1e6:.2f} M parameters ({shape.embedding_parameters / 1e6:.2f} M embeddings, "
+        f"{shape.encoder_parameters / 1e6:.2f} M layers)"
     )
+    if model.pretrained is None and run.vocabulary_source is not None and vocabulary_size(run) is None:
+        size = f"{shape.encoder_parameters / 1e6:.2f} M parameters in its layers, its vocabulary once it is downloaded"
+    return f"  {name:<10} {shape.outline}, {size}{origin}"
 
 
 def _task_line(spec: TaskSpec, count: Optional[Counts]) -> str:
@@ -183,5 +186,6 @@ def check_data(run: RunConfig) -> None:
                     f"stages.{stage.name}.teacher.answers: {root / file} is not there. Its place is relative to "
                     "data.root."
                 )
-    for name, corpus in run.data.corpora.items():
+    for name in run.corpora_read:
+        corpus = run.data.corpora[name]
         check_general_text(corpus_files(root, corpus.files, f"data.corpora.{name}.files"), corpus.field)

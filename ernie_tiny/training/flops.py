@@ -53,9 +53,12 @@ def _taught_layers(stage: StageConfig, teacher: Shape) -> int:
 
 def planned_shape(run: RunConfig, name: str) -> Optional[Shape]:
     """A model's shape as far as config and vocabulary say it; a vocabulary yet to be built as large as it may get."""
+    return shape_of(run.models[name], vocabulary_size(run))
+
+
+def vocabulary_size(run: RunConfig) -> Optional[int]:
+    """The tokens of a run's vocabulary, or None where nothing on this machine says it."""
     source = run.vocabulary_source
     if source is None:
-        tokens = run.tokenizer.vocab_size if run.tokenizer.build_from is not None else None
-    else:
-        tokens = PRETRAINED[source].vocab_size if source in PRETRAINED else count_tokens(Path(source))
-    return shape_of(run.models[name], tokens)
+        return run.tokenizer.vocab_size if run.tokenizer.build_from is not None else None
+    return PRETRAINED[source].vocab_size if source in PRETRAINED else count_tokens(Path(source))

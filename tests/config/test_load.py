@@ -184,6 +184,7 @@ def test_an_override_replaces_a_block_that_it_sets(base):
         ("seed={a: 1, a: 2}", "'a' stands twice"),
         ("seed=abc", "seed = 'abc': expected a whole number"),
         ("runtime.treads=2", "runtime.treads = 2: unknown key. Did you mean 'threads'?"),
+        ("stages.first.optm.max_steps=1", "stages.first.optm = {'max_steps': 1}: unknown key. Did you mean 'optim'?"),
         ("stages.first.optim.max_steps=-1", "max_steps = -1"),
         ("stages={}", "stages = {}: expected a list"),
     ],

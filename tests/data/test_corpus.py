@@ -48,7 +48,7 @@ def anonymous_memory():  # without the pages of mapped files, which the system t
 tracemalloc.start()
 before = anonymous_memory()
 stream = CorpusStream(Path(sys.argv[1]), 0, 32, 128, 2, 3, 0)
-tokens = sum(stream.next_batch().num_tokens for _ in range(100))
+tokens = sum(stream.next_batch().num_tokens for _ in range(25))
 print(json.dumps([tokens, tracemalloc.get_traced_memory()[1], anonymous_memory() - before]))
 """
 
@@ -369,7 +369,7 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         used[paragraphs] = json.loads(done.stdout)
     (tokens, python, anonymous), (tokens_large, python_large, anonymous_large) = used.values()
-    assert tokens == tokens_large == 100 * 32 * 128
+    assert tokens == tokens_large == 25 * 32 * 128
     index = 198_000 * 12 + 99_000 * 8  # bytes that the larger one adds to sizes, pointers and document index
     assert python_large - python < index / 20
     assert anonymous_large - anonymous < index / 2

@@ -37,7 +37,7 @@ SHAPE = {
 RUN: dict[str, Any] = {
     "name": "tiny",
     "tokenizer": {"build_from": "general", "vocab_size": 600},
-    "runtime": {"threads": 1, "logging_steps": 1, "save_steps": 20, "visualdl": False, "device": "cpu"},
+    "runtime": {"threads": 1, "logging_steps": 1, "save_steps": 10, "visualdl": False, "device": "cpu"},
     "models": {"teacher": {"hidden_size": 24, **SHAPE}, "student": {"hidden_size": 16, **SHAPE}},
     "stages": [
         {
@@ -64,12 +64,12 @@ RUN: dict[str, Any] = {
             "teacher": "teacher@enhance",
             "data": {"corpus": "general", "max_length": 24},
             "objective": {"relation": {"relation_heads": 4}, "hidden": {"layers": ["0:0"]}},
-            "optim": {"learning_rate": 1.0e-3, "max_steps": 100, "batch_size": 5},
+            "optim": {"learning_rate": 1.0e-3, "max_steps": 40, "batch_size": 5},
         },
     ],
     "report": {"teacher": "teacher@enhance", "tasks": TASKS, "examples": 30},
 }
-STEPS = {"pretrain": 10, "enhance": 50, "distil": 100}
+STEPS = {"pretrain": 10, "enhance": 50, "distil": 40}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -100,13 +100,13 @@ def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def together(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same run by two processes up to step 65 of distil, by one to step 85, by two again to the end."""
+    """The same run by two processes up to step 25 of distil, by one to step 33, by two again to the end."""
     folder = tmp_path_factory.mktemp("together")
     command = config(folder, data)
-    stopped, _ = launch([*command, "--fail", "distil", "65", "1", "stop"], folder)
+    stopped, _ = launch([*command, "--fail", "distil", "25", "1", "stop"], folder)
     assert stopped.returncode == signal.SIGTERM  # it no longer shows what its processes say
     assert "a checkpoint is saved" in (folder / "log/workerlog.0").read_text(encoding="utf-8")
-    assert finish(start(1, [*command, "--fail", "distil", "85", "0", "kill"], folder)) == [-signal.SIGKILL]
+    assert finish(start(1, [*command, "--fail", "distil", "33", "0", "kill"], folder)) == [-signal.SIGKILL]
     assert finish(start(2, command, folder)) == [0, 0]
     return folder
 

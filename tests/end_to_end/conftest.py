@@ -18,7 +18,8 @@ SEED = int(os.environ.get("ERNIE_TINY_KILLS_SEED", "0"))
 @pytest.fixture(scope="session")
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Runs]]:
     """The runs of a method by its name; those that the session's tests ask for are made two at a time, beside them."""
-    parameters = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    asking = [item for item in request.session.items if "runs" in getattr(item, "fixturenames", ())]
+    parameters = [item.callspec.params for item in asking if hasattr(item, "callspec")]
     wanted = ["mitkd", *(given["method"] for given in parameters if given.get("method") in METHODS)]
     with ThreadPoolExecutor(2) as pool:
         made = {

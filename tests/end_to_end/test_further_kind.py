@@ -56,7 +56,7 @@ stages:
     select: {{every: 50}}
 report: {{teacher: teacher@teach, student: student@distil}}
 export: {{model: student@distil}}
-runtime: {{threads: 1, visualdl: false, save_steps: 5}}
+runtime: {{threads: 1, visualdl: false, save_steps: 100}}
 """
 
 

@@ -20,8 +20,7 @@ from ernie_tiny.training.events import read_events
 from ernie_tiny.training.tasks import task_specs
 from tests.end_to_end.conftest import KILLS, SEED
 from tests.end_to_end.test_own_task import BAD, GOOD, reviews, tool
-from tests.end_to_end.test_resume import assert_equal
-from tests.end_to_end.tiny import Runs, run_in_trouble
+from tests.end_to_end.tiny import Runs, assert_equal, run_in_trouble
 
 CONFIG = """
 name: unlabelled

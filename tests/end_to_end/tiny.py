@@ -178,3 +178,9 @@ def results(folder: Path) -> dict[str, bytes]:
     scores = [[model["scores"] for model in record["models"]], record["agreement"]]
     scores += [[stage["stage"], stage["steps"], stage["tokens"], stage["best_dev"]] for stage in record["stages"]]
     return {**found, "scores": json.dumps(scores).encode()}
+
+
+def assert_equal(expected: Path, found: Path) -> None:
+    one, other = results(expected), results(found)
+    assert one.keys() == other.keys()
+    assert [name for name in one if one[name] != other[name]] == []

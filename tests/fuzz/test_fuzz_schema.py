@@ -32,7 +32,7 @@ from ernie_tiny.kinds.read import read_split
 from ernie_tiny.runs.plan import plan
 from tests.fuzz.test_fuzz import EXAMPLES, NAMES, SCALARS, VALUES, fuzz
 
-often = settings(fuzz, max_examples=int(EXAMPLES or 500))
+often = settings(fuzz, max_examples=int(EXAMPLES or 150))
 
 # ---- every key of the schema
 
@@ -112,11 +112,14 @@ def test_the_walk_reaches_every_block() -> None:
 @given(data=st.data(), key=st.sampled_from(KEYS))
 def test_a_hostile_value_of_any_key(home: Path, data: st.DataObject, key: tuple[tuple[Any, ...], Any]) -> None:
     content = put(BASE, key[0], data.draw(HOSTILE))
-    with suppress(InputError):
+    try:
         run = load(home, content)
-        in_range(run)
+    except InputError:
+        return
+    in_range(run)
+    with suppress(InputError):
         plan(run)
-        assert load(home, yaml.safe_load(to_yaml(run))) == run
+    assert load(home, yaml.safe_load(to_yaml(run))) == run
 
 
 @often

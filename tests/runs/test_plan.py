@@ -197,6 +197,21 @@ def test_check_data_names_the_first_file_that_is_missing(tmp_path: Path) -> None
         check_data(run)
 
 
+def test_general_text_that_no_stage_reads_is_not_asked_for(tmp_path: Path) -> None:
+    unread = load(tmp_path, "stages.distil.skip=true", "tokenizer={vocab: words}")
+    (tmp_path / "text.txt").unlink()
+    check_data(unread)
+    assert "general text" not in plan(unread)
+    with pytest.raises(InputError, match=r"data\.corpora\.general\.files"):
+        check_data(load(tmp_path, "stages.distil.skip=true", data=False))  # the vocabulary is built from it
+
+
+def test_a_size_that_hangs_on_a_vocabulary_not_yet_here_is_not_stated(tmp_path: Path) -> None:
+    text = plan(load(tmp_path, "tokenizer={vocab: not/here}"))
+    assert "student    2L16H, 2 heads, 0.01 M parameters in its layers, its vocabulary once it is downloaded" in text
+    assert "M embeddings" in plan(load(tmp_path))
+
+
 def test_quickstart_counts_the_sample(tmp_path: Path) -> None:
     write_sample(tmp_path)
     text = plan(load_config(CONFIGS / "quickstart.yaml", [f"data.root={tmp_path}"]))

@@ -1,4 +1,9 @@
-"""The whole path at a tiny size, through the tools, as a user would run it."""
+"""The whole path of each method at a tiny size, through the tools, as a user would run it: what a run leaves, and that
+nothing is lost: the same command ends at the same bytes, however often and in whatever way it was stopped before.
+
+ERNIE_TINY_KILLS=20 kills each run twenty times instead of three; ERNIE_TINY_KILLS_SEED draws other moments. All in one
+file, so that one process makes the runs.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +14,16 @@ from typing import Any, Callable
 import pytest
 from visualdl import LogReader
 
-from tests.end_to_end.tiny import METHODS, Runs, tool
+from tests.end_to_end.conftest import KILLS
+from tests.end_to_end.tiny import METHODS, TROUBLES, Runs, assert_equal, tool
 
+MakeRuns = Callable[[str], Runs]
 MITKD = METHODS["mitkd"]
 TASKS = ("tnews", "ocnli", "cluener")
 
 
 @pytest.fixture(scope="module")
-def run(runs: Callable[[str], Runs]) -> Path:
+def run(runs: MakeRuns) -> Path:
     return runs("mitkd").whole
 
 
@@ -94,3 +101,21 @@ def test_the_exported_student_answers_as_evaluate_does(run: Path, tmp_path: Path
         (answers, scores), (wanted, theirs) = zip(*map(apart, found)), zip(*map(apart, expected))
         assert answers == wanted and sum(scores, []) == pytest.approx(sum(theirs, []), abs=1e-5)
         assert len(found) == len(expected) == len(lines)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_killed_run_ends_at_the_bytes_of_the_undisturbed_one(method: str, runs: MakeRuns) -> None:
+    found = runs(method)
+    assert len(found.moments) == KILLS
+    assert_equal(found.whole, found.killed)
+
+
+@pytest.mark.parametrize("method", TROUBLES)
+def test_what_stops_a_run_is_said_and_the_same_command_goes_on(method: str, runs: MakeRuns) -> None:
+    found = runs(method)
+    assert found.codes == [*(trouble.code for trouble in TROUBLES[method]), 0]
+    for trouble, said in zip(TROUBLES[method], found.said):
+        assert [part for part in trouble.said if part not in said] == [], said
+        assert "Traceback" not in said
+    assert_equal(found.whole, found.troubled)
+    assert list(found.troubled.rglob("*.partial")) == []
