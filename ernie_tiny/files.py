@@ -170,6 +170,15 @@ def damage(folder: Path) -> Optional[str]:
     return None
 
 
+def unlisted(folder: Path) -> list[Path]:
+    """The files of a folder that its checksums do not name: all of them where it was not sealed."""
+    try:
+        names = set(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        names = set()
+    return [file for file in _files(folder) if str(file.relative_to(folder)) not in names]
+
+
 def require_whole(folder: Path, remedy: str) -> None:
     """Raises an InputError with the remedy when a sealed folder is damaged."""
     fault = damage(folder)

@@ -8,18 +8,19 @@ from pathlib import Path
 from ernie_tiny.config import load_config
 from ernie_tiny.engine_facts import FACTS, PRECISIONS
 from ernie_tiny.errors import InputError
-from ernie_tiny.files import to_json
-from ernie_tiny.runs.references import check_models, check_output_folder, check_tasks
+from ernie_tiny.files import MANIFEST, to_json
+from ernie_tiny.runs.references import check_models, check_output_folder, check_replaced, check_tasks
 from ernie_tiny.runtime import prepare
 
-FORMATS = ("paddle", "huggingface")
+# Format to files of what it writes, by which an earlier export is known: it is replaced.
+FORMATS = {"paddle": (MANIFEST, "task.json"), "huggingface": (MANIFEST, "config.json", "model.safetensors")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True, help="run folder that tools/train.py wrote")
     parser.add_argument("--model", required=True, help="model@stage")
     parser.add_argument("--task", help="whose head is exported; with --format huggingface it may be left out")
-    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="by default %(default)s, for inference")
+    parser.add_argument("--format", choices=FORMATS, default="paddle", help="by default %(default)s, for inference")
     parser.add_argument(
         "--engines", nargs="+", choices=FACTS, help="beside Paddle's float32; by default export.engines"
     )
@@ -38,8 +39,10 @@ def main(args: argparse.Namespace) -> None:
     check_models(run, [args.model])
     check_tasks(run, [args.task] if args.task else [])
     place = args.run / ("export" if args.format == "paddle" else "huggingface")
-    folder = args.output or place / (args.task or "encoder")
-    check_output_folder("--output", folder)
+    given = args.output or place / (args.task or "encoder")
+    check_output_folder("--output", given)
+    folder = given.resolve()
+    check_replaced("--output", folder, *FORMATS[args.format])
     prepare(run.runtime.device, run.runtime.threads)
     from ernie_tiny.runs.export import export_task
     from ernie_tiny.runs.huggingface_export import export_for_transformers

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Optional
 
+from ernie_tiny.config.check_augment import HEADS_FILE
 from ernie_tiny.config.schema import RunConfig, split_reference
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.errors import InputError, offer
+from ernie_tiny.files import MANIFEST, unlisted
 from ernie_tiny.training.tasks import custom_tasks
 
 LONGEST_NAME = 255  # bytes of a file's name on most file systems
@@ -35,6 +37,23 @@ def check_output_folder(option: str, folder: Path) -> None:
         raise InputError(f"{option} {folder}: a folder is due, and {above} is none. Name a folder.")
     if not os.access(above, os.W_OK | os.X_OK):
         raise InputError(f"{option} {folder}: {above} may not be written to. ls -ld shows who may.")
+
+
+def check_replaced(option: str, folder: Path, *signs: str) -> None:
+    """Raises an InputError where a folder that is about to be removed holds what the same command did not write.
+
+    Args:
+        signs: Files that it holds if that command wrote it, and no heads.json, as a trained model has. With MANIFEST
+            among them it holds nothing else than what this names.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    written = all((folder / sign).is_file() for sign in signs) and not (folder / HEADS_FILE).exists()
+    if not written or (MANIFEST in signs and unlisted(folder)):
+        raise InputError(
+            f"{option} {folder}: holds files of another origin, which would be removed. Name a folder that is new or "
+            "empty, or one that the same command wrote."
+        )
 
 
 def check_output_file(option: str, file: Path) -> None:

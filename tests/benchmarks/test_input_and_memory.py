@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.speed import input_pipeline, memory
+from benchmarks.speed import cost_model, growth, input_pipeline, memory
 from ernie_tiny.config import load_config
 from ernie_tiny.data.sample import write_sample
+from ernie_tiny.errors import InputError
 
 TINY = "{num_hidden_layers: 1, hidden_size: 24, num_attention_heads: 4, intermediate_size: 32}"
 SMALL = [f"models.teacher={TINY}", "tokenizer={build_from: general, vocab_size: 500}"]
@@ -50,6 +51,24 @@ def test_a_token_costs_its_part_of_reading_all_and_of_the_batches_drawn() -> Non
     cost = input_pipeline.Cost(real=800, computed=1000, available=100_000, reading=2.0, batching=0.004, batches=4)
     assert cost.seconds == pytest.approx(2.0 / 100_000 + 0.004 / 800)
     assert input_pipeline.row("distil", cost) == ["distil", "40,000", "80.0%", "5.0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "measure"),
+    [
+        ("base", lambda folder: growth.measure(SimpleNamespace(output=folder.parent), "base")),
+        ("mitkd", lambda folder: cost_model.compare("mitkd", folder, 1.0)),
+        ("0", lambda folder: memory.main()),
+    ],
+    ids=["growth", "cost_model", "memory"],
+)
+def test_no_folder_of_another_is_removed(name: str, measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["memory.py", "--data", ".", "--vocabulary", "v", "--output", str(tmp_path)])
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine").touch()
+    with pytest.raises(InputError, match="of another origin"):
+        measure(tmp_path / name)
+    assert (tmp_path / name / "mine").is_file()
 
 
 def test_a_process_s_own_memory_is_part_of_what_is_resident() -> None:

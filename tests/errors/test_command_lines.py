@@ -13,6 +13,10 @@ import pytest
 
 from ernie_tiny import runtime
 from ernie_tiny.cli.command import main
+from ernie_tiny.cli.export import FORMATS
+from ernie_tiny.errors import InputError
+from ernie_tiny.files import seal
+from ernie_tiny.runs.references import check_replaced
 
 CONFIG = """
 name: mine
@@ -106,6 +110,32 @@ def test_every_reference(command: str, folder: Path, capsys: pytest.CaptureFixtu
         monkeypatch.setattr(runtime, "_import_paddle", lambda: __import__("paddle"))
     wrong = re.search(r"!([^ ]{1,40})", command)
     assert wrong is not None and wrong[1] in error_of(command.replace("!", ""), folder, capsys)
+
+
+def test_an_export_removes_nothing_that_is_not_one(folder: Path, capsys, says) -> None:
+    (folder / "empty/mine").touch()
+    says("F40", error_of(f"{EXPORT} --output empty", folder, capsys))
+    for place in ("run", ".", "empty"):
+        for form in ("paddle", "huggingface"):
+            assert "of another origin" in error_of(f"{EXPORT} --output {place} --format {form}", folder, capsys)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_earlier_export_alone_is_replaced(form: str, tmp_path: Path) -> None:
+    for name in FORMATS[form]:
+        (tmp_path / name).touch()
+    seal(tmp_path)
+    check_replaced("--output", tmp_path, *FORMATS[form])
+    for name in ("notes", "deeper/heads.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+        with pytest.raises(InputError, match="of another origin"):
+            check_replaced("--output", tmp_path, *FORMATS[form])
+        (tmp_path / name).unlink()
+    (tmp_path / "heads.json").touch()
+    seal(tmp_path)  # now the model of a stage
+    with pytest.raises(InputError, match="of another origin"):
+        check_replaced("--output", tmp_path, *FORMATS[form])
 
 
 def test_what_may_not_be_used(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch, says) -> None:
