@@ -12,6 +12,7 @@ from ernie_tiny.config.check_engines import check_engines
 from ernie_tiny.config.check_family import check_family, check_source, check_stage_families
 from ernie_tiny.config.check_names import check_names, unfit_name
 from ernie_tiny.config.check_objective import (
+    EXPLICIT,
     Fault,
     check_answers,
     check_choice,
@@ -22,6 +23,7 @@ from ernie_tiny.config.check_objective import (
 )
 from ernie_tiny.config.ranges import check_numbers
 from ernie_tiny.config.schema import (
+    ANSWER_TERMS,
     DROPOUTS,
     RunConfig,
     RuntimeConfig,
@@ -43,6 +45,7 @@ def check(run: RunConfig, fault: Fault) -> RunConfig:
     _check_runtime(run.runtime, fault)
     check_engines(run, fault)
     _check_models(run, fault)
+    _check_tokenizer(run, fault)
     if not run.stages:
         raise fault("stages", "is empty: a run is a list of stages.")
     names = [stage.name for stage in run.stages]
@@ -110,8 +113,20 @@ def _check_models(run: RunConfig, fault: Fault) -> None:
                 f"Numbers of heads that divide {shape.hidden_size}: {listed(heads)}; widths near it that "
                 f"{shape.num_attention_heads} divides: {_multiples_near(shape)}.",
             )
+        if model.init_layers and model.init_from is None:
+            raise fault(
+                f"{key}.init_layers", f"= {list(model.init_layers)}: of which model? Name it in {key}.init_from."
+            )
         if model.init_from is not None and not model.init_layers and not FACTS[model.family].recurrent:
             raise fault(f"{key}.init_layers", "is missing: name the layers of init_from, as in [0, 2, 4].")
+
+
+def _check_tokenizer(run: RunConfig, fault: Fault) -> None:
+    vocab, corpus = run.tokenizer.vocab, run.tokenizer.build_from
+    if corpus is not None and corpus not in run.data.corpora:
+        raise fault("tokenizer.build_from", f"= {corpus!r}: {offer(corpus, run.data.corpora)}")
+    if corpus is not None and vocab is not None:
+        raise fault("tokenizer.build_from", f"= {corpus!r} stands beside vocab = {vocab!r}: set one of them to null.")
 
 
 def _multiples_near(shape: EncoderShape) -> str:
@@ -167,6 +182,8 @@ def _check_stage(run: RunConfig, stage: StageConfig, before: tuple[StageConfig, 
         where = f"{key}.ensemble" if stage.ensemble else f"{key}.teacher"
         _check_reference(run, teacher, where, before, fault, stage, teaches=True)
     if stage.cache is not None:
+        if not stage.taught_by:
+            raise fault(f"{key}.cache", "keeps what a teacher answers, and the stage has none. Take it out.")
         check_choice(stage.cache.precision, "cache.precision", f"{key}.cache.precision", fault)
     _check_stage_data(run, stage, key, fault)
     if stage.data.augment is not None:
@@ -174,6 +191,12 @@ def _check_stage(run: RunConfig, stage: StageConfig, before: tuple[StageConfig, 
         check_augmentation(run, stage, stage.data.augment, fault)
     check_stage_families(run, stage, fault)
     check_objective(run, stage, fault)
+    if stage.select.every is not None and not stage.objective.reads_answers:
+        raise fault(
+            f"{key}.select.every",
+            f"= {stage.select.every}: the stage trains no answers that could be scored. Take it out, or add a term "
+            f"that reads them: {', '.join(ANSWER_TERMS)}.",
+        )
     check_answers(stage, fault)
     check_unlabelled(stage, fault)
     _check_optim(stage, key, fault)
@@ -248,10 +271,22 @@ def _check_stage_data(run: RunConfig, stage: StageConfig, key: str, fault: Fault
         for name in ("epochs", "batch_size"):
             if getattr(settings, name) is not None and getattr(stage.optim, name) is None:
                 raise fault(f"{where}.{name}", f"cannot be given: the stage's optim sets no {name}.")
-    check_choice(data.sampling.strategy, "sampling.strategy", f"{key}.data.sampling.strategy", fault)
-    for task in data.sampling.weights:
-        if task not in data.tasks:
-            raise fault(f"{key}.data.sampling.weights.{task}", f"is no task of the stage. {offer(task, data.tasks)}")
+    _check_sampling(stage, f"{key}.data.sampling", fault)
+
+
+def _check_sampling(stage: StageConfig, key: str, fault: Fault) -> None:
+    sampling, tasks = stage.data.sampling, stage.data.tasks
+    check_choice(sampling.strategy, "sampling.strategy", f"{key}.strategy", fault)
+    for task in sampling.weights:
+        if task not in tasks:
+            raise fault(f"{key}.weights.{task}", f"is no task of the stage. {offer(task, tasks)}")
+    explicit = sampling.strategy == EXPLICIT
+    if sampling.weights and not explicit:
+        said = f"are for strategy {EXPLICIT}, and it is {sampling.strategy}. Change it, or take them out."
+        raise fault(f"{key}.weights", said)
+    missing = [task for task in tasks if task not in sampling.weights]
+    if explicit and missing:
+        raise fault(f"{key}.weights", f"has no weight for {', '.join(missing)}: strategy {EXPLICIT} takes one a task.")
 
 
 def _check_optim(stage: StageConfig, key: str, fault: Fault) -> None:

@@ -26,6 +26,7 @@ from ernie_tiny.family_facts import FACTS, FIRST_TOKEN, MEAN
 Fault = Callable[[str, str], InputError]
 Sides = dict[str, tuple[EncoderShape, int]]  # "student" and "teacher" to shape and number of layers
 
+EXPLICIT = "explicit"  # of sampling.strategy: by weights that are given
 CHOICES = {
     "runtime.precision": ("float32", "float16", "bfloat16"),
     "runtime.teacher_engine": ("dygraph", *ENGINES, "auto"),
@@ -37,7 +38,7 @@ CHOICES = {
     "export.int8": ("dynamic", "static"),
     "pooling": (FIRST_TOKEN, MEAN),
     "init_narrowed": (*NARROWING, IMPORTANCE),
-    "sampling.strategy": ("proportional", "temperature", "uniform", "explicit"),
+    "sampling.strategy": ("proportional", "temperature", "uniform", EXPLICIT),
     "pairs": ("qq", "kk", "vv"),
     "form": ("mse", "kl"),
     "cache.precision": ("float16", "float32"),

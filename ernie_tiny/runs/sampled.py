@@ -131,7 +131,7 @@ class SampledWorkspace(Workspace):
         if budget is not None:
             budget = max(budget, *(_longest(own) for own in features.values()))
         sampling = stage.data.sampling
-        weights = sampling_weights(sizes, sampling.strategy, sampling.exponent, sampling.weights or None)
+        weights = sampling_weights(sizes, sampling.strategy, sampling.exponent, sampling.weights)
         return TaskStream(features, weights, 0, size, budget, self.tokenizer.pad_id)
 
     def tokenising(self, stage: StageConfig, tasks: tuple[str, ...], clock: Callable[[], float]) -> float:

@@ -37,7 +37,7 @@ def task_stream(workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...]
     sampling = data.sampling
     return TaskStream(
         features,
-        sampling_weights(sizes, sampling.strategy, sampling.exponent, sampling.weights or None),
+        sampling_weights(sizes, sampling.strategy, sampling.exponent, sampling.weights),
         seed=seed,
         batch_size=optim.batch_size,
         max_tokens=optim.max_tokens,

@@ -140,6 +140,13 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C68", ["stages.first.auxiliary_layers=1", "stages.first.objective={mlm: {}}", "stages.first.teacher=null"]),
         ("C69", ["stages.first.optim={max_steps: 3, max_tokens: 4}"]),
         ("C67", ["models.student.num_attention_heads=3", "models.student.head_size=3"]),
+        ("C70", ["stages.first.select.every=2"]),
+        ("C71", ["tokenizer.build_from=genral"]),
+        ("C72", ["tokenizer={build_from: general, vocab: v.txt}"]),
+        ("C73", ["models.student.init_layers=[0, 1]"]),
+        ("C74", ["stages.second.cache={}"]),
+        ("C75", ["stages.second.data.sampling={strategy: uniform, weights: {mine: 1}}"]),
+        ("C76", ["stages.second.data.sampling.strategy=explicit"]),
     ],
 )
 def test_value(row: str, overrides: list[str], path: Path, says) -> None:
