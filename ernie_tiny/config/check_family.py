@@ -12,8 +12,14 @@ from ernie_tiny.config.schema import (
     StageConfig,
     split_reference,
 )
-from ernie_tiny.config.shapes import BiLstmShape, EncoderShape, shape_of
+from ernie_tiny.config.shapes import BiLstmShape, EncoderShape, family_of, shape_of
 from ernie_tiny.family_facts import FACTS
+
+# Key of a model to the width in its shape that weights can be narrowed to, and not widened.
+NARROWED_WIDTHS = {
+    **{key: key for key in ("hidden_size", "num_attention_heads", "intermediate_size")},
+    "head_size": "head_width",
+}
 
 
 def check_family(model: ModelConfig, key: str, fault: Fault) -> None:
@@ -57,7 +63,9 @@ def check_source(run: RunConfig, name: str, source: str, fault: Fault) -> None:
     if not isinstance(own, BiLstmShape):
         if isinstance(other, BiLstmShape):
             raise fault(f"models.{name}.init_from", f"= {source}, a BiLSTM: it has no layers that {name} could take.")
-        if own is not None and own.hidden_size == other.hidden_size:
+        if own is not None and run.models[name].init_narrowed in NARROWING:
+            _check_narrowed(run, name, own, source, other, fault)
+        elif own is not None:
             _check_parts(run.models[name], f"models.{name}", own, source, other, fault)
         return
     width = other.embedding_size if isinstance(other, BiLstmShape) else other.hidden_size
@@ -69,12 +77,36 @@ def check_source(run: RunConfig, name: str, source: str, fault: Fault) -> None:
         )
 
 
+def _check_narrowed(
+    run: RunConfig, name: str, own: EncoderShape, source: str, other: EncoderShape, fault: Fault
+) -> None:
+    """Raises an InputError where the source is of another family, or narrower."""
+    here, there = family_of(run.models[name]), family_of(run.models[source])
+    if here is not None and there is not None and here is not there:
+        raise fault(
+            f"models.{name}.init_from",
+            f"= {source}, of the family {there.name}, and {name} is of {here.name}: weights are narrowed within one "
+            "family. Give both one.",
+        )
+    for key, part in NARROWED_WIDTHS.items():
+        if getattr(own, part) > getattr(other, part):
+            raise fault(
+                f"models.{name}.{key}",
+                f"is {getattr(own, part)}, and {getattr(other, part)} in {source}: weights are narrowed, never "
+                f"widened. Set it to {getattr(other, part)} or less.",
+            )
+
+
 def _check_parts(
     model: ModelConfig, key: str, own: EncoderShape, source: str, other: EncoderShape, fault: Fault
 ) -> None:
     """Raises an InputError where layers of the source do not fit as they are, or less heads and neurons."""
-    if model.init_narrowed in NARROWING:
-        return
+    if own.hidden_size != other.hidden_size:
+        raise fault(
+            f"{key}.hidden_size",
+            f"= {own.hidden_size}, and {source} has {other.hidden_size}: layers are taken as wide as they are. Set it "
+            f"to {other.hidden_size}, or for a narrower model {key}.init_narrowed to {' or '.join(NARROWING)}.",
+        )
     if own.head_width != other.head_width:
         raise fault(
             f"{key}.head_size",

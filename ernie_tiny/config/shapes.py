@@ -197,12 +197,21 @@ def usable_positions(model: ModelConfig, pad_id: int) -> Optional[int]:
     Errors as of `shape_of`.
     """
     rows = getattr(shape_of(model), "max_position_embeddings", None)
-    facts: Optional[FamilyFacts] = FACTS[model.family]
+    facts = family_of(model)
     if model.pretrained is not None:
-        numbers = folder_config(model.pretrained)
-        facts = None if numbers is None else facts_of_folder(numbers, model.pretrained)
-        pad_id = int((numbers or {}).get("pad_token_id") or 0)
+        pad_id = int((folder_config(model.pretrained) or {}).get("pad_token_id") or 0)
     return rows if rows is None or facts is None else rows - facts.first_position(pad_id)
+
+
+def family_of(model: ModelConfig) -> Optional[FamilyFacts]:
+    """The facts of a configured model's family; None for a pretrained model that is no folder here.
+
+    Errors as of `folder_config`.
+    """
+    if model.pretrained is None:
+        return FACTS[model.family]
+    numbers = folder_config(model.pretrained)
+    return None if numbers is None else facts_of_folder(numbers, model.pretrained)
 
 
 def folder_config(pretrained: str) -> Optional[dict[str, Any]]:

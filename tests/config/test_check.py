@@ -56,6 +56,13 @@ def refused(path: Path, *overrides: str) -> str:
     return str(caught.value)
 
 
+# A student that starts from the teacher's layers, narrowed; its heads are as wide as the teacher's at the most.
+NARROWED = (
+    "models.student.init_from=teacher@enhance", "models.student.init_narrowed=svd",
+    "models.student.num_attention_heads=4",
+)  # fmt: skip
+
+
 def links(run: RunConfig) -> list[tuple[str, str, object]]:
     return [(stage.name, stage.train, stage.teacher) for stage in run.stages]
 
@@ -93,7 +100,7 @@ def test_a_skipped_stage_is_not_checked(path):
 
 
 def test_layers_that_a_skipped_stage_would_have_trained_are_those_it_started_from(path):
-    start = ["models.student.init_from=teacher@enhance", "models.student.init_layers=[0, 2]"]
+    start = [*NARROWED, "models.student.init_layers=[0, 2]"]
     run = load_config(path, [*start, "stages.enhance.skip=true", "stages.pretrain.skip=true"])
     assert run.models["student"].init_from == "teacher"
 
@@ -194,11 +201,9 @@ def test_a_run_has_a_stage(path):
 
 
 def test_init_from_leads_somewhere_and_names_its_layers(path):
-    start = ["models.student.init_from=teacher@enhance", "models.student.init_layers=[0, 2]"]
-    assert load_config(path, start)
-    assert "init_layers is missing" in refused(path, "models.student.init_from=teacher@enhance")
     narrowed = "models.student.init_narrowed"
-    assert load_config(path, [*start, f"{narrowed}=svd"])
+    assert load_config(path, [*NARROWED, "models.student.init_layers=[0, 2]"])
+    assert "init_layers is missing" in refused(path, "models.student.init_from=teacher@enhance")
     assert "is for a model with init_from and init_layers" in refused(path, f"{narrowed}=svd")
     assert "Did you mean 'selection'?" in refused(path, f"{narrowed}=selektion")
     layers = "models.student.init_layers=[0]"
@@ -208,7 +213,7 @@ def test_init_from_leads_somewhere_and_names_its_layers(path):
 
 def test_init_from_is_checked_wherever_the_model_is_read(path):
     layers = ["models.teacher.init_layers=[0]", "models.student.init_layers=[0]"]
-    message = refused(path, "models.teacher.init_from=nobody", "stages.distil.teacher=teacher", *layers)
+    message = refused(path, "models.teacher.init_from=nobody", "stages.distil.teacher=teacher", layers[0])
     assert "there is no model 'nobody'" in message
     circle = ["models.teacher.init_from=student", "models.student.init_from=teacher"]
     assert "circle: teacher -> student -> teacher" in refused(path, *circle, *layers)
@@ -223,7 +228,7 @@ def test_init_from_is_checked_wherever_the_model_is_read(path):
     ],
 )
 def test_init_layers_are_layers_of_the_source(path, layers, said):
-    message = refused(path, "models.student.init_from=teacher@enhance", f"models.student.init_layers={layers}")
+    message = refused(path, *NARROWED, f"models.student.init_layers={layers}")
     assert "models.student.init_layers" in message and said in message
 
 

@@ -147,6 +147,9 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C74", ["stages.second.cache={}"]),
         ("C75", ["stages.second.data.sampling={strategy: uniform, weights: {mine: 1}}"]),
         ("C76", ["stages.second.data.sampling.strategy=explicit"]),
+        ("C77", [*TAKING, "models.student.init_narrowed=svd", "models.student.hidden_size=64"]),
+        ("C78", [*TAKING, "models.student.init_narrowed=svd", "models.student.family=bert"]),
+        ("C79", [*TAKING, "models.student.hidden_size=16"]),
     ],
 )
 def test_value(row: str, overrides: list[str], path: Path, says) -> None:
