@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ernie_tiny.engine_facts import AUTO, FACTS, PRECISIONS, needed
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import at_home
 from ernie_tiny.runtime import prepare
 
 TOKEN = "ERNIE_TINY_TOKEN"
@@ -25,14 +27,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="for a request to come in, and for its answer")
 
 
-def main(args: argparse.Namespace) -> None:
-    folders = {}
-    for given in args.models:
-        name, _, place = given.rpartition("=")
+def served_folders(models: Iterable[str]) -> dict[str, Path]:
+    """Name to folder of what --models says."""
+    folders: dict[str, Path] = {}
+    for given in models:
+        name, equals, place = given.partition("=")
+        if not equals or "/" in name:  # a path may hold an equals sign
+            name, place = "", given
         name = name or Path(place).name
         if name in folders:
             raise InputError(f"--models: two are called {name}. Give one a name of its own: NAME={place}.")
-        folders[name] = Path(place)
+        folders[name] = Path(at_home(place))
+    return folders
+
+
+def main(args: argparse.Namespace) -> None:
+    folders = served_folders(args.models)
     for module in ("fastapi", "uvicorn", "prometheus_client"):
         needed(module)
     prepare("cpu", args.threads)

@@ -14,6 +14,7 @@ import pytest
 from ernie_tiny import runtime
 from ernie_tiny.cli.command import main
 from ernie_tiny.cli.export import FORMATS
+from ernie_tiny.cli.serve import served_folders
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import seal
 from ernie_tiny.runs.references import check_replaced
@@ -136,6 +137,21 @@ def test_an_earlier_export_alone_is_replaced(form: str, tmp_path: Path) -> None:
     seal(tmp_path)  # now the model of a stage
     with pytest.raises(InputError, match="of another origin"):
         check_replaced("--output", tmp_path, *FORMATS[form])
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "folder"),
+    [
+        ("output/seed=1/export/tnews", "tnews", "output/seed=1/export/tnews"),
+        ("./seed=1", "seed=1", "seed=1"),
+        ("a=output/seed=1", "a", "output/seed=1"),
+        ("a=~/x", "a", "{home}/x"),
+        ("~/x", "x", "{home}/x"),
+    ],
+)
+def test_names_and_folders_of_served_models(given: str, name: str, folder: str, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", "/home/of")
+    assert served_folders([given]) == {name: Path(folder.format(home="/home/of"))}
 
 
 def test_what_may_not_be_used(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch, says) -> None:
