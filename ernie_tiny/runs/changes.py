@@ -13,12 +13,13 @@ import yaml
 from ernie_tiny.config.load import CONFIG_FILE, load_config, to_yaml
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError
-from ernie_tiny.files import to_json, write_text
+from ernie_tiny.files import read_record, write_record, write_text
 from ernie_tiny.runs.run_folders import RESULTS_FILE
 from ernie_tiny.runtime import git_revision, versions
 from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
 
 ENVIRONMENT_FILE = "environment.json"
+CONTINUED = "continued_with"  # a key of it: the environments that came after the first, in their order
 logger = logging.getLogger(__name__)
 
 
@@ -43,8 +44,23 @@ def write_config(run: RunConfig, folder: Path) -> None:
     for change in changes_since(run, folder):
         logger.info("changed: %s%s", change, _consequence(change))
     write_text(folder / CONFIG_FILE, to_yaml(run))
-    environment = {"versions": versions(), "git_revision": git_revision(), "seed": run.seed}
-    write_text(folder / ENVIRONMENT_FILE, to_json(environment, indent=1))
+    if not (folder / RESULTS_FILE).is_file():
+        _write_environment(run, folder / ENVIRONMENT_FILE)
+
+
+def _write_environment(run: RunConfig, file: Path) -> None:
+    """Records what the run is begun with; where it goes on with something else, that too, below."""
+    now = {"versions": versions(), "git_revision": git_revision(), "seed": run.seed}
+    if not file.is_file():
+        write_record(file, now)
+        return
+    first = read_record(file, "Remove it: it only says with what the run was made.")
+    later = first.pop(CONTINUED, [])
+    changes = [*differences((later or [first])[-1], now)]
+    for change in changes:
+        logger.info("goes on in another environment: %s", change)
+    if changes:
+        write_record(file, {**first, CONTINUED: [*later, now]})
 
 
 def changes_since(run: RunConfig, folder: Path) -> list[Change]:

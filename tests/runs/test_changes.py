@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from ernie_tiny.config.load import load_config
 from ernie_tiny.errors import InputError
+from ernie_tiny.runs import changes
 from ernie_tiny.runs.changes import Change, differences, write_config
 from ernie_tiny.runs.run_folders import RESULTS_FILE
 from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
@@ -118,3 +120,28 @@ def test_a_key_that_a_later_version_adds_is_no_change(tmp_path: Path, caplog: py
 )  # fmt: skip
 def test_differences(before: dict, now: dict, changes: list[tuple]) -> None:
     assert list(differences(before, now)) == [Change(*change) for change in changes]
+
+
+def environment(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    return {key: value for key, value in found.items() if key != "checksum"}
+
+
+def test_what_a_run_was_made_with_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = load(tmp_path)
+    for version in ("1", "1", "2", "2", "1"):  # begun, repeated, gone on with another, and back
+        monkeypatch.setattr(changes, "versions", lambda version=version: {"paddle": version})
+        with caplog.at_level(logging.INFO):
+            write_config(run, tmp_path)
+    found = environment(tmp_path)
+    assert found["versions"] == {"paddle": "1"}
+    assert [later["versions"]["paddle"] for later in found["continued_with"]] == ["2", "1"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"goes on in another environment: versions.paddle: {step}" for step in ("1 -> 2", "2 -> 1")
+    ]
+    (tmp_path / RESULTS_FILE).write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(changes, "versions", lambda: {"paddle": "3"})
+    write_config(run, tmp_path)  # of a finished run, which it only shows
+    assert environment(tmp_path) == found

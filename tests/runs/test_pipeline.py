@@ -26,7 +26,7 @@ def test_config_and_environment_are_there_before_anything_can_fail(tmp_path: Pat
     assert load_config(tmp_path / "run" / "config.yaml") == run
     environment = json.loads((tmp_path / "run" / "environment.json").read_text(encoding="utf-8"))
     assert environment["seed"] == 7
-    assert set(environment) == {"versions", "git_revision", "seed"}
+    assert set(environment) == {"versions", "git_revision", "seed", "checksum"}
 
 
 def test_a_folder_in_use_is_refused_before_anything_is_written(tmp_path: Path) -> None:
