@@ -20,7 +20,7 @@ def guard_inputs(run: RunConfig, folder: Path) -> None:
     """Compares the files that are still to be read with what they were when the run first read them.
 
     Size and time first; the content is hashed where they differ. A file is known by its key in the config and its
-    name, so that a data root may be moved. Files of finished stages alone may change: nothing of them is read again.
+    name, so that a data root may be moved. Files of finished stages alone may change: nothing trains on them again.
 
     Raises:
         InputError: the content of some has changed; nothing is trained.
@@ -69,7 +69,7 @@ def _inputs(run: RunConfig, folder: Path) -> Iterator[tuple[str, Path]]:
         key = f"data.corpora.{corpus}.files"
         for path in corpus_files(root, run.data.corpora[corpus].files, key):
             yield f"{path.relative_to(root)} ({key})", path
-    for name in dict.fromkeys(name for stage in stages for name in _models(stage)):
+    for name in dict.fromkeys(name for stage in stages for name in _models(run, stage)):
         pretrained = run.models[name].pretrained
         if pretrained is not None and Path(pretrained).is_dir():
             for path in sorted(path for path in Path(pretrained).iterdir() if path.is_file()):
@@ -82,11 +82,16 @@ def _is_finished(stage: StageConfig, folder: Path) -> bool:
     return all((part / STAGE_RESULT_FILE).is_file() for part in parts)
 
 
-def _models(stage: StageConfig) -> Iterator[str]:
-    """The models that a stage loads as they are configured, not as a stage before it left them."""
+def _models(run: RunConfig, stage: StageConfig) -> Iterator[str]:
+    """The models that a stage loads as they are configured, not as a stage before it left them; some come twice."""
     references = [*stage.trained.values(), *stage.teachers]
     if stage.data.augment is not None:
         references.append(stage.data.augment.model)
-    for name, earlier in map(split_reference, references):
-        if earlier is None:
+    for reference in references:
+        following: Optional[str] = reference
+        while following is not None:
+            name, earlier = split_reference(following)
+            if earlier is not None:
+                break
             yield name
+            following = run.models[name].init_from  # which is loaded too

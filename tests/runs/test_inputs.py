@@ -146,3 +146,15 @@ def test_a_damaged_record_is_named(run: RunConfig) -> None:
     (Path(run.folder) / INPUTS_FILE).write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"inputs\.json: is damaged.*Remove it to go on with the files as they are"):
         guard_inputs(run, Path(run.folder))
+
+
+def test_a_pretrained_folder_behind_init_from_is_guarded(run: RunConfig, tmp_path: Path) -> None:
+    """The stage loads the student, which loads the teacher's layers."""
+    student = "{family: bert, num_hidden_layers: 1, hidden_size: 8, num_attention_heads: 2, intermediate_size: 16,"
+    overrides = [f"models.student={student} init_from: teacher, init_layers: [0]}}", "stages.first.objective={mlm: {}}"]
+    overrides += ["stages.first.teacher=null", f"output_dir={tmp_path}/other"]
+    run = load_config(tmp_path / "run.yaml", overrides)
+    guard_inputs(run, Path(run.folder))
+    shorten(tmp_path / "teacher/model.safetensors")
+    with pytest.raises(InputError, match=r"model\.safetensors \(models\.teacher\.pretrained\)"):
+        guard_inputs(run, Path(run.folder))
