@@ -36,18 +36,21 @@ Examples = Callable[[str, str, Optional[int]], Sequence[Example]]
 
 def examine_run(run: RunConfig) -> Iterator[Finding]:
     """Output folder, disk, memory, models, vocabulary and data of a run; reads all of the data, trains nothing."""
+    try:
+        yield from _findings(run)
+    except InputError as error:  # what further findings stand on, as the tasks and the vocabulary
+        yield Finding(FAULT, str(error))
+
+
+def _findings(run: RunConfig) -> Iterator[Finding]:
     yield _folder(run)
-    yield from _memory(run)
     for name in run.models:
         yield _model(run, name)
-    try:
-        specs = task_specs(run)
-        check_machine(run)
-        check_lengths(run)
-        check_heads(run)
-    except InputError as error:
-        yield Finding(FAULT, str(error))
-        return
+    specs = task_specs(run)
+    yield from _memory(run)
+    check_machine(run)
+    check_lengths(run)
+    check_heads(run)
     yield Finding(OK, "input lengths fit the models' positions, labels their heads")
     if run.data.sample:
         yield Finding(OK, "data is the project's own, written when the run starts")

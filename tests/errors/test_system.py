@@ -228,6 +228,14 @@ def test_the_doctor_names_faults_of_data_models_and_vocabulary(run: RunConfig, t
     assert "holds none of model.safetensors, " in of_run(changed, FAULT)
 
 
+@pytest.mark.parametrize("broken", ["task", "vocabulary"])
+def test_the_doctor_lists_a_fault_that_all_else_stands_on(run: RunConfig, tmp_path: Path, broken: str) -> None:
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE"}}', encoding="utf-8")
+    override = {"task": "stages.second.data.tasks=[tnewz]", "vocabulary": f"tokenizer.vocab={tmp_path}/tokenizer.json"}
+    changed = load_config(tmp_path / "run.yaml", [f"data.root={tmp_path}", override[broken]])
+    assert {"task": "no task 'tnewz'", "vocabulary": "tokenizer.json"}[broken] in of_run(changed, FAULT)
+
+
 def test_the_estimate_of_memory_by_hand(run: RunConfig) -> None:
     # Two layers of 16 x 16 projections and 16 x 64 feed-forward: 3,280 weights each; embeddings 7 + 64 + 4 rows.
     weights = 2 * 3280 + (7 + 64 + 4) * 16 + 32 + 16 * 16 + 16
