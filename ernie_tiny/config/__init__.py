@@ -1,4 +1,4 @@
-"""YAML files into frozen, validated values. Imports neither Paddle nor anything else of the project."""
+"""YAML files into frozen, validated values. Imports no Paddle, and of the project only what stands on floor 0."""
 
 from ernie_tiny.config.load import load_config, to_yaml
 from ernie_tiny.config.schema import RunConfig

@@ -327,7 +327,7 @@ def _check_text(value: str, key: str, fault: _Fault) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Without the Nones and empty values that are defaults, and with lists for tuples."""
+    """Without the Nones of mappings, and with lists for tuples."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items() if v is not None}
     if isinstance(value, (list, tuple)):

@@ -20,7 +20,7 @@ class RuntimeConfig:
     """How a run uses the machine, and what it shows and keeps."""
 
     device: str = "auto"  # auto, cpu, gpu, gpu:1, ...
-    threads: int = 0  # CPU threads; 0 takes every core
+    threads: int = 0  # CPU threads; 0 takes OMP_NUM_THREADS, or every core where that is unset
     precision: str = "float32"  # float32, float16 or bfloat16 (the last two on a GPU)
     teacher_engine: str = "dygraph"  # or paddle, onnx, openvino; auto: what is fastest at the first batch
     teacher_precision: str = "float32"  # or bfloat16: of a teacher on an engine; of auto the lowest that it may take
