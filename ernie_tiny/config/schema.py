@@ -352,8 +352,7 @@ class StageConfig:
         return {task: name.replace("{task}", task) for task in self.data.tasks if name is not None}
 
     @property
-    def taught_by(self) -> str:
-        """Who teaches, in words; "" for nobody."""
+    def taught_by(self) -> str:  # in words; "" for nobody
         return f"the answers in {self.answers.answers}" if self.answers is not None else ", ".join(self.teachers)
 
 
@@ -374,8 +373,7 @@ class RunConfig:
     export: ExportConfig = field(default_factory=ExportConfig)
 
     @property
-    def folder(self) -> str:
-        """Where the run is written."""
+    def folder(self) -> str:  # where the run is written
         return self.output_dir or f"output/{self.name}"
 
     @property
