@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from ernie_tiny.cli.paths import paths_at_home
+from ernie_tiny.cli.arguments import paths_at_home
 from ernie_tiny.config.load import PATHS, load_config
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError

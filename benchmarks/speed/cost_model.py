@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ernie_tiny.config import load_config
-from ernie_tiny.runs.references import check_replaced
+from ernie_tiny.runs.references import replaceable
 from ernie_tiny.runtime import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,8 +66,7 @@ def compare(name: str, folder: Path, seconds: float) -> None:
     from ernie_tiny.runs.run_folders import read_results
 
     config, overrides = RUNS[name]
-    check_replaced("--folder", folder, "run/config.yaml")
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(replaceable("--folder", folder, "run/config.yaml"), ignore_errors=True)
     run = load_config(
         str(ROOT / "configs" / f"{config}.yaml"),
         [*overrides, f"output_dir={folder / 'run'}", f"data.root={folder / 'data'}"],

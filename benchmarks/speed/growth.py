@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.speed.memory import require_running, resident
 from ernie_tiny.files import to_json, write_text
 from ernie_tiny.report.tables import Table
-from ernie_tiny.runs.references import check_replaced
+from ernie_tiny.runs.references import replaceable
 from ernie_tiny.runtime import processor
 from ernie_tiny.training.events import read_events
 
@@ -76,8 +76,7 @@ def measure(args: argparse.Namespace, case: str) -> dict[str, float]:
     """Megabytes of text and of its tokens, seconds and peak megabytes of preparing, seconds and megabytes of a step."""
     corpus, students, length = CASES[case]
     folder = args.output / case
-    check_replaced("--output", folder, "run/config.yaml")
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(replaceable("--output", folder, "run/config.yaml"), ignore_errors=True)
     text = write_share(sorted(args.data.glob("corpus/*.txt")), folder / "corpus", corpus * args.megabytes * 1e6)
     overrides = [
         f"output_dir={to_json(str(folder / 'run'))}", f"data.root={to_json(str(folder))}",

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ernie_tiny.files import to_json
 from ernie_tiny.report.tables import Table
-from ernie_tiny.runs.references import check_replaced
+from ernie_tiny.runs.references import replaceable
 from ernie_tiny.training.events import read_events
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,8 +51,7 @@ def main() -> None:
     rows = []
     for number, text in enumerate(args.texts):
         folder = args.output / str(number)
-        check_replaced("--output", folder, "config.yaml")
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(replaceable("--output", folder, "config.yaml"), ignore_errors=True)
         samples = watch(args, folder, text)
         size = sum(file.stat().st_size for file in args.data.glob(text))
         rows.append([text, f"{size / 1e6:,.0f}", *cells(samples, args.settle)])

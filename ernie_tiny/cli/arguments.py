@@ -1,11 +1,30 @@
-"""The paths of a command line."""
+"""What several commands share: the arguments of a config, the paths of a command line, the log."""
 
 from __future__ import annotations
 
 import argparse
+import logging
+import sys
 from pathlib import Path
 
 from ernie_tiny.files import at_home
+
+
+def add_config(parser: argparse.ArgumentParser, required: bool = True, note: str = "") -> None:
+    """Adds -c, with a note behind its help."""
+    parser.add_argument("-c", "--config", required=required, help=f"YAML file{note}")
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Adds -o, which may stand several times."""
+    parser.add_argument(
+        "-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="a.b=v, stages.NAME.x=v"
+    )
+
+
+def show_log() -> None:
+    """Shows what the packages log, from information on, beside the output of a command."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 
 
 def paths_at_home(values: argparse.Namespace) -> argparse.Namespace:

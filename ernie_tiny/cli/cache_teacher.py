@@ -6,21 +6,20 @@ The stages that this one needs must be finished; tools/train.py with the same co
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 
+from ernie_tiny.cli.arguments import add_config, add_overrides, show_log
 from ernie_tiny.config import load_config
 from ernie_tiny.runtime import prepare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", required=True, help="YAML file")
-    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    add_config(parser)
+    add_overrides(parser)
     parser.add_argument("--stage", required=True, help="stage with a teacher and a cache")
 
 
 def main(args: argparse.Namespace) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    show_log()
     run = load_config(args.config, args.override)
     prepare(run.runtime.device, run.runtime.threads)
     from ernie_tiny.runs.pipeline import cache_teacher

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Optional
 
 from ernie_tiny import __version__
-from ernie_tiny.cli.paths import paths_at_home
+from ernie_tiny.cli.arguments import paths_at_home
 from ernie_tiny.runtime import run_tool
 
 COMMANDS: Mapping[str, str] = {

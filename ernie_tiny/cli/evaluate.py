@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ernie_tiny.cli.arguments import add_overrides
 from ernie_tiny.config import load_config
 from ernie_tiny.runs.references import check_models, check_output_folder, check_tasks
 from ernie_tiny.runtime import prepare
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="dev", help="a split with labels")
     parser.add_argument("--examples", type=int, help="draw so many, by the hash of their texts")
     parser.add_argument("--output", type=Path, help="folder for <model@stage>/<task>.jsonl and evaluation.json")
-    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    add_overrides(parser)
 
 
 def main(args: argparse.Namespace) -> None:

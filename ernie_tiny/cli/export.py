@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ernie_tiny.cli.arguments import add_overrides
 from ernie_tiny.config import load_config
 from ernie_tiny.engine_facts import FACTS, PRECISIONS
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import MANIFEST, to_json
-from ernie_tiny.runs.references import check_models, check_output_folder, check_replaced, check_tasks
+from ernie_tiny.runs.references import check_models, check_tasks, replaceable
 from ernie_tiny.runtime import prepare
 
 # Format to files of what it writes, by which an earlier export is known: it is replaced.
@@ -21,13 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="model@stage")
     parser.add_argument("--task", help="whose head is exported; with --format huggingface it may be left out")
     parser.add_argument("--format", choices=FORMATS, default="paddle", help="by default %(default)s, for inference")
-    parser.add_argument(
-        "--engines", nargs="+", choices=FACTS, help="beside Paddle's float32; by default export.engines"
-    )
+    parser.add_argument("--engines", nargs="+", choices=FACTS, help="and Paddle's float32; by default export.engines")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="each engine in those that it has")
     parser.add_argument("--max-loss", type=float, help="points that int8 may lose on dev, by default export.max_loss")
     parser.add_argument("--output", type=Path, help="by default <run>/export/<task>, or <run>/huggingface/<task>")
-    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    add_overrides(parser)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -39,10 +38,7 @@ def main(args: argparse.Namespace) -> None:
     check_models(run, [args.model])
     check_tasks(run, [args.task] if args.task else [])
     place = args.run / ("export" if args.format == "paddle" else "huggingface")
-    given = args.output or place / (args.task or "encoder")
-    check_output_folder("--output", given)
-    folder = given.resolve()
-    check_replaced("--output", folder, *FORMATS[args.format])
+    folder = replaceable("--output", args.output or place / (args.task or "encoder"), *FORMATS[args.format])
     prepare(run.runtime.device, run.runtime.threads)
     from ernie_tiny.runs.export import export_task
     from ernie_tiny.runs.huggingface_export import export_for_transformers

@@ -9,6 +9,7 @@ import argparse
 from itertools import chain
 from pathlib import Path
 
+from ernie_tiny.cli.arguments import add_config, add_overrides
 from ernie_tiny.config import load_config
 from ernie_tiny.runs.references import check_input, check_output_folder
 from ernie_tiny.runtime import prepare
@@ -17,8 +18,8 @@ from ernie_tiny.runtime import prepare
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder with a model and its tokenizer")
     parser.add_argument("--output", type=Path, required=True, help="new folder")
-    parser.add_argument("-c", "--config", help="YAML file; the train and unlabelled files of its tasks are texts")
-    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    add_config(parser, required=False, note="; the train and unlabelled files of its tasks are texts")
+    add_overrides(parser)
     parser.add_argument("--texts", type=Path, nargs="+", default=[], help="text files")
     parser.add_argument("--field", help="of texts in JSON lines: the field that holds the text")
     parser.add_argument("--min-count", type=int, default=2, help="of a character of words to be kept by itself")

@@ -9,10 +9,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from ernie_tiny.cli.arguments import add_config, add_overrides
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", required=True, help="YAML file")
-    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    add_config(parser)
+    add_overrides(parser)
     parser.add_argument(
         "--grid", nargs="+", action="extend", required=True, metavar="KEY=V1,V2", help="* in a key: each name; seed=1,2"
     )

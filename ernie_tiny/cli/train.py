@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 
+from ernie_tiny.cli.arguments import add_config, add_overrides, show_log
 from ernie_tiny.config import load_config
 from ernie_tiny.runtime import prepare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", required=True, help="YAML file")
-    parser.add_argument(
-        "-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="a.b=v, stages.NAME.x=v"
-    )
+    add_config(parser)
+    add_overrides(parser)
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--check", action="store_true", help="validate, print the plan, train nothing")
     either.add_argument("--cost", action="store_true", help="the plan with hours, by a minute of measuring here")
 
 
 def main(args: argparse.Namespace) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    show_log()
     run = load_config(args.config, args.override)
     if args.check:
         from ernie_tiny.runs.plan import plan

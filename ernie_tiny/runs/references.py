@@ -39,21 +39,26 @@ def check_output_folder(option: str, folder: Path) -> None:
         raise InputError(f"{option} {folder}: {above} may not be written to. ls -ld shows who may.")
 
 
-def check_replaced(option: str, folder: Path, *signs: str) -> None:
-    """Raises an InputError where a folder that is about to be removed holds what the same command did not write.
+def replaceable(option: str, folder: Path, *signs: str) -> Path:
+    """The folder's own path, of one that can be made and whose content may be removed.
 
     Args:
         signs: Files that it holds if that command wrote it, and no heads.json, as a trained model has. With MANIFEST
             among them it holds nothing else than what this names.
+    Raises:
+        InputError: it cannot be made, or holds what the same command did not write.
     """
+    check_output_folder(option, folder)
+    folder = folder.resolve()
     if not folder.is_dir() or not any(folder.iterdir()):
-        return
+        return folder
     written = all((folder / sign).is_file() for sign in signs) and not (folder / HEADS_FILE).exists()
     if not written or (MANIFEST in signs and unlisted(folder)):
         raise InputError(
             f"{option} {folder}: holds files of another origin, which would be removed. Name a folder that is new or "
             "empty, or one that the same command wrote."
         )
+    return folder
 
 
 def check_output_file(option: str, file: Path) -> None:

@@ -17,7 +17,7 @@ from ernie_tiny.cli.export import FORMATS
 from ernie_tiny.cli.serve import served_folders
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import seal
-from ernie_tiny.runs.references import check_replaced
+from ernie_tiny.runs.references import replaceable
 
 CONFIG = """
 name: mine
@@ -126,17 +126,17 @@ def test_an_earlier_export_alone_is_replaced(form: str, tmp_path: Path) -> None:
     for name in FORMATS[form]:
         (tmp_path / name).touch()
     seal(tmp_path)
-    check_replaced("--output", tmp_path, *FORMATS[form])
+    replaceable("--output", tmp_path, *FORMATS[form])
     for name in ("notes", "deeper/heads.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
         with pytest.raises(InputError, match="of another origin"):
-            check_replaced("--output", tmp_path, *FORMATS[form])
+            replaceable("--output", tmp_path, *FORMATS[form])
         (tmp_path / name).unlink()
     (tmp_path / "heads.json").touch()
     seal(tmp_path)  # now the model of a stage
     with pytest.raises(InputError, match="of another origin"):
-        check_replaced("--output", tmp_path, *FORMATS[form])
+        replaceable("--output", tmp_path, *FORMATS[form])
 
 
 @pytest.mark.parametrize(
