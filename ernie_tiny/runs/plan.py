@@ -11,7 +11,7 @@ from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.corpus import check_general_text, corpus_files
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.errors import InputError
-from ernie_tiny.kind_facts import facts_of
+from ernie_tiny.kind_facts import POSITION, facts_of
 from ernie_tiny.kinds.read import missing_file, split_reader
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
@@ -24,8 +24,8 @@ def plan(run: RunConfig) -> str:
     """Models with parameter counts, tasks with example counts, stages with steps and estimated FLOPs.
 
     Counts come from the data where it lies below data.root; where it does not, the plan says so. FLOPs take
-    every input at its full length, so they are an upper bound, and leave embeddings and heads out. Recorded answers to
-    data that is there are read.
+    every input at its full length, so they are an upper bound, and leave embeddings and heads out. Of epochs over texts
+    that are cut into windows only the fewest steps are known. Recorded answers to data that is there are read.
 
     Raises:
         InputError: what is known to be wrong; also where the labelled data of a task is there and other files are not.
@@ -125,8 +125,12 @@ def _stage_lines(
         length = input_length(part, [specs[task] for task in group])
         tokens = (part.optim.max_tokens or (part.optim.batch_size or 0) * length) * part.optim.accumulate
         flops = stage_flops(run, part, [specs[task] for task in group], tokens)
-        cost = f", at most {flops * steps:.2e} FLOPs" if steps is not None and flops is not None else ""
-        shown = f"{steps:,} steps" if steps is not None else f"{part.optim.epochs:g} epochs"
+        # An example of such a kind has as many features as its text has windows, which only its tokens tell.
+        windows = part.optim.max_steps is None and any(facts_of(specs[task].kind).form == POSITION for task in group)
+        known = steps is not None and flops is not None and not windows
+        cost = f", at most {flops * steps:.2e} FLOPs" if known else ""
+        least = "at least " if windows else ""
+        shown = f"{least}{steps:,} steps" if steps is not None else f"{part.optim.epochs:g} epochs"
         lines.append(f"    {source}: {shown}{cost}")
     return [*lines, *(f"    warning: {warning}" for warning in _size_warnings(run, stage))]
 
@@ -156,7 +160,7 @@ def _trained(stage: StageConfig, spec: TaskSpec, count: Optional[Counts]) -> Opt
 
 
 def _steps(stage: StageConfig, counts: list[Optional[Counts]]) -> Optional[int]:
-    """Optimizer steps, or None when they depend on data that is not there or on a token budget."""
+    """Optimizer steps at a feature an example, or None when they depend on a token budget or data that is not there."""
     optim = stage.optim
     if optim.max_steps is not None:
         return optim.max_steps

@@ -77,6 +77,17 @@ def test_steps_come_from_epochs_and_batch_size(overrides: tuple[str, ...], steps
     assert f"    mine: {steps} steps" in plan(load(tmp_path, *overrides))
 
 
+def test_of_texts_with_windows_the_fewest_steps_are_said(tmp_path: Path) -> None:
+    run = load(tmp_path, *(f"data.tasks.mine.{key}" for key in ("kind=labelling", "texts=[]", "labels=[X]")))
+    for split in ("train", "dev"):
+        rows = '{"text": "好好好好好好好好好好", "label": {}}\n' * 10  # two windows of 6 tokens each
+        tmp_path.joinpath(f"{split}.jsonl").write_text(rows, encoding="utf-8")
+    assert "    mine: at least 6 steps\n" in plan(run)
+    optim = replace(run.stage("finetune").optim, epochs=None, max_steps=6)
+    steps = replace(run, stages=(run.stages[0], replace(run.stage("finetune"), optim=optim)))
+    assert f"    mine: 6 steps, at most {6 * FINETUNE_STEP:.2e} FLOPs" in plan(steps)
+
+
 UNLABELLED = (
     "data.tasks.mine.files={train: [train.jsonl], unlabelled: [more.jsonl], dev: [dev.jsonl]}",
     "stages.finetune.teacher=teacher",
