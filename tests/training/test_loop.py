@@ -36,6 +36,13 @@ def test_repeated_and_resumed_runs_end_alike(accumulate: int, tmp_path: Path) ->
     assert resumed.position == 6 * accumulate
 
 
+def test_of_more_steps_the_next_one_has_their_learning_rate(tmp_path: Path) -> None:
+    run(tmp_path, Stream())  # warms up in 1 step, then falls to 0 at step 6
+    loop = build(tmp_path, Stream(), steps=9)  # warms up in 2, then falls to 0 at step 9
+    loop.load(latest_checkpoint(tmp_path))
+    assert loop.optimizer.get_lr() == pytest.approx(1e-2 * 3 / 7)
+
+
 def test_dropout_is_at_work_and_follows_the_seed(tmp_path: Path) -> None:
     one, other = run(tmp_path / "one", Stream()), run(tmp_path / "other", Stream(), seed=6)
     assert any((one[name] != other[name]).any() for name in one)  # same weights, same batches, other dropout
