@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -100,6 +102,14 @@ def test_evaluation_takes_nothing_from_the_speed(monkeypatch: pytest.MonkeyPatch
         "weighted/hard": 3.0,
         "tokens_per_second": 50.0,
     }
+
+
+@pytest.mark.parametrize(("seconds", "apart"), [(0.0, {"student_tokens_per_second"}), (math.nan, set())])
+def test_speeds_apart_are_logged_where_the_teachers_time_is_known(seconds: float, apart: set[str]) -> None:
+    interval = Interval(SimpleNamespace(seconds=seconds))
+    interval.add_batch(Stream().next_batch(), paddle.to_tensor(3.0), {})
+    interval.end_step()
+    assert {name for name in interval.values(100, 0.1, {}) if name.endswith("_tokens_per_second")} == apart
 
 
 # ---- resuming
