@@ -21,14 +21,12 @@ import paddle
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
-from ernie_tiny.data.sample import write_sample
 from ernie_tiny.distill.cache import CachedTeacher, write_cache
 from ernie_tiny.evaluation.scores import score_model
-from ernie_tiny.files import alone_at
 from ernie_tiny.kinds.ask import add_head, featurise, head_of
 from ernie_tiny.runs.cost import Cost, Measured, StageCost, Work, mean_seconds, stage_cost, strata
 from ernie_tiny.runs.machine import check_machine
-from ernie_tiny.runs.plan import check_data
+from ernie_tiny.runs.plan import ready_data
 from ernie_tiny.runs.sampled import SampledWorkspace
 from ernie_tiny.runtime import processor
 from ernie_tiny.training.loop import LoopSettings, StageLoop
@@ -55,10 +53,7 @@ def measure_cost(run: RunConfig, seconds: float = 60.0, clock: Clock = time.perf
         InputError: as training would before its first step: data is missing, a length does not fit, ...
     """
     check_machine(run)
-    if run.data.sample:
-        with alone_at(Path(run.data.root)):
-            write_sample(Path(run.data.root))
-    check_data(run)
+    ready_data(run)
     start = clock()
     with tempfile.TemporaryDirectory() as folder, paddle.utils.unique_name.guard():
         calibration = Calibration(replace(run, output_dir=str(Path(folder) / "run")), seconds, clock)

@@ -10,9 +10,8 @@ from typing import Any, Optional
 
 from ernie_tiny import processes
 from ernie_tiny.config.schema import RunConfig
-from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.files import alone_at, write_record, write_text
+from ernie_tiny.files import write_record, write_text
 from ernie_tiny.report.page import report_page
 from ernie_tiny.report.results import Results, to_record
 from ernie_tiny.report.summary import text_table
@@ -21,7 +20,7 @@ from ernie_tiny.runs.inputs import guard_inputs
 from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.model_points import write_models
-from ernie_tiny.runs.plan import check_data
+from ernie_tiny.runs.plan import ready_data
 from ernie_tiny.runs.preflight import check_run
 from ernie_tiny.runs.results import take_results
 from ernie_tiny.runs.run_folders import REPORT_FILE, RESULTS_FILE, finished_run, read_results
@@ -113,10 +112,7 @@ def _begin(run: RunConfig, folder: Path) -> bool:
         print(text_table(results))
         print(f"All stages of {run.name} are done; results in {folder}. Remove the folder to run it again.")
         return False
-    if run.data.sample:
-        with alone_at(Path(run.data.root)):
-            write_sample(Path(run.data.root))
-    check_data(run)
+    ready_data(run)
     guard_inputs(run, folder)
     return True
 

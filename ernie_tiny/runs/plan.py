@@ -9,8 +9,10 @@ from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.corpus import check_general_text, corpus_files
+from ernie_tiny.data.sample import write_sample
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import alone_at
 from ernie_tiny.kind_facts import POSITION, facts_of
 from ernie_tiny.kinds.read import missing_file, split_reader
 from ernie_tiny.runs.machine import check_machine
@@ -173,6 +175,19 @@ def _steps(stage: StageConfig, counts: list[Optional[Counts]]) -> Optional[int]:
         if count
     )
     return max(1, math.ceil(optim.epochs * batches / optim.accumulate))
+
+
+def ready_data(run: RunConfig) -> None:
+    """Writes the project's own sample where the run asks for it, and checks the data.
+
+    Raises:
+        InputError: as check_data.
+    """
+    root = Path(run.data.root)
+    if run.data.sample:
+        with alone_at(root):  # other runs may have the same root
+            write_sample(root)
+    check_data(run)
 
 
 def check_data(run: RunConfig) -> None:

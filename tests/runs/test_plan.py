@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from ernie_tiny.config.load import load_config
 from ernie_tiny.config.schema import CORPUS_LENGTH, StageDataConfig, TaskSettings
 from ernie_tiny.data.sample import COUNTS, write_sample
 from ernie_tiny.errors import InputError
+from ernie_tiny.runs import plan as module
 from ernie_tiny.runs.plan import check_data, plan, stage_flops
 from ernie_tiny.training.flops import input_length, planned_shape
 from ernie_tiny.training.tasks import task_specs
@@ -230,3 +233,18 @@ def test_quickstart_counts_the_sample(tmp_path: Path) -> None:
     assert f"{train:,} train, {dev:,} dev" in text
     assert text.count(f"    tnews: {2 * -(-train // 32)} steps") == 2  # fine-tuned, and from scratch
     assert "no data" not in text
+
+
+def test_the_sample_is_written_by_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, seen = load(tmp_path, "data.sample=true"), []
+
+    @contextmanager
+    def alone_at(place: Path) -> Iterator[None]:
+        seen.append(place)
+        yield
+        seen.append("left")
+
+    monkeypatch.setattr(module, "alone_at", alone_at)
+    monkeypatch.setattr(module, "write_sample", lambda root: seen.append("written"))
+    module.ready_data(run)
+    assert seen == [tmp_path, "written", "left"]
