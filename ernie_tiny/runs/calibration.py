@@ -129,12 +129,7 @@ class Calibration:
         recorded = any(stage.answers is not None for stage in run.stages)  # they are checked against all examples
         self._run, self._clock = run, clock
         self._workspace = SampledWorkspace(run, None if recorded else SAMPLE)
-        self._parts = [
-            (stage.of_task(task), task)
-            for stage in run.stages
-            if stage.taken_from is None
-            for task in (stage.data.tasks if stage.per_task else (None,))
-        ]
+        self._parts = [(stage.of_task(task), task) for stage in run.own_stages for task in stage.parts]
         shapes = {self._shape(stage, task) for stage, task in self._parts}
         self._time = seconds * (1 - SCORING) / max(1, len(shapes))
         self._scored = cache(self._score_seconds)
@@ -165,7 +160,7 @@ class Calibration:
             measured = self._known[shape]
             if stage.select.every is not None:
                 measured = replace(measured, evaluation=self._evaluation(stage, self._tasks(stage, task)))
-            title = stage.name if task is None else f"{stage.name}/{task}"
+            title = stage.title(task)
             yield stage_cost(title, self._work(stage, task, title), measured)
 
     def score(self) -> float:

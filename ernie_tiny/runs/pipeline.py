@@ -47,7 +47,7 @@ def run_pipeline(run: RunConfig) -> None:
             return
         stages: list[dict[str, Any]] = []
         for stage in run.stages:
-            for task in stage.data.tasks if stage.per_task else (None,):
+            for task in stage.parts:
                 stages.append(run_stage(workspace, stage, task, interruption))
         results = take_results(workspace, stages)
         processes.from_main(lambda: _end(run, workspace.folder, results))
@@ -78,9 +78,9 @@ def cache_teacher(run: RunConfig, name: str) -> None:
         workspace = _open(run)
         if workspace is None:
             return
-        for task in stage.data.tasks if stage.per_task else (None,):
+        for task in stage.parts:
             if (workspace.stage_folder(stage, task) / STAGE_RESULT_FILE).is_file():
-                logger.info("%s: is finished and needs no cache", name if task is None else f"{name}/{task}")
+                logger.info("%s: is finished and needs no cache", stage.title(task))
             else:
                 cache_stage(workspace, stage, task)
 

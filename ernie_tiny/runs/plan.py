@@ -42,8 +42,8 @@ def plan(run: RunConfig) -> str:
         return read(task, split, limit).examples
 
     counts = {name: _count(specs[name], root, examples) for name in specs}
-    for stage in run.stages:
-        for task in stage.answer_files if stage.taken_from is None else ():
+    for stage in run.own_stages:
+        for task in stage.answer_files:
             if counts[task] is not None:
                 stage_answers(run, stage.of_task(task), specs[task], examples)
     lines = [f"run      {run.name}", f"folder   {run.folder}", f"seed     {run.seed}", ""]
@@ -114,10 +114,9 @@ def _stage_lines(
     augment = stage.data.augment
     if augment is not None:
         head += f", on {augment.copies} more copies of each example by {augment.model}"
-    groups = [(task,) for task in stage.data.tasks] if stage.per_task else [stage.data.tasks]
     lines = [head + (", once a task" if stage.per_task else "")]
-    for group in groups:
-        part = stage.of_task(group[0]) if stage.per_task else stage
+    for each in stage.parts:
+        part, group = stage.of_task(each), stage.data.tasks if each is None else (each,)
         source = ", ".join(group) if part.data.corpus is None else f"{part.data.corpus} text"
         trained = [_trained(part, specs[task], counts[task]) for task in group]
         totals = {split: sum(count.get(split, 0) for count in trained if count) for split in ("train", UNLABELLED)}
@@ -198,8 +197,8 @@ def check_data(run: RunConfig) -> None:
             for file in spec.files_of(split):
                 if not (root / file).is_file():
                     raise missing_file(spec, root, split, file)
-    for stage in run.stages:
-        for file in stage.answer_files.values() if stage.taken_from is None else ():
+    for stage in run.own_stages:
+        for file in stage.answer_files.values():
             if not (root / file).is_file():
                 raise InputError(
                     f"stages.{stage.name}.teacher.answers: {root / file} is not there. Its place is relative to "

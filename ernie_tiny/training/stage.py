@@ -118,7 +118,7 @@ def prepare_stage(
     `compare_engine` is that of connect_teacher.
     """
     tasks = (task,) if task is not None else stage.data.tasks
-    title = f"{stage.name}/{task}" if task is not None else stage.name
+    title = stage.title(task)
     _check_batch(stage)
     seed = _stage_seed(stage.seed if stage.seed is not None else workspace.run.seed, title)
     teachers = load_teachers(workspace, stage, tasks, task)
