@@ -128,9 +128,9 @@ def _stage_lines(
         flops = stage_flops(run, part, [specs[task] for task in group], tokens)
         # An example of such a kind has as many features as its text has windows, which only its tokens tell.
         windows = part.optim.max_steps is None and any(facts_of(specs[task].kind).form == POSITION for task in group)
-        known = steps is not None and flops is not None and not windows
-        cost = f", at most {flops * steps:.2e} FLOPs" if known else ""
-        least = "at least " if windows else ""
+        cost, least = "", "at least " if windows else ""
+        if steps is not None and flops is not None and not windows:
+            cost = f", at most {flops * steps:.2e} FLOPs"
         shown = f"{least}{steps:,} steps" if steps is not None else f"{part.optim.epochs:g} epochs"
         lines.append(f"    {source}: {shown}{cost}")
     return [*lines, *(f"    warning: {warning}" for warning in _size_warnings(run, stage))]
