@@ -248,3 +248,9 @@ def test_the_sample_is_written_by_one_process_at_a_time(tmp_path: Path, monkeypa
     monkeypatch.setattr(module, "write_sample", lambda root: seen.append("written"))
     module.ready_data(run)
     assert seen == [tmp_path, "written", "left"]
+
+
+def test_a_folder_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a message of the config advises for ~nobody; the config alone puts home folders in."""
+    monkeypatch.chdir(tmp_path)
+    assert "folder   ./~nobody/run" in plan(load(tmp_path, "output_dir=./~nobody/run"))
