@@ -63,7 +63,7 @@ def cache_teacher(run: RunConfig, name: str) -> None:
     """Writes the cache of a stage's teacher ahead of the stage, for each of its tasks where it runs per task.
 
     Raises:
-        InputError: there is no such stage, it has no cache, it is finished, or a stage that it needs is not.
+        InputError: there is no such stage, it has no cache, or a stage that it needs is not finished.
     """
     if name not in {stage.name for stage in run.stages}:
         raise InputError(f"--stage {name}: {run.name} has no such stage. {offer(name, [s.name for s in run.stages])}")

@@ -272,8 +272,8 @@ def _settings(stage: StageConfig, workspace: Workspace, folder: Path, prepared: 
         stage.optim,
         workspace.run.runtime,
         stage.select.every,
-        # A batch uses one head of several. What no batch of a stage uses, Paddle finds at the first one by itself.
         part_labelled=any(UNLABELLED in counts for counts in prepared.examples.values()),
+        # A batch uses one head of several. What no batch of a stage uses, Paddle finds at the first one by itself.
         parts_unused=not stage.per_task and len(stage.data.tasks) > 1 and stage.objective.reads_answers,
     )
 
