@@ -88,6 +88,15 @@ def test_the_learning_rate_rises_and_falls_in_lines() -> None:
     assert [part_of_peak(2, 0, step) for step in range(3)] == [1.0, 0.5, 0.0]
 
 
+def test_gradients_are_looked_at_in_the_main_process_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main, looked = build(tmp_path, Stream(), steps=1, logging_steps=1), []
+    monkeypatch.setattr("ernie_tiny.training.watch.GradientWatch.look", lambda *_: looked.append(1))
+    StageLoop(main.network, Stream(), None, main.settings, dict, log=None).train()
+    assert not looked
+    main.train()
+    assert looked
+
+
 def test_evaluation_takes_nothing_from_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 7.0])
     monkeypatch.setattr("ernie_tiny.training.interval.time.perf_counter", lambda: next(now))
