@@ -83,7 +83,7 @@ def check_installation() -> Installation:
     Raises:
         InputError: Paddle or PaddleNLP is missing, or its version is not 3.x.
     """
-    build = next((name for name in PADDLE_BUILDS if _version(name)), None)
+    build = next((name for name in PADDLE_BUILDS if version_of(name)), None)
     if build is None:
         raise InputError("PaddlePaddle is not installed. Run: pip install -e '.[cpu]' (GPU: see setup.py).")
     paddle = _require_version_3(
@@ -95,7 +95,7 @@ def check_installation() -> Installation:
         python=platform.python_version(),
         paddle=paddle,
         paddlenlp=paddlenlp,
-        numpy=_version("numpy") or "missing",
+        numpy=version_of("numpy") or "missing",
         cuda=cuda,
         devices=_count_gpus() if cuda else 0,
     )
@@ -148,7 +148,7 @@ def check_precision(device: str, precision: str) -> None:
     """Raises an InputError for a precision that takes a GPU where the run would be on a CPU; Paddle is not imported."""
     if precision == "float32" or device.startswith("gpu"):
         return
-    if device == "cpu" or _version("paddlepaddle-gpu") is None or not _count_gpus():
+    if device == "cpu" or version_of("paddlepaddle-gpu") is None or not _count_gpus():
         here = "runtime.device = 'cpu'" if device == "cpu" else "this machine has no GPU that Paddle can use"
         raise InputError(
             f"runtime.precision = {precision!r} takes a GPU, and {here}. Set it to float32; to check a config for "
@@ -202,7 +202,7 @@ def _cpu_line(cpuinfo: str, key: str) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a run's numbers depend on, as far as they are installed."""
-    found = {name: _version(name) for name in RECORDED_PACKAGES}
+    found = {name: version_of(name) for name in RECORDED_PACKAGES}
     return {"python": platform.python_version(), **{name: text for name, text in found.items() if text}}
 
 
@@ -268,7 +268,8 @@ def remedy_of(error: Union[OSError, MemoryError]) -> Optional[str]:
     return None
 
 
-def _version(package: str) -> Optional[str]:
+def version_of(package: str) -> Optional[str]:
+    """The installed version of a package; None without it."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -276,7 +277,7 @@ def _version(package: str) -> Optional[str]:
 
 
 def _require_version_3(package: str, advice: str) -> str:
-    found = _version(package)
+    found = version_of(package)
     if found is None:
         raise InputError(f"{package} is not installed. {advice}")
     if found.partition(".")[0] != "3":
@@ -285,6 +286,7 @@ def _require_version_3(package: str, advice: str) -> str:
 
 
 def count_cores() -> int:
+    """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -31,7 +31,8 @@ def main(args: argparse.Namespace) -> None:
         check_input("--texts", file)
     check_output_folder("--output", args.output)
     prepare("cpu")
-    from ernie_tiny.training.vocabulary import file_texts, prune_folder, task_texts
+    from ernie_tiny.data.corpus import paragraphs_of
+    from ernie_tiny.training.vocabulary import prune_folder, task_texts
 
-    texts = chain(file_texts(args.texts, args.field), task_texts(run) if run else ())
+    texts = chain(paragraphs_of(args.texts, args.field), task_texts(run) if run else ())
     print(f"{args.output}: {prune_folder(args.model, args.output, texts, args.min_count)}")

@@ -101,7 +101,6 @@ def _with_base_run(run: RunConfig, fault: _Fault) -> RunConfig:
                 f"differ from those of base_run = {run.base_run!r}, whose models "
                 "answer in that order. Give the task another name.",
             )
-    own = tuple(stage for stage in run.stages if stage.taken_from is None)
     taken = tuple(replace(stage, taken_from=stage.taken_from or run.base_run) for stage in base.stages)
     tasks, corpora = {**base.data.tasks, **run.data.tasks}, {**base.data.corpora, **run.data.corpora}
     return replace(
@@ -110,7 +109,7 @@ def _with_base_run(run: RunConfig, fault: _Fault) -> RunConfig:
         data=replace(
             run.data, tasks=tasks, corpora=corpora, unlabelled={**base.data.unlabelled, **run.data.unlabelled}
         ),
-        stages=(*taken, *own),
+        stages=(*taken, *run.own_stages),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 from ernie_tiny.config import schema
 from ernie_tiny.config.check_objective import Fault
+from ernie_tiny.config.data import TaskConfig
 from ernie_tiny.config.results import ExportConfig, ReportConfig
 
 
@@ -58,7 +59,7 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
         "save_steps": COUNT_OR_NONE,
         "keep_checkpoints": COUNT,
     },
-    schema.TaskConfig: {"held_out": Range(0, 1, low_open=True, high_open=True), "max_length": COUNT},
+    TaskConfig: {"held_out": Range(0, 1, low_open=True, high_open=True), "max_length": COUNT},
     schema.TokenizerConfig: {"vocab_size": COUNT},
     schema.ModelConfig: {
         **dict.fromkeys(("num_hidden_layers", "hidden_size", "embedding_size", "num_attention_heads"), COUNT),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Optional, Union
 
+from ernie_tiny.config.data import DataConfig
 from ernie_tiny.config.results import ExportConfig, ReportConfig
 
 CORPUS_LENGTH = 128  # tokens of an input of general text where a stage does not say
@@ -30,44 +31,6 @@ class RuntimeConfig:
     keep_checkpoints: int = 2
     visualdl: bool = True
     histograms: bool = False  # of weights and gradients, in VisualDL, at every logging step
-
-
-@dataclass(frozen=True)
-class TaskConfig:
-    """A user's own task; the fields are those of ernie_tiny.data.task.TaskSpec."""
-
-    kind: str
-    files: Mapping[str, tuple[str, ...]]  # split (train, unlabelled, dev, ...) to files, relative to data.root
-    texts: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    label_field: str = "label"
-    id_field: str = "id"
-    drop_labels: tuple[str, ...] = ()
-    drop_broken_rows: bool = False
-    file_format: str = "jsonl"
-    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # split to names, of tables without a header
-    held_out: Mapping[str, float] = field(default_factory=dict)  # further splits, as parts of the train files
-    metric: str = ""  # by default the first that serves the kind
-    scorer: str = "cmrc2018"  # of reading; or squad
-    scheme: str = "bio"  # of labelling; or bioes, bmes
-    max_length: int = 128
-
-
-@dataclass(frozen=True)
-class CorpusConfig:
-    """General text: a paragraph a line, a blank line between documents; or JSON lines, a document a line."""
-
-    files: tuple[str, ...]  # files or patterns (*.txt), relative to data.root
-    field: Optional[str] = None  # of files of JSON lines: the field that holds the text
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    root: str = "data"  # holds clue/, corpus/ and the like
-    sample: bool = False  # write the project's own small data set into data.root first
-    tasks: Mapping[str, TaskConfig] = field(default_factory=dict)
-    unlabelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # built-in task to files without labels
-    corpora: Mapping[str, CorpusConfig] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -319,6 +282,15 @@ class StageConfig:
     seed: Optional[int] = None  # of initial weights, order and dropout; by default the run's
     taken_from: Optional[str] = None  # folder of the run that this stage was finished in; set by base_run
 
+    @property
+    def parts(self) -> tuple[Optional[str], ...]:
+        """What it runs for, in turn: each of its tasks where it runs per task, else None for all of them at once."""
+        return self.data.tasks if self.per_task else (None,)
+
+    def title(self, task: Optional[str]) -> str:
+        """The name of the stage, or of its part for a task."""
+        return self.name if task is None else f"{self.name}/{task}"
+
     def of_task(self, task: Optional[str]) -> StageConfig:
         """The stage with the settings of one task."""
         settings = self.task_settings.get(task or "", TaskSettings())
@@ -385,9 +357,14 @@ class RunConfig:
         return named if self.tokenizer.build_from is None else None
 
     @property
+    def own_stages(self) -> tuple[StageConfig, ...]:
+        """The stages that this run trains itself; the others come from its base_run."""
+        return tuple(stage for stage in self.stages if stage.taken_from is None)
+
+    @property
     def corpora_read(self) -> list[str]:
         """The names of the general texts that this run's own stages or its vocabulary are made of."""
-        named = [stage.data.corpus for stage in self.stages if stage.taken_from is None]
+        named = [stage.data.corpus for stage in self.own_stages]
         return [name for name in self.data.corpora if name in (*named, self.tokenizer.build_from)]
 
     def stage(self, name: str) -> StageConfig:

@@ -38,8 +38,8 @@ def write_cache(
 
     Args:
         precision: "float16" or "float32", of what is stored.
-        identity: What the signals depend on, by name: fingerprints of the teacher's weights, tokenizer and data.
-            CachedTeacher compares it.
+        identity: What the signals of an input depend on, by name, such as fingerprints of the teacher's weights and
+            tokenizer. CachedTeacher compares it.
         heads: Of the tasks of the batches, by name; read where the request has logits.
     """
     names = ["logits"] * request.logits + [str(signal) for signal in request.token_signals]
@@ -125,6 +125,15 @@ class CachedTeacher:
         self.seconds += time.perf_counter() - start
         return signals
 
+    def __len__(self) -> int:
+        """How many inputs it holds."""
+        return len(self._keys)
+
+    def look_up(self, batches: Iterable[Batch]) -> tuple[int, int]:
+        """How many inputs of the batches it does not hold, and how many they are."""
+        keys = np.fromiter((key for batch in batches for key in keys_of(batch)), np.uint64)
+        return len(keys) - int(np.isin(keys, self._keys).sum()), len(keys)
+
     def _find(self, key: int, example: str) -> tuple[_Part, int]:
         place = int(np.searchsorted(self._keys, np.uint64(key)))
         if place == len(self._keys) or int(self._keys[place]) != key:
@@ -176,6 +185,13 @@ def fingerprint_of(models: Iterable[nn.Layer]) -> str:
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(value.numpy()).tobytes())
     return digest.hexdigest()[:16]
+
+
+def recorded_identity(folder: Path) -> Mapping[str, str]:
+    """The identity that a part of a cache was written with."""
+    record: dict[str, Any] = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    identity: dict[str, str] = record["identity"]
+    return identity
 
 
 def _check_record(folder: Path, record: dict[str, Any], precision: str, identity: Mapping[str, str]) -> None:

@@ -21,14 +21,12 @@ import paddle
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
-from ernie_tiny.data.sample import write_sample
 from ernie_tiny.distill.cache import CachedTeacher, write_cache
 from ernie_tiny.evaluation.scores import score_model
-from ernie_tiny.files import alone_at
 from ernie_tiny.kinds.ask import add_head, featurise, head_of
 from ernie_tiny.runs.cost import Cost, Measured, StageCost, Work, mean_seconds, stage_cost, strata
 from ernie_tiny.runs.machine import check_machine
-from ernie_tiny.runs.plan import check_data
+from ernie_tiny.runs.plan import ready_data
 from ernie_tiny.runs.sampled import SampledWorkspace
 from ernie_tiny.runtime import processor
 from ernie_tiny.training.loop import LoopSettings, StageLoop
@@ -55,10 +53,7 @@ def measure_cost(run: RunConfig, seconds: float = 60.0, clock: Clock = time.perf
         InputError: as training would before its first step: data is missing, a length does not fit, ...
     """
     check_machine(run)
-    if run.data.sample:
-        with alone_at(Path(run.data.root)):
-            write_sample(Path(run.data.root))
-    check_data(run)
+    ready_data(run)
     start = clock()
     with tempfile.TemporaryDirectory() as folder, paddle.utils.unique_name.guard():
         calibration = Calibration(replace(run, output_dir=str(Path(folder) / "run")), seconds, clock)
@@ -134,12 +129,7 @@ class Calibration:
         recorded = any(stage.answers is not None for stage in run.stages)  # they are checked against all examples
         self._run, self._clock = run, clock
         self._workspace = SampledWorkspace(run, None if recorded else SAMPLE)
-        self._parts = [
-            (stage.of_task(task), task)
-            for stage in run.stages
-            if stage.taken_from is None
-            for task in (stage.data.tasks if stage.per_task else (None,))
-        ]
+        self._parts = [(stage.of_task(task), task) for stage in run.own_stages for task in stage.parts]
         shapes = {self._shape(stage, task) for stage, task in self._parts}
         self._time = seconds * (1 - SCORING) / max(1, len(shapes))
         self._scored = cache(self._score_seconds)
@@ -170,7 +160,7 @@ class Calibration:
             measured = self._known[shape]
             if stage.select.every is not None:
                 measured = replace(measured, evaluation=self._evaluation(stage, self._tasks(stage, task)))
-            title = stage.name if task is None else f"{stage.name}/{task}"
+            title = stage.title(task)
             yield stage_cost(title, self._work(stage, task, title), measured)
 
     def score(self) -> float:

@@ -79,7 +79,7 @@ def _folder(run: RunConfig) -> Finding:
     except OSError as error:
         remedy = remedy_of(error) or "name another place: -o output_dir=DIR"
         return Finding(FAULT, f"{folder}: cannot be written ({error})", remedy)
-    needed = sum(_disk(run, stage) for stage in run.stages)
+    needed = sum(_disk(run, stage) for stage in run.own_stages)
     what = f"{folder}: may be written; the run takes about {needed / GIGA:.1f} GB, {free / GIGA:.1f} GB are free"
     if needed > free:
         return Finding(
@@ -96,8 +96,8 @@ def _shape(run: RunConfig, reference: str) -> Optional[Shape]:
 
 def _disk(run: RunConfig, stage: StageConfig) -> float:
     """Bytes of a stage: its models stay, and while it runs its checkpoints, one more than are kept."""
-    shapes = [_shape(run, reference) for reference in stage.trained.values() if stage.taken_from is None]
-    models = len(stage.data.tasks) if stage.per_task else 1
+    shapes = [_shape(run, reference) for reference in stage.trained.values()]
+    models = len(stage.parts)
     checkpoints = run.runtime.keep_checkpoints + 1 if stage is run.stages[-1] else 0
     bytes_a_weight = models * WEIGHT_BYTES + checkpoints * (TRAINED_BYTES - WEIGHT_BYTES)
     return float(sum(shape.parameters for shape in shapes if shape is not None) * bytes_a_weight)
@@ -105,8 +105,7 @@ def _disk(run: RunConfig, stage: StageConfig) -> float:
 
 def _memory(run: RunConfig) -> Iterator[Finding]:
     """The stage that takes most, against what is free; a GPU's memory is not known here."""
-    stages = [stage for stage in run.stages if stage.taken_from is None]
-    needs = {stage.name: needed for stage in stages if (needed := stage_bytes(run, stage)) is not None}
+    needs = {stage.name: needed for stage in run.own_stages if (needed := stage_bytes(run, stage)) is not None}
     if not needs or not MEMORY_FILE.is_file():
         return
     lines = MEMORY_FILE.read_text(encoding="ascii").splitlines()

@@ -50,7 +50,7 @@ def _state(path: Path, known: Optional[dict[str, Any]]) -> dict[str, Any]:
 
 def _inputs(run: RunConfig, folder: Path) -> Iterator[tuple[str, Path]]:
     """Key and place of every file of a task, a corpus or a pretrained model that is still to be read."""
-    stages = [stage for stage in run.stages if stage.taken_from is None and not _is_finished(stage, folder)]
+    stages = [stage for stage in run.own_stages if not _is_finished(stage, folder)]
     root, specs = Path(run.data.root), task_specs(run)
     read = dict.fromkeys(
         (task, split)
@@ -78,8 +78,7 @@ def _inputs(run: RunConfig, folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _is_finished(stage: StageConfig, folder: Path) -> bool:
     place = folder / "stages" / stage.name
-    parts = [place / task for task in stage.data.tasks] if stage.per_task else [place]
-    return all((part / STAGE_RESULT_FILE).is_file() for part in parts)
+    return all((place / (task or "") / STAGE_RESULT_FILE).is_file() for task in stage.parts)
 
 
 def _models(run: RunConfig, stage: StageConfig) -> Iterator[str]:

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ernie_tiny.errors import InputError
-from ernie_tiny.runtime import check_installation
+from ernie_tiny.runtime import check_installation, count_cores, version_of
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 SETUP = Path(__file__).resolve().parents[2] / "setup.py"  # of a source tree; an installed package has metadata
@@ -67,7 +67,7 @@ def _packages() -> Iterator[Finding]:
         return
     wrong, requirements = 0, requirements_of(SETUP)
     for requirement in map(Requirement, requirements):
-        found = _version(requirement.name)
+        found = version_of(requirement.name)
         if found is not None and requirement.specifier.contains(found, prereleases=True):
             continue
         wrong += 1
@@ -89,16 +89,9 @@ def requirements_of(setup: Path) -> Sequence[str]:
     return [line for line in metadata.requires(DISTRIBUTION) or () if "extra ==" not in line]
 
 
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _datasets_folder() -> Iterator[Finding]:
     """A folder named datasets before the package on the path is imported in its place, and PaddleNLP fails."""
-    if _version("datasets") is None:
+    if version_of("datasets") is None:
         return
     spec = importlib.util.find_spec("datasets")
     expected = Path(str(metadata.distribution("datasets").locate_file("datasets"))).resolve()
@@ -128,7 +121,7 @@ def _build() -> Iterator[Finding]:
 
 
 def _threads() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = count_cores()
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads is not None and not (threads.isdigit() and 1 <= int(threads) <= cores):
         return Finding(

@@ -11,7 +11,7 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.runtime import check_precision
 
 # Of a place on this machine; a published model is NAME or OWNER/NAME, whose owner is no folder here.
-LOCAL_STARTS = ("/", "./", "../", "~")
+LOCAL_STARTS = ("/", "./", "../")
 
 
 def check_machine(run: RunConfig) -> None:
@@ -22,7 +22,7 @@ def check_machine(run: RunConfig) -> None:
     """
     check_precision(run.runtime.device, run.runtime.precision)
     for key, place in _folders(run):
-        path = Path(place).expanduser()
+        path = Path(place)
         file = next((one for one in (path, *path.parents) if os.path.lexists(one) and not os.path.isdir(one)), None)
         if file is not None:
             what = "is a file" if os.path.exists(file) else "is a link that leads nowhere"
@@ -47,7 +47,7 @@ def _folders(run: RunConfig) -> Iterator[tuple[str, str]]:
 
 def _check_source(source: str, key: str) -> None:
     """A name that is a path is never asked for on the network."""
-    path = Path(source).expanduser()
+    path = Path(source)
     meant_here = source.startswith(LOCAL_STARTS) or source.count("/") > 1 or source.endswith((".txt", ".json", "/"))
     if not source.strip() or source != source.strip() or not source.isprintable():
         raise InputError(f"{key} = {source!r}: is neither a path nor a published model's name.")

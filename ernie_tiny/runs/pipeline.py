@@ -10,9 +10,8 @@ from typing import Any, Optional
 
 from ernie_tiny import processes
 from ernie_tiny.config.schema import RunConfig
-from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.files import alone_at, write_record, write_text
+from ernie_tiny.files import write_record, write_text
 from ernie_tiny.report.page import report_page
 from ernie_tiny.report.results import Results, to_record
 from ernie_tiny.report.summary import text_table
@@ -21,7 +20,7 @@ from ernie_tiny.runs.inputs import guard_inputs
 from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.model_points import write_models
-from ernie_tiny.runs.plan import check_data
+from ernie_tiny.runs.plan import ready_data
 from ernie_tiny.runs.preflight import check_run
 from ernie_tiny.runs.results import take_results
 from ernie_tiny.runs.run_folders import REPORT_FILE, RESULTS_FILE, finished_run, read_results
@@ -48,7 +47,7 @@ def run_pipeline(run: RunConfig) -> None:
             return
         stages: list[dict[str, Any]] = []
         for stage in run.stages:
-            for task in stage.data.tasks if stage.per_task else (None,):
+            for task in stage.parts:
                 stages.append(run_stage(workspace, stage, task, interruption))
         results = take_results(workspace, stages)
         processes.from_main(lambda: _end(run, workspace.folder, results))
@@ -64,7 +63,7 @@ def cache_teacher(run: RunConfig, name: str) -> None:
     """Writes the cache of a stage's teacher ahead of the stage, for each of its tasks where it runs per task.
 
     Raises:
-        InputError: there is no such stage, it has no cache, it is finished, or a stage that it needs is not.
+        InputError: there is no such stage, it has no cache, or a stage that it needs is not finished.
     """
     if name not in {stage.name for stage in run.stages}:
         raise InputError(f"--stage {name}: {run.name} has no such stage. {offer(name, [s.name for s in run.stages])}")
@@ -79,9 +78,9 @@ def cache_teacher(run: RunConfig, name: str) -> None:
         workspace = _open(run)
         if workspace is None:
             return
-        for task in stage.data.tasks if stage.per_task else (None,):
+        for task in stage.parts:
             if (workspace.stage_folder(stage, task) / STAGE_RESULT_FILE).is_file():
-                logger.info("%s: is finished and needs no cache", name if task is None else f"{name}/{task}")
+                logger.info("%s: is finished and needs no cache", stage.title(task))
             else:
                 cache_stage(workspace, stage, task)
 
@@ -113,10 +112,7 @@ def _begin(run: RunConfig, folder: Path) -> bool:
         print(text_table(results))
         print(f"All stages of {run.name} are done; results in {folder}. Remove the folder to run it again.")
         return False
-    if run.data.sample:
-        with alone_at(Path(run.data.root)):
-            write_sample(Path(run.data.root))
-    check_data(run)
+    ready_data(run)
     guard_inputs(run, folder)
     return True
 

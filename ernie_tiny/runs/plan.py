@@ -9,9 +9,11 @@ from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.corpus import check_general_text, corpus_files
+from ernie_tiny.data.sample import write_sample
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.errors import InputError
-from ernie_tiny.kind_facts import facts_of
+from ernie_tiny.files import alone_at
+from ernie_tiny.kind_facts import POSITION, facts_of
 from ernie_tiny.kinds.read import missing_file, split_reader
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
@@ -24,8 +26,8 @@ def plan(run: RunConfig) -> str:
     """Models with parameter counts, tasks with example counts, stages with steps and estimated FLOPs.
 
     Counts come from the data where it lies below data.root; where it does not, the plan says so. FLOPs take
-    every input at its full length, so they are an upper bound, and leave embeddings and heads out. Recorded answers to
-    data that is there are read.
+    every input at its full length, so they are an upper bound, and leave embeddings and heads out. Of epochs over texts
+    that are cut into windows only the fewest steps are known. Recorded answers to data that is there are read.
 
     Raises:
         InputError: what is known to be wrong; also where the labelled data of a task is there and other files are not.
@@ -40,8 +42,8 @@ def plan(run: RunConfig) -> str:
         return read(task, split, limit).examples
 
     counts = {name: _count(specs[name], root, examples) for name in specs}
-    for stage in run.stages:
-        for task in stage.answer_files if stage.taken_from is None else ():
+    for stage in run.own_stages:
+        for task in stage.answer_files:
             if counts[task] is not None:
                 stage_answers(run, stage.of_task(task), specs[task], examples)
     lines = [f"run      {run.name}", f"folder   {run.folder}", f"seed     {run.seed}", ""]
@@ -112,10 +114,9 @@ def _stage_lines(
     augment = stage.data.augment
     if augment is not None:
         head += f", on {augment.copies} more copies of each example by {augment.model}"
-    groups = [(task,) for task in stage.data.tasks] if stage.per_task else [stage.data.tasks]
     lines = [head + (", once a task" if stage.per_task else "")]
-    for group in groups:
-        part = stage.of_task(group[0]) if stage.per_task else stage
+    for each in stage.parts:
+        part, group = stage.of_task(each), stage.data.tasks if each is None else (each,)
         source = ", ".join(group) if part.data.corpus is None else f"{part.data.corpus} text"
         trained = [_trained(part, specs[task], counts[task]) for task in group]
         totals = {split: sum(count.get(split, 0) for count in trained if count) for split in ("train", UNLABELLED)}
@@ -125,8 +126,12 @@ def _stage_lines(
         length = input_length(part, [specs[task] for task in group])
         tokens = (part.optim.max_tokens or (part.optim.batch_size or 0) * length) * part.optim.accumulate
         flops = stage_flops(run, part, [specs[task] for task in group], tokens)
-        cost = f", at most {flops * steps:.2e} FLOPs" if steps is not None and flops is not None else ""
-        shown = f"{steps:,} steps" if steps is not None else f"{part.optim.epochs:g} epochs"
+        # An example of such a kind has as many features as its text has windows, which only its tokens tell.
+        windows = part.optim.max_steps is None and any(facts_of(specs[task].kind).form == POSITION for task in group)
+        cost, least = "", "at least " if windows else ""
+        if steps is not None and flops is not None and not windows:
+            cost = f", at most {flops * steps:.2e} FLOPs"
+        shown = f"{least}{steps:,} steps" if steps is not None else f"{part.optim.epochs:g} epochs"
         lines.append(f"    {source}: {shown}{cost}")
     return [*lines, *(f"    warning: {warning}" for warning in _size_warnings(run, stage))]
 
@@ -156,7 +161,7 @@ def _trained(stage: StageConfig, spec: TaskSpec, count: Optional[Counts]) -> Opt
 
 
 def _steps(stage: StageConfig, counts: list[Optional[Counts]]) -> Optional[int]:
-    """Optimizer steps, or None when they depend on data that is not there or on a token budget."""
+    """Optimizer steps at a feature an example, or None when they depend on a token budget or data that is not there."""
     optim = stage.optim
     if optim.max_steps is not None:
         return optim.max_steps
@@ -171,6 +176,19 @@ def _steps(stage: StageConfig, counts: list[Optional[Counts]]) -> Optional[int]:
     return max(1, math.ceil(optim.epochs * batches / optim.accumulate))
 
 
+def ready_data(run: RunConfig) -> None:
+    """Writes the project's own sample where the run asks for it, and checks the data.
+
+    Raises:
+        InputError: as check_data.
+    """
+    root = Path(run.data.root)
+    if run.data.sample:
+        with alone_at(root):  # other runs may have the same root
+            write_sample(root)
+    check_data(run)
+
+
 def check_data(run: RunConfig) -> None:
     """Raises an InputError for the first file of a task that is not there, or of a corpus that is not or is no text."""
     root = Path(run.data.root)
@@ -179,8 +197,8 @@ def check_data(run: RunConfig) -> None:
             for file in spec.files_of(split):
                 if not (root / file).is_file():
                     raise missing_file(spec, root, split, file)
-    for stage in run.stages:
-        for file in stage.answer_files.values() if stage.taken_from is None else ():
+    for stage in run.own_stages:
+        for file in stage.answer_files.values():
             if not (root / file).is_file():
                 raise InputError(
                     f"stages.{stage.name}.teacher.answers: {root / file} is not there. Its place is relative to "

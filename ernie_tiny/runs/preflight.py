@@ -58,8 +58,8 @@ def read_data(run: RunConfig, examples: Examples) -> Iterator[str]:
         warning = _label_warning(specs[task], split, found[task, split, limit], limit)
         if warning is not None:
             yield warning
-    for stage in run.stages:
-        for task in stage.answer_files if stage.taken_from is None else ():
+    for stage in run.own_stages:
+        for task in stage.answer_files:
             stage_answers(run, stage.of_task(task), specs[task], examples)
     for task in specs:
         dev = max((found[key] for key in wanted if key[:2] == (task, "dev")), key=len, default=())
@@ -95,8 +95,8 @@ def _label_warning(spec: TaskSpec, split: str, examples: Sequence[Example], limi
 def _learned_and_scored(run: RunConfig) -> Iterator[tuple[str, str, Optional[int]]]:
     """Task, split and number of examples of all that training, selection and report read."""
     specs = task_specs(run)
-    for stage in run.stages:
-        for task in stage.data.tasks if stage.taken_from is None else ():
+    for stage in run.own_stages:
+        for task in stage.data.tasks:
             yield from ((task, *split) for split in training_splits(stage.of_task(task), specs[task]))
             if stage.select.every is not None:
                 yield task, "dev", stage.select.examples

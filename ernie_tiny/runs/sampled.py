@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -33,6 +33,8 @@ class SampledWorkspace(Workspace):
         super().__init__(run)
         self._sample = sample
         self.sizes: dict[tuple[str, str, Optional[int]], int] = {}
+        self._texts: dict[str, list[Path]] = {}
+        self._tokenised = cache(self.features)
 
     def _read_examples(self, task: str, split: str, limit: Optional[int] = None) -> tuple[Example, ...]:
         found = super()._read_examples(task, split, limit)
@@ -46,10 +48,6 @@ class SampledWorkspace(Workspace):
         """All examples over those of the sample."""
         sampled = len(self.examples(task, split, limit))
         return self.sizes[task, split, limit] / max(1, sampled)
-
-    @cached_property
-    def _texts(self) -> dict[str, list[Path]]:
-        return {}
 
     def corpus_files(self, corpus: str) -> list[Path]:
         """The first lines of each file, as files."""
@@ -107,10 +105,6 @@ class SampledWorkspace(Workspace):
                 found[task] += own
                 sizes[task] += round(len(own) * self.share(task, split, limit))
         return found, sizes
-
-    @cached_property
-    def _tokenised(self) -> Callable[..., Any]:
-        return cache(self.features)
 
     def dev_size(self, task: str, limit: Optional[int]) -> int:
         """Dev examples of a task, of at most so many."""

@@ -20,7 +20,7 @@ from ernie_tiny.training.workspace import Workspace
 def score_split(
     workspace: Workspace, model: MultiTaskModel, reference: str, task: str, split: str, limit: Optional[int]
 ) -> Scores:
-    """The scores of model@stage on the first `limit` examples of a task's split."""
+    """The scores of model@stage on a task's split, or on `limit` of its examples, drawn by the hash of their texts."""
     examples = workspace.examples(task, split, limit)
     features = features_for(workspace, reference, task, examples)
     pad_id, batch_tokens = workspace.tokenizer.pad_id, workspace.run.report.batch_tokens
@@ -53,7 +53,7 @@ def evaluate_models(
     Args:
         models: model@stage; by default those of the report.
         tasks: By default those of each model's stage.
-        examples: Take only the first so many.
+        examples: Draw only so many, by the hash of their texts.
     Raises:
         InputError: There is no such model, task or split, or the split has no labels.
     """

@@ -14,14 +14,13 @@ import yaml
 
 from ernie_tiny.config.load import CONFIG_FILE, load_config, to_yaml
 from ernie_tiny.config.schema import RunConfig
-from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.files import to_json, write_text
 from ernie_tiny.report.grid import AS_CONFIGURED, Trial, grid_page, grid_text, summarise_grid
 from ernie_tiny.runs.changes import changes_since
 from ernie_tiny.runs.children import Children
 from ernie_tiny.runs.lock import run_lock
-from ernie_tiny.runs.plan import check_data
+from ernie_tiny.runs.plan import ready_data
 from ernie_tiny.runs.run_folders import read_results
 from ernie_tiny.runtime import count_cores
 from ernie_tiny.training.tasks import report_tasks, task_specs
@@ -189,7 +188,7 @@ def run_search(search: Search, output: Path, command: Sequence[str], jobs: int =
         results = _write(search, output)
         waiting = [trial["folder"] for trial in results["trials"] if trial["state"] != "finished"]
         if waiting:
-            _check_data(search.run)
+            ready_data(search.run)  # what is missing is found once, not in every run
         failed: dict[str, int] = {}
         shared = f"runtime.threads={max(1, threads // jobs)}"
         commands = {folder: [*command, *search.arguments[folder], shared] for folder in waiting}
@@ -205,13 +204,6 @@ def run_search(search: Search, output: Path, command: Sequence[str], jobs: int =
             f"{len(failed)} of {len(search.trials)} runs failed, first {next(iter(failed))}: its "
             f"{LOG_FILE} says why. The same command tries them again; the others are finished."
         )
-
-
-def _check_data(run: RunConfig) -> None:
-    """Finds missing data once, not in every run; and runs side by side would all write the sample."""
-    if run.data.sample:
-        write_sample(Path(run.data.root))
-    check_data(run)
 
 
 def _write(search: Search, output: Path, failed: Iterable[str] = ()) -> dict[str, Any]:

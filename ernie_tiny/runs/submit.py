@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.leaderboard.clue import BOARDS, read_questions, split_of, write_submission
 from ernie_tiny.leaderboard.glue import SUBMITTED, write_glue_submission
 from ernie_tiny.runs.trained import features_for, trained_model, trained_tasks
+from ernie_tiny.runtime import count_cores
 from ernie_tiny.serving.exported import TASK_FILE, read_spec
 from ernie_tiny.serving.predictor import Predictor
 from ernie_tiny.training.workspace import Workspace
@@ -85,7 +85,7 @@ def submit(
     with processes.Connection():
         board = LEADERBOARDS[leaderboard]
         specs = [_official(board, task) for task in tasks or board.tasks]
-        solvers = _find_solvers(folders, reference, threads or os.cpu_count() or 1, specs)
+        solvers = _find_solvers(folders, reference, threads or count_cores(), specs)
         predictions: dict[str, dict[str, list[Prediction]]] = {}
         for spec in specs:
             splits = [split_of(spec, split) for split in clue_splits] if leaderboard == "clue" else spec.submission

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -53,6 +54,8 @@ class Interval:
     def values(self, tokens: int, learning_rate: float, weights: Mapping[str, float]) -> dict[str, float]:
         """The loss a step, terms raw and weighted, the processes' means, and tokens a second of all together.
 
+        Of teacher and student apart too, where the teacher's time is known.
+
         Every process has to call it.
 
         Args:
@@ -71,8 +74,8 @@ class Interval:
         if self._part_labelled:
             values["labelled_share"] = labelled / examples
         values["tokens_per_second"] = tokens / seconds
-        if self._teacher is not None:
-            teacher_seconds = self._teacher_seconds - self._teacher_start
+        teacher_seconds = self._teacher_seconds - self._teacher_start
+        if self._teacher is not None and not math.isnan(teacher_seconds):
             if teacher_seconds:  # a cached one takes none
                 values["teacher_tokens_per_second"] = tokens / teacher_seconds
             values["student_tokens_per_second"] = tokens / (seconds - teacher_seconds)

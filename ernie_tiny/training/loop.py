@@ -5,8 +5,8 @@ It is written out, on Paddle's own parts, because a stage asks for four things o
   one does. A step draws its batches before the first of them is used, since what one weighs depends on the others;
 - the random state is seeded anew for each batch from (seed, position, process), so that there is none to save;
 - a checkpoint is written whole or not at all, with the stream's position and a checksum;
-- a loss that is no number is found before it reaches the weights, with its batch and term: the one place where a step
-  waits for a GPU.
+- a loss that is no number is found before it reaches the weights, with its batch and term. There a step waits for
+  a GPU; else only where a term asks whether a batch is padded, and several processes whether to stop.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, Optional
 
 import numpy as np
 import paddle
@@ -152,8 +152,9 @@ class StageLoop:
             last = number == len(drawn.parts)  # the processes sum their gradients with it
             with contextlib.nullcontext() if last or model is self.network else model.no_sync():
                 found.append((batch, self.forward_backward(model, batch, shares)))
-        self._gradients.look([batch for batch, _ in found])
         require_finite(self._interval.loss, found, self.settings.folder, self.step + 1)
+        if self._log is not None:  # in the main process, which alone says what is found
+            self._gradients.look([batch for batch, _ in found])
         if self._log is not None and (self.step + 1) % self._logging_steps == 0:
             scale = 1.0 if self.scaler is None else float(self.scaler.state_dict()["scale"])
             self._log.histograms(self.network, self.step + 1, scale)
@@ -278,18 +279,13 @@ class StageLoop:
         self._tokens = paddle.to_tensor(state["tokens"], dtype="int64")
         self._seconds_before = state["seconds"]
         self.stream.load_state_dict(state["stream"])
-        self.schedule.set_state_dict(state["scheduler"])
+        # By its place alone: the rate that was saved is that of the old number of steps, which may have grown.
+        self.schedule.step(state["scheduler"]["last_epoch"])
         if self.scaler is not None and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
 
 # ---- the batches of a step
-
-
-class Batches(Protocol):
-    """What a step draws from."""
-
-    def next_batch(self) -> Batch: ...
 
 
 @dataclass(frozen=True)
@@ -310,7 +306,7 @@ class Step:
 
 
 def draw_step(
-    stream: Batches, counts_of: Callable[[Batch], Mapping[str, int]], accumulate: int, told_to_stop: bool
+    stream: BatchStream, counts_of: Callable[[Batch], Mapping[str, int]], accumulate: int, told_to_stop: bool
 ) -> Step:
     """The next `accumulate` batches of a stream: all of them, since what one weighs depends on the others.
 

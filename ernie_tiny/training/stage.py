@@ -118,7 +118,7 @@ def prepare_stage(
     `compare_engine` is that of connect_teacher.
     """
     tasks = (task,) if task is not None else stage.data.tasks
-    title = f"{stage.name}/{task}" if task is not None else stage.name
+    title = stage.title(task)
     _check_batch(stage)
     seed = _stage_seed(stage.seed if stage.seed is not None else workspace.run.seed, title)
     teachers = load_teachers(workspace, stage, tasks, task)
@@ -272,8 +272,8 @@ def _settings(stage: StageConfig, workspace: Workspace, folder: Path, prepared: 
         stage.optim,
         workspace.run.runtime,
         stage.select.every,
-        # A batch uses one head of several. What no batch of a stage uses, Paddle finds at the first one by itself.
         part_labelled=any(UNLABELLED in counts for counts in prepared.examples.values()),
+        # A batch uses one head of several. What no batch of a stage uses, Paddle finds at the first one by itself.
         parts_unused=not stage.per_task and len(stage.data.tasks) > 1 and stage.objective.reads_answers,
     )
 

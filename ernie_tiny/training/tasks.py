@@ -107,9 +107,9 @@ def task_specs(run: RunConfig) -> dict[str, TaskSpec]:
     """
     custom = custom_tasks(run)
     specs = {task: find_task(task, custom) for stage in run.stages for task in stage.data.tasks}
+    for stage in run.own_stages:
+        _check_rows(stage, specs)
     for stage in run.stages:
-        if stage.taken_from is None:
-            _check_rows(stage, specs)
         for task in stage.answer_files:
             recorded_of(specs[task], f"stages.{stage.name}.teacher")
         recurrent = [name for name in stage.trained if getattr(shape_of(run.models[name]), "recurrent", False)]

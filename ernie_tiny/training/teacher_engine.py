@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import numpy as np
 import paddle
@@ -34,6 +34,7 @@ from ernie_tiny.runtime import processor
 CHOICE_FILE = "teacher_engine.json"
 BOUNDS = {"float32": 1.0e-4, "bfloat16": 0.05}  # largest difference from dygraph, over a signal's largest value
 TIMED_CALLS = 2
+Clock = Callable[[], float]
 logger = logging.getLogger(__name__)
 
 
@@ -50,7 +51,13 @@ class TeacherEngine:
 
 
 def teacher_engine(
-    runtime: RuntimeConfig, title: str, folder: Path, model: MultiTaskModel, request: SignalRequest, batch: Batch
+    runtime: RuntimeConfig,
+    title: str,
+    folder: Path,
+    model: MultiTaskModel,
+    request: SignalRequest,
+    batch: Batch,
+    clock: Clock = time.perf_counter,
 ) -> TeacherEngine:
     """What the config names; of "auto" the fastest on a batch, measured once and kept in the stage's folder.
 
@@ -66,7 +73,7 @@ def teacher_engine(
     if runtime.teacher_engine != "auto":
         chosen = TeacherEngine(runtime.teacher_engine, runtime.teacher_precision, here.name)
     else:
-        chosen = TeacherEngine(**processes.from_main(lambda: _measured(runtime, folder, model, request, batch)))
+        chosen = TeacherEngine(**processes.from_main(lambda: _measured(runtime, folder, model, request, batch, clock)))
     if chosen.precision == "bfloat16" and not here.bfloat16 and _gpu() is None:
         raise InputError(
             f"{title}: its teacher is to run on {chosen}, chosen on {chosen.processor}; this processor, {here.name}, "
@@ -116,13 +123,12 @@ def check_agreement(
 
 
 def _measured(
-    runtime: RuntimeConfig, folder: Path, model: MultiTaskModel, request: SignalRequest, batch: Batch
+    runtime: RuntimeConfig, folder: Path, model: MultiTaskModel, request: SignalRequest, batch: Batch, clock: Clock
 ) -> dict[str, str]:
     file = folder / CHOICE_FILE
     if file.is_file():
         return dict(read_record(file, f"Remove {folder} to begin the stage anew."))
-    candidates = list(_candidates(runtime))
-    seconds = {each: _seconds(frozen_teacher(model, request, each), batch) for each in candidates}
+    seconds = {each: _seconds(frozen_teacher(model, request, each), batch, clock) for each in candidates(runtime)}
     for each, taken in seconds.items():
         logger.info("%s: %.3f s for the teacher's signals of a batch", each, taken)
     chosen = asdict(min(seconds, key=lambda each: seconds[each]))
@@ -131,7 +137,8 @@ def _measured(
     return chosen
 
 
-def _candidates(runtime: RuntimeConfig) -> Iterator[TeacherEngine]:
+def candidates(runtime: RuntimeConfig) -> Iterator[TeacherEngine]:
+    """What "auto" tries here."""
     here = processor()
     yield TeacherEngine("dygraph", "float32", here.name)
     engines = [name for name in FACTS if is_installed(name)] if _gpu() is None else ["paddle"]
@@ -142,13 +149,15 @@ def _candidates(runtime: RuntimeConfig) -> Iterator[TeacherEngine]:
         yield TeacherEngine(engine, precision, here.name)
 
 
-def _seconds(teacher: Teacher, batch: Batch) -> float:
+def _seconds(teacher: Teacher, batch: Batch, clock: Clock) -> float:
     """The shortest of some calls; the first, which chooses kernels, does not count."""
     taken = []
     for _ in range(1 + TIMED_CALLS):
-        before = time.perf_counter()
+        before = clock()
         teacher(batch)
-        taken.append(time.perf_counter() - before)
+        if _gpu() is not None:  # dygraph returns before the GPU has ended
+            paddle.device.synchronize()
+        taken.append(clock() - before)
     return min(taken[1:])
 
 

@@ -6,14 +6,14 @@ import logging
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import paddle
 
 from ernie_tiny import processes
 from ernie_tiny.batch import Batch
-from ernie_tiny.config.schema import StageConfig, split_reference
-from ernie_tiny.distill.cache import CachedTeacher, fingerprint_of, write_cache
+from ernie_tiny.config.schema import RuntimeConfig, StageConfig, split_reference
+from ernie_tiny.distill.cache import CachedTeacher, fingerprint_of, recorded_identity, write_cache
 from ernie_tiny.distill.recorded import RecordedTeacher
 from ernie_tiny.distill.teacher import EnsembleTeacher, PerTaskTeacher, Teacher
 from ernie_tiny.errors import InputError, offer
@@ -79,9 +79,11 @@ def connect_teacher(
     first, (reference, by_task) = _first_batch(stream), next(iter(models.items()))
     key = first.task if first.task in by_task else ""
     model = by_task[key]
-    chosen = teacher_engine(workspace.run.runtime, title, folder, model, request, first)
 
-    def source() -> Teacher:
+    def choose() -> TeacherEngine:
+        return teacher_engine(workspace.run.runtime, title, folder, model, request, first)
+
+    def source(chosen: TeacherEngine) -> Teacher:
         by_reference = {
             name: {task: frozen_teacher(model, request, chosen) for task, model in found.items()}
             for name, found in models.items()
@@ -92,8 +94,25 @@ def connect_teacher(
         return EnsembleTeacher(sources) if len(sources) > 1 else sources[0][0]
 
     if stage.cache is None:
-        return source()
-    identity = _identity(workspace, stage, models, chosen)
+        return source(choose())
+    return _cached_teacher(workspace, stage, models, request, stream, batches, title, folder, choose, source)
+
+
+def _cached_teacher(
+    workspace: Workspace,
+    stage: StageConfig,
+    models: dict[str, ByTask],
+    request: SignalRequest,
+    stream: BatchStream,
+    batches: int,
+    title: str,
+    folder: Path,
+    choose: Callable[[], TeacherEngine],
+    source: Callable[[TeacherEngine], Teacher],
+) -> CachedTeacher:
+    """The signals on disk, written first where they are not there: by the source on the engine that is chosen."""
+    assert stage.cache is not None
+    identity, precision = _identity(workspace, stage, models), stage.cache.precision
     heads = {task: head_of(workspace.task(task)) for task in stage.data.tasks}
     shared = stage.cache.folder is not None
     cache = Path(stage.cache.folder or "") / title if shared else folder / CACHE_FOLDER
@@ -101,31 +120,65 @@ def connect_teacher(
     # Of runs that share a cache one writes it, with all of its processes; the others find it whole.
     with alone_at(cache) if shared and processes.is_main() else nullcontext():
         processes.wait_for_all()
-        if not complete.is_file():
+        written = complete.is_file()
+        if not written:
             logger.info("%s: writes the teacher's signals to %s", title, cache)
+            chosen = choose()
             inputs = progress_bar(
                 iterable=stream.all_inputs(batches), desc="teacher", unit="batch", disable=not processes.is_main()
             )
+            own = {**identity, "engine": str(chosen)}
             with whole_folder(cache / f"part-{processes.rank()}") as part:
-                write_cache(part, source(), inputs, request, stage.cache.precision, identity, heads)
+                write_cache(part, source(chosen), inputs, request, precision, own, heads)
             processes.wait_for_all()
             processes.from_main(lambda: write_text(complete, str(processes.world_size())))
     parts = [cache / f"part-{number}" for number in range(int(complete.read_text(encoding="utf-8")))]
     for part in parts:
         require_whole(part, f"Remove {cache} to compute the teacher's signals anew.")
-    return CachedTeacher(parts, request, stage.cache.precision, identity, heads)
+    identity["engine"] = _engine_of(parts[0], workspace.run.runtime) or str(choose())
+    cached = CachedTeacher(parts, request, precision, identity, heads)
+    if shared and written:
+        _require_inputs(cached, stage, stream, batches, title, cache)
+    return cached
 
 
-def _identity(
-    workspace: Workspace, stage: StageConfig, models: dict[str, ByTask], chosen: TeacherEngine
-) -> dict[str, str]:
-    """What the signals of a cache depend on."""
+def _identity(workspace: Workspace, stage: StageConfig, models: dict[str, ByTask]) -> dict[str, str]:
+    """What the signals of a cache depend on, beside the inputs and the engine."""
     return {
         "teacher": fingerprint_of(model for by_task in models.values() for model in by_task.values()),
         "weights": ", ".join(f"{weight:g}" for weight in stage.teachers.values()),
         "tokenizer": workspace.tokenizer.fingerprint,
-        "engine": str(chosen),
     }
+
+
+def _engine_of(part: Path, runtime: RuntimeConfig) -> Optional[str]:
+    """Under "auto" the engine that wrote the cache: timed here another may be faster. None for one that may not be."""
+    engine = recorded_identity(part).get("engine", "")
+    allowed = runtime.teacher_engine == "auto" and engine.endswith(("float32", runtime.teacher_precision))
+    return engine if allowed else None
+
+
+def _require_inputs(
+    cached: CachedTeacher, stage: StageConfig, stream: BatchStream, batches: int, title: str, cache: Path
+) -> None:
+    """Raises an InputError where a cache, which another run may have written, lacks inputs of the stage.
+
+    All inputs of tasks are looked up. Those of general text follow from its first batch and their number.
+    """
+    rows = len(_first_batch(stream).example_ids)
+    found = processes.gather((*cached.look_up(stream.all_inputs(1)), rows))
+    missing, looked_up, rows = (sum(counts) for counts in zip(*found))
+    on_text, reason = stage.data.corpus is not None, ""
+    if missing:
+        differs = "the text, its length or the seed" if on_text else "the examples or max_length"
+        reason = f"other inputs; it lacks {missing} of {looked_up} of {title}, so {differs} differ"
+    elif on_text and len(cached) < batches * rows:
+        reason = f"fewer steps; it holds {len(cached)} rows of text, and {title} reads {batches * rows}"
+    if reason:
+        raise InputError(
+            f"{cache}: the teacher's cache was written for {reason}. Undo the change, give "
+            f"stages.{stage.name}.cache.folder another folder, or remove this one to compute it anew."
+        )
 
 
 def recorded_teacher(workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...]) -> Teacher:

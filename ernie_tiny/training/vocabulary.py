@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig
-from ernie_tiny.data.corpus import paragraphs_of
 from ernie_tiny.data.task import UNLABELLED
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.data.used_tokens import used_tokens
@@ -26,14 +24,6 @@ def task_texts(run: RunConfig) -> Iterator[str]:
         for split in filter(spec.files_of, ("train", UNLABELLED)):
             for example in read_split(spec, Path(run.data.root), split).examples:
                 yield from (*example.texts, *example.candidates)
-
-
-def file_texts(files: Iterable[Path], field: Optional[str] = None) -> Iterator[str]:
-    """The lines of text files, or of JSON lines those in a field."""
-    for file in files:
-        if not file.is_file():
-            raise InputError(f"{file}: no such file of texts.")
-        yield from paragraphs_of([file], field)
 
 
 def prune_folder(source: Path, target: Path, texts: Iterable[str], min_count: int) -> str:

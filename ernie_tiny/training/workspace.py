@@ -72,9 +72,9 @@ class Workspace:
     def prepare(self) -> None:
         """Builds the tokenizer and the general text that this run's own stages train on, where they are not there."""
         logger.info("vocabulary: %d tokens", self.tokenizer.vocab_size)
-        own = [stage for stage in self.run.stages if stage.taken_from is None]
-        for name in dict.fromkeys(stage.data.corpus for stage in own if stage.data.corpus is not None):
-            self.corpus(name)
+        for name in dict.fromkeys(stage.data.corpus for stage in self.run.own_stages):
+            if name is not None:
+                self.corpus(name)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import paddle
 import pytest
 
 from ernie_tiny.batch import Batch
-from ernie_tiny.distill.teacher import LiveTeacher
+from ernie_tiny.distill.teacher import LiveTeacher, PerTaskTeacher
 from ernie_tiny.kind_facts import ROW
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.forms import HeadSpec
@@ -83,3 +85,10 @@ def test_its_time_is_summed(model):
     once = teacher.seconds
     teacher(batch_of())
     assert 0 < once < teacher.seconds
+
+
+def test_on_a_gpu_that_is_not_waited_for_its_time_is_unknown(model, monkeypatch):
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:0")
+    teacher = LiveTeacher(model, REQUEST)
+    teacher(batch_of())
+    assert math.isnan(PerTaskTeacher({batch_of().task: teacher}).seconds)

@@ -34,6 +34,8 @@ ELSEWHERE: Mapping[str, str] = {
     "S17": "tests/distributed/test_processes.py::test_a_killed_process_ends_the_others",
     "F11": "tests/training/test_checkpoint.py::test_damaged_checkpoints_are_passed_over_and_named",
     "N6": "tests/distill/test_cache.py::test_what_float16_cannot_hold_is_refused",
+    "N8": "tests/runs/test_cache_teacher.py::test_other_examples_than_a_shared_cache_holds_are_refused_before_training",
+    "N9": "tests/runs/test_cache_teacher.py::test_other_text_than_a_shared_cache_holds_is_refused_before_training",
     "N7": "tests/training/test_stage.py::test_one_input_a_process_cannot_be_compared",
     "N3": "tests/serving/test_export.py::test_the_gate_refuses_an_export_of_other_weights",
 }

@@ -319,6 +319,27 @@ def test_recorded_answers(folder: Path, data: st.DataObject, kind: str, answer: 
 
 # ---- vocabularies, weights, archives
 
+ARRAYS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(2, np.int64)}
+PROTOCOLS = range(2, 5)  # of pickles
+
+
+def test_what_is_damaged_below_is_read_undamaged(tmp_path: Path) -> None:
+    TOKENIZER.save(tmp_path / "vocabulary")
+    assert load_tokenizer(tmp_path / "vocabulary").tokens == TOKENIZER.tokens
+    contents = {"s.safetensors": save(ARRAYS)}
+    contents |= {f"{protocol}.pdparams": pickle.dumps(ARRAYS, protocol) for protocol in PROTOCOLS}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        found = read_weights(tmp_path / name)
+        assert {key: value.tolist() for key, value in found.items()} == {
+            key: value.tolist() for key, value in ARRAYS.items()
+        }
+    (tmp_path / "archive.zip").write_bytes(zipped("a/b.json"))
+    unpack(tmp_path / "archive.zip", tmp_path / "task")
+    assert {path.name: path.read_text() for path in (tmp_path / "task").iterdir()} == dict.fromkeys(
+        ("train.json", "b.json"), "{}\n"
+    )
+
 
 @fuzz
 @given(data=st.data())
@@ -333,11 +354,8 @@ def test_vocabularies(folder: Path, data: st.DataObject) -> None:
         load_tokenizer(place).encode("今天 [MASK] 好")
 
 
-ARRAYS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(2, np.int64)}
-
-
 @fuzz
-@given(data=st.data(), protocol=st.integers(2, 4))
+@given(data=st.data(), protocol=st.sampled_from(PROTOCOLS))
 def test_pdparams(folder: Path, data: st.DataObject, protocol: int) -> None:
     check_weights(folder / "a.pdparams", data.draw(damaged(pickle.dumps(ARRAYS, protocol))))
 
@@ -358,15 +376,21 @@ LETTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 MEMBERS = ["a/b.json", "../x", "/x", "c\\..\\..\\x", "a", "a/train.json/b", "C:x"]
 
 
-@fuzz
-@given(data=st.data(), name=st.sampled_from(MEMBERS) | st.text(LETTERS, min_size=1, max_size=12))
-def test_archives(folder: Path, data: st.DataObject, name: str) -> None:
+def zipped(name: str) -> bytes:
+    """An archive with a member of that name beside another one."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("a/train.json", "{}\n")
         archive.writestr(name, "{}\n")
+    return buffer.getvalue()
+
+
+@fuzz
+@given(data=st.data(), name=st.sampled_from(MEMBERS) | st.text(LETTERS, min_size=1, max_size=12))
+def test_archives(folder: Path, data: st.DataObject, name: str) -> None:
+    content = zipped(name)
     source, target = folder / "archive.zip", folder / "unpacked" / "task"
-    source.write_bytes(buffer.getvalue() if data.draw(st.booleans()) else data.draw(damaged(buffer.getvalue())))
+    source.write_bytes(content if data.draw(st.booleans()) else data.draw(damaged(content)))
     shutil.rmtree(target.parent, ignore_errors=True)
     before = set(folder.iterdir())
     with suppress(InputError):

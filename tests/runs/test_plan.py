@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from ernie_tiny.config.load import load_config
 from ernie_tiny.config.schema import CORPUS_LENGTH, StageDataConfig, TaskSettings
 from ernie_tiny.data.sample import COUNTS, write_sample
 from ernie_tiny.errors import InputError
+from ernie_tiny.runs import plan as module
 from ernie_tiny.runs.plan import check_data, plan, stage_flops
 from ernie_tiny.training.flops import input_length, planned_shape
 from ernie_tiny.training.tasks import task_specs
@@ -75,6 +78,17 @@ def load(folder: Path, *overrides: str, data: bool = True):
 )
 def test_steps_come_from_epochs_and_batch_size(overrides: tuple[str, ...], steps: int, tmp_path: Path) -> None:
     assert f"    mine: {steps} steps" in plan(load(tmp_path, *overrides))
+
+
+def test_of_texts_with_windows_the_fewest_steps_are_said(tmp_path: Path) -> None:
+    run = load(tmp_path, *(f"data.tasks.mine.{key}" for key in ("kind=labelling", "texts=[]", "labels=[X]")))
+    for split in ("train", "dev"):
+        rows = '{"text": "好好好好好好好好好好", "label": {}}\n' * 10  # two windows of 6 tokens each
+        tmp_path.joinpath(f"{split}.jsonl").write_text(rows, encoding="utf-8")
+    assert "    mine: at least 6 steps\n" in plan(run)
+    optim = replace(run.stage("finetune").optim, epochs=None, max_steps=6)
+    steps = replace(run, stages=(run.stages[0], replace(run.stage("finetune"), optim=optim)))
+    assert f"    mine: 6 steps, at most {6 * FINETUNE_STEP:.2e} FLOPs" in plan(steps)
 
 
 UNLABELLED = (
@@ -219,3 +233,24 @@ def test_quickstart_counts_the_sample(tmp_path: Path) -> None:
     assert f"{train:,} train, {dev:,} dev" in text
     assert text.count(f"    tnews: {2 * -(-train // 32)} steps") == 2  # fine-tuned, and from scratch
     assert "no data" not in text
+
+
+def test_the_sample_is_written_by_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, seen = load(tmp_path, "data.sample=true"), []
+
+    @contextmanager
+    def alone_at(place: Path) -> Iterator[None]:
+        seen.append(place)
+        yield
+        seen.append("left")
+
+    monkeypatch.setattr(module, "alone_at", alone_at)
+    monkeypatch.setattr(module, "write_sample", lambda root: seen.append("written"))
+    module.ready_data(run)
+    assert seen == [tmp_path, "written", "left"]
+
+
+def test_a_folder_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a message of the config advises for ~nobody; the config alone puts home folders in."""
+    monkeypatch.chdir(tmp_path)
+    assert "folder   ./~nobody/run" in plan(load(tmp_path, "output_dir=./~nobody/run"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,13 @@ def test_repeated_and_resumed_runs_end_alike(accumulate: int, tmp_path: Path) ->
     resumed = Stream()
     assert_equal(whole, run(tmp_path / "cut", resumed, **options))
     assert resumed.position == 6 * accumulate
+
+
+def test_of_more_steps_the_next_one_has_their_learning_rate(tmp_path: Path) -> None:
+    run(tmp_path, Stream())  # warms up in 1 step, then falls to 0 at step 6
+    loop = build(tmp_path, Stream(), steps=9)  # warms up in 2, then falls to 0 at step 9
+    loop.load(latest_checkpoint(tmp_path))
+    assert loop.optimizer.get_lr() == pytest.approx(1e-2 * 3 / 7)
 
 
 def test_dropout_is_at_work_and_follows_the_seed(tmp_path: Path) -> None:
@@ -79,6 +88,15 @@ def test_the_learning_rate_rises_and_falls_in_lines() -> None:
     assert [part_of_peak(2, 0, step) for step in range(3)] == [1.0, 0.5, 0.0]
 
 
+def test_gradients_are_looked_at_in_the_main_process_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main, looked = build(tmp_path, Stream(), steps=1, logging_steps=1), []
+    monkeypatch.setattr("ernie_tiny.training.watch.GradientWatch.look", lambda *_: looked.append(1))
+    StageLoop(main.network, Stream(), None, main.settings, dict, log=None).train()
+    assert not looked
+    main.train()
+    assert looked
+
+
 def test_evaluation_takes_nothing_from_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 7.0])
     monkeypatch.setattr("ernie_tiny.training.interval.time.perf_counter", lambda: next(now))
@@ -93,6 +111,14 @@ def test_evaluation_takes_nothing_from_the_speed(monkeypatch: pytest.MonkeyPatch
         "weighted/hard": 3.0,
         "tokens_per_second": 50.0,
     }
+
+
+@pytest.mark.parametrize(("seconds", "apart"), [(0.0, {"student_tokens_per_second"}), (math.nan, set())])
+def test_speeds_apart_are_logged_where_the_teachers_time_is_known(seconds: float, apart: set[str]) -> None:
+    interval = Interval(SimpleNamespace(seconds=seconds))
+    interval.add_batch(Stream().next_batch(), paddle.to_tensor(3.0), {})
+    interval.end_step()
+    assert {name for name in interval.values(100, 0.1, {}) if name.endswith("_tokens_per_second")} == apart
 
 
 # ---- resuming

@@ -220,20 +220,37 @@ def test_an_engine_of_other_weights_is_refused(model):
 def test_auto_measures_once_and_keeps_its_choice(model, tmp_path, monkeypatch):
     runtime, request = RuntimeConfig(teacher_engine="auto"), SignalRequest(logits=True)
     monkeypatch.setattr(module, "is_installed", lambda engine: engine == "paddle")
-    taken = iter([3.0, 1.0])  # dygraph, paddle
-    monkeypatch.setattr(module, "_seconds", lambda *_: next(taken))
-    arguments = (runtime, "distil", tmp_path, model, request, BATCHES[0])
+    clock = iter([0.0, 3.0] * 3 + [0.0, 1.0] * 3).__next__  # three calls of dygraph, three of paddle
+    arguments = (runtime, "distil", tmp_path, model, request, BATCHES[0], clock)
     chosen = teacher_engine(*arguments)
     assert (chosen.engine, chosen.precision, chosen.processor) == ("paddle", "float32", processor().name)
     assert json.loads((tmp_path / "teacher_engine.json").read_text(encoding="utf-8"))["engine"] == "paddle"
-    assert teacher_engine(*arguments) == chosen  # and nothing is measured: `taken` is used up
+    assert teacher_engine(*arguments) == chosen  # and nothing is measured: the clock has stopped
+
+
+def test_a_gpu_is_waited_for_before_the_clock_is_read(model, tmp_path, monkeypatch):
+    """By a pretended GPU: dygraph gives it work that ends only when it is waited for."""
+    now, due = [0.0], [0.0]
+
+    def launch(*_):
+        due[0] = now[0] + 5.0
+
+    def wait():
+        now[0] = due[0]
+
+    monkeypatch.setattr(module, "_gpu", lambda: 0)
+    monkeypatch.setattr(module, "frozen_teacher", lambda model, request, each: launch)
+    monkeypatch.setattr(module.paddle.device, "synchronize", wait)
+    arguments = (RuntimeConfig(teacher_engine="auto"), "distil", tmp_path, model, SignalRequest(logits=True))
+    teacher_engine(*arguments, BATCHES[0], lambda: now[0])
+    assert now[0] == 2 * 3 * 5.0  # dygraph and Paddle Inference, three calls each
 
 
 def test_a_lower_precision_is_tried_only_where_the_config_says_so(monkeypatch):
     monkeypatch.setattr(module, "processor", lambda: Processor("made up", bfloat16=True))
     monkeypatch.setattr(module, "is_installed", lambda engine: engine != "onnx")
     tried = {
-        precision: [str(each) for each in module._candidates(RuntimeConfig(teacher_precision=precision))]
+        precision: [str(each) for each in module.candidates(RuntimeConfig(teacher_precision=precision))]
         for precision in ("float32", "bfloat16")
     }
     assert tried["float32"] == [f"{engine} in float32" for engine in ("dygraph", "paddle", "openvino")]
