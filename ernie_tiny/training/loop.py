@@ -278,7 +278,8 @@ class StageLoop:
         self._tokens = paddle.to_tensor(state["tokens"], dtype="int64")
         self._seconds_before = state["seconds"]
         self.stream.load_state_dict(state["stream"])
-        self.schedule.set_state_dict(state["scheduler"])
+        # By its place alone: the rate that was saved is that of the old number of steps, which may have grown.
+        self.schedule.step(state["scheduler"]["last_epoch"])
         if self.scaler is not None and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
