@@ -42,7 +42,6 @@ class Predictor:
     Args:
         folder: That tools/export.py wrote.
         threads: CPU threads of the engine.
-        gpu: Number of the GPU, or None for the CPU.
         engine, precision: One of the forms that the folder holds. With the engine "auto" the fastest for each shape of
             input, measured once on this machine (ernie_tiny.serving.auto), down to this precision.
     Attributes:
@@ -55,7 +54,6 @@ class Predictor:
         self,
         folder: Path,
         threads: int = 1,
-        gpu: Optional[int] = None,
         engine: str = "paddle",
         precision: str = "float32",
     ) -> None:
@@ -66,7 +64,7 @@ class Predictor:
         self._engine: Engine = (
             auto_engine(folder, precision, threads)
             if engine == AUTO
-            else load_form(folder, (engine, precision), threads, gpu)
+            else load_form(folder, (engine, precision), threads)
         )
         self._sample = examples_of(self.spec, [("the sample", kind_named(self.spec.kind).sample_input(self.spec))])
         self.predict(self._sample)  # an engine's first call takes longest
