@@ -10,6 +10,7 @@ import pytest
 
 from ernie_tiny.config import load_config
 from ernie_tiny.data.clue import SUBMITTED, find_task
+from ernie_tiny.data.glue import GLUE
 from ernie_tiny.kinds.read import read_inputs
 from ernie_tiny.report.card import Export, Gate, model_card
 from ernie_tiny.report.results import Results
@@ -83,6 +84,15 @@ def test_line_of_the_command_is_one_that_the_model_reads(task, tmp_path):
     assert line is not None
     (tmp_path / "lines.jsonl").write_text(line[1], encoding="utf-8")
     assert read_inputs(dataclasses.replace(spec, max_length=64), tmp_path / "lines.jsonl")
+
+
+def test_limits_and_language_are_not_those_of_one_benchmark():
+    chosen = section(card(), "Limits")
+    assert "- Dev also selected the weights, so that its score is optimistic. There is no score on test.\n" in chosen
+    assert "- There is no score on test.\n" in section(card(overrides=["stages.finetune.select.every=null"]), "Limits")
+    run = load_config(CONFIGS / "mitkd/nano.yaml")
+    export = Export(run, "student@finetune", GLUE["stsb"], 1, 1, None, 1.0, transformers_head="SequenceClassification")
+    assert "library_name: transformers" in model_card(export) and "language" not in model_card(export)
 
 
 def test_python_of_the_card_compiles():
