@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -309,4 +308,4 @@ async def _answers(model: ServedModel, questions: Sequence[Example], limits: Lim
         raise RefusedError(503, f"not answered within {limits.seconds:g} s", {"Retry-After": "5"}) from None
     except InputError as error:
         raise RefusedError(422, str(error)) from None
-    return [asdict(prediction) for prediction in found]
+    return [prediction.record() for prediction in found]

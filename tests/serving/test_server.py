@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ def ask(client: Any, task: str, body: object) -> Any:
 
 def test_texts_are_answered_as_the_predictor_answers_them(client: Any, folders: dict[str, Path]) -> None:
     texts = ["今天天气", "公园", " 花"]
-    expected = [asdict(one) for one in Predictor(folders["tnews"]).predict(texts)]
+    expected = [one.record() for one in Predictor(folders["tnews"]).predict(texts)]
     assert ask(client, "tnews", {"texts": texts}).json() == json.loads(
         json.dumps({"model": "tnews", "predictions": expected})
     )
