@@ -101,6 +101,14 @@ OTHER_TYPES: Mapping[str, tuple[str, Mapping[str, str]]] = MappingProxyType(
         ),
     }
 )
+# What transformers takes where a config.json leaves a key out, and PaddleNLP or a check here would take another value
+# without a word: positions behind <pad> = 0 are off by one, and other heads give other answers of the same weights.
+DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {"type_vocab_size": 2, "max_position_embeddings": 512, "hidden_act": "gelu", "layer_norm_eps": 1e-12}
+)
+DEFAULTS_OF_FAMILY: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"roberta": {"pad_token_id": 1}, "electra": {"num_attention_heads": 4}}
+)
 MADE_BY_PADDLENLP = "paddlenlp_version"  # a key of the config.json of its folders
 PRUNED_HEADS = "pruned_heads"  # a key of transformers: of a layer, by its number, the heads that were taken out
 
@@ -108,20 +116,20 @@ PRUNED_HEADS = "pruned_heads"  # a key of transformers: of a layer, by its numbe
 def common_config(config: Mapping[str, Any], place: object) -> dict[str, Any]:
     """The content of a folder's config.json with the family as model_type, and the keys called as in it.
 
+    Of a folder of transformers with what it means where a key is left out.
+
     Args:
         place: What an error calls the folder.
     Raises:
         InputError: heads were pruned, and not as many in each layer.
     """
-    kind = config.get("model_type")
     if MADE_BY_PADDLENLP in config:
         return dict(config)
-    if kind not in OTHER_TYPES:
-        return _with_heads_left(config, place)
-    family, names = OTHER_TYPES[str(kind)]
-    own = {"type_vocab_size": 1} if names else {}
+    kind = config.get("model_type") or _of_class(config.get("architectures"))
+    family, names = OTHER_TYPES.get(str(kind), (kind, {}))
+    defaults = {**DEFAULTS, **DEFAULTS_OF_FAMILY.get(str(family), {}), **({"type_vocab_size": 1} if names else {})}
     named = {names.get(key, key): value for key, value in config.items()}
-    return _with_heads_left({**own, **named, "model_type": family}, place)
+    return _with_heads_left({**defaults, **named, "model_type": family}, place)
 
 
 def heads_of_transformers(num_hidden_layers: int, hidden_size: int, heads: int, size: int) -> dict[str, Any]:

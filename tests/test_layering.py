@@ -129,7 +129,7 @@ def test_file_keeps_to_its_floor_and_is_short(path):
         ("ernie_tiny/data/reader.py", "class Reader:\n    from paddle import nn"),
         ("ernie_tiny/config/load.py", "def load():\n    import paddlenlp.utils"),
         ("ernie_tiny/kinds/reading.py", "from paddle import Tensor"),
-        ("ernie_tiny/kinds/reading.py", "from ernie_tiny.evaluation.metrics import score"),
+        ("ernie_tiny/kinds/reading.py", "from ernie_tiny.evaluation.metrics import scorer"),
         ("ernie_tiny/data/reader.py", "from ernie_tiny.kinds.registry import kind_named"),
         ("ernie_tiny/distill/losses.py", "import ernie_tiny.report.results"),
         ("ernie_tiny/runtime.py", "from ernie_tiny.config import load_config"),

@@ -41,13 +41,8 @@ class ByteLevelTokenizer(Tokenizer):
 
     def spell(self, ids: Sequence[int]) -> tuple[str, list[int]]:
         """As Tokenizer.spell; a token begins at its word's first character, not at the space before it."""
-        decoder, text, starts = decoders.ByteLevel(), "", []
-        for token in ids:
-            piece = "\n" if token in self.special_ids else decoder.decode([self.tokens[token]])
-            spaces = len(piece) - len(piece.lstrip(" "))
-            starts.append(len(text) + (spaces if spaces < len(piece) else 0))
-            text += piece
-        return text, starts
+        decoder = decoders.ByteLevel()
+        return joined(["\n" if token in self.special_ids else decoder.decode([self.tokens[token]]) for token in ids])
 
     def with_parts(self, ids: Sequence[int]) -> list[int]:
         """As Tokenizer.with_parts: see `with_parts_of_merges`."""
@@ -65,6 +60,16 @@ class ByteLevelTokenizer(Tokenizer):
         (folder / BPE_VOCABULARY_FILE).write_text(to_json(ids), encoding="utf-8")
         lines = ["#version: 0.2", *(" ".join(merge) for merge in self.merges)]
         (folder / MERGES_FILE).write_bytes("".join(f"{line}\n" for line in lines).encode())
+
+
+def joined(pieces: Sequence[str]) -> tuple[str, list[int]]:
+    """The text of pieces that begin with their words' spaces, and where in it each begins, its spaces left out."""
+    text, starts = "", list[int]()
+    for piece in pieces:
+        spaces = len(piece) - len(piece.lstrip(" "))
+        starts.append(len(text) + (spaces if spaces < len(piece) else 0))
+        text += piece
+    return text, starts
 
 
 def with_parts_of_merges(ids: Sequence[int], tokens: Sequence[str], merges: Sequence[Merge]) -> list[int]:

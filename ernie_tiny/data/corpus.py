@@ -174,13 +174,6 @@ def _encode(texts: Iterator[str], tokenizer: Tokenizer) -> Iterator[tuple[str, A
             yield text, ids
 
 
-@contextlib.contextmanager
-def _paddlenlp_quiet() -> Iterator[None]:
-    """Keeps PaddleNLP's prints about its indexed datasets off standard output."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
-
-
 class CorpusStream:
     """An endless stream of batches of general text, each sequence full.
 
@@ -313,7 +306,7 @@ def _open_dataset(folder: Path) -> Any:
 
     if not (folder / RECORD_FILE).is_file():
         raise InputError(f"{folder}: holds no {RECORD_FILE}, so it is no corpus. build_corpus makes one.")
-    with _paddlenlp_quiet():
+    with contextlib.redirect_stdout(io.StringIO()):  # PaddleNLP prints about its indexed datasets
         return MMapIndexedDataset(str(folder / DATASET), skip_warmup=True)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import tokenizers
 from tokenizers import decoders
 
 from ernie_tiny.batch import Array
-from ernie_tiny.data.byte_level import ROBERTA_SPECIAL_TOKENS, Merge, merges_of, with_parts_of_merges
+from ernie_tiny.data.byte_level import ROBERTA_SPECIAL_TOKENS, Merge, joined, merges_of, with_parts_of_merges
 from ernie_tiny.data.wordpiece import SETTINGS_FILE, SPECIAL_TOKENS, Encoded, Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
@@ -120,12 +119,7 @@ class JsonTokenizer(Tokenizer):
         """As Tokenizer.spell; a token begins at its word's first character, not at the space before it."""
         if self._model == "WordPiece":
             return super().spell(ids)
-        pieces = [("\n" if token in self.special_ids else self._surface(self.tokens[token])) for token in ids]
-        ends = list(accumulate(map(len, pieces)))
-        spaces = [len(piece) - len(piece.lstrip(" ")) for piece in pieces]
-        return "".join(pieces), [
-            end - len(piece) + (count if count < len(piece) else 0) for piece, end, count in zip(pieces, ends, spaces)
-        ]
+        return joined(["\n" if token in self.special_ids else self._surface(self.tokens[token]) for token in ids])
 
     def _surface(self, token: str) -> str:
         if isinstance(self._backend.decoder, decoders.ByteLevel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from ernie_tiny.data.byte_level import (
     BPE_VOCABULARY_FILE,
@@ -73,8 +73,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
     It is read from tokenizer.json (Hugging Face), vocab.txt, vocab.json with merges.txt, or a SentencePiece model. A
     line of vocab.txt is a token (BERT), or a token, a tab and its id (ERNIE); without a tokenizer_config.json beside
-    the file, text is lower-cased. vocab.json maps tokens to ids, and merges.txt beside it has two tokens a line
-    (RoBERTa).
+    the file, text is lower-cased, without accents. vocab.json maps tokens to ids, and merges.txt beside it has two
+    tokens a line (RoBERTa).
 
     Raises:
         InputError: file and line of an id out of order, of an empty line, of a second special token or of a merge of
@@ -106,7 +106,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
             raise InputError(f"{file}:{number + 1}: {token} stands in line {tokens.index(token) + 1} too.")
         tokens.append(token)
     _check_special_tokens(file, tokens, SPECIAL_TOKENS)
-    return Tokenizer(tokens, _lowercase(file.parent / SETTINGS_FILE))
+    return Tokenizer(tokens, **_rules(file.parent / SETTINGS_FILE))
 
 
 def _is_tokenizer_json(file: Path) -> bool:
@@ -161,13 +161,17 @@ def _lines(file: Path) -> list[str]:
     return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
 
 
-def _lowercase(settings: Path) -> bool:
+def _rules(settings: Path) -> dict[str, Any]:
+    """The arguments of Tokenizer by which a tokenizer_config.json has texts cut; none where there is no such file."""
     if not settings.is_file():
-        return True
+        return {}
     try:
-        value = json.loads(settings.read_text(encoding="utf-8")).get("do_lower_case", True)
+        given = dict(json.loads(settings.read_text(encoding="utf-8")).items())
     except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{settings}: is not a JSON object: {error}.") from error
-    if not isinstance(value, bool):
-        raise InputError(f"{settings}: do_lower_case = {value!r}; write true or false.")
-    return value
+    names = {"do_lower_case": "lowercase", "strip_accents": "strip_accents", "tokenize_chinese_chars": "split_chinese"}
+    found = {key: given[key] for key in names if key in given and (key, given[key]) != ("strip_accents", None)}
+    for key, value in found.items():
+        if not isinstance(value, bool):
+            raise InputError(f"{settings}: {key} = {value!r}; write true or false.")
+    return {names[key]: value for key, value in found.items()}

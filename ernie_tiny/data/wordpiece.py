@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 import tokenizers
@@ -47,7 +48,9 @@ class Tokenizer:
     Args:
         tokens: The vocabulary in the order of the ids; holds SPECIAL_TOKENS. Of a token that stands twice the
             later id counts, as in PaddleNLP: ERNIE 3.0's vocabulary has "$" as 12084 and 18005.
-        lowercase: Lower case the text and strip its accents.
+        lowercase: Lower case the text.
+        strip_accents: Strip its accents; None where it is in lower case.
+        split_chinese: Set each Chinese character apart.
     Attributes:
         pad_id, unk_id, cls_id, sep_id, mask_id: The special tokens' ids.
         separators: How many separators stand between the two texts of a pair.
@@ -57,12 +60,22 @@ class Tokenizer:
     separators = 1
     second_type = 1
 
-    def __init__(self, tokens: Sequence[str], lowercase: bool = True) -> None:
+    def __init__(
+        self,
+        tokens: Sequence[str],
+        lowercase: bool = True,
+        strip_accents: Optional[bool] = None,
+        split_chinese: bool = True,
+    ) -> None:
         self.lowercase = lowercase
+        self.strip_accents = lowercase if strip_accents is None else strip_accents
+        self.split_chinese = split_chinese
         ids = self._set_tokens(tokens, SPECIAL_TOKENS)
         # Special tokens are not registered as such: the text "[MASK]" is a bracket, "mask" and a bracket.
         self._backend = tokenizers.Tokenizer(WordPiece(ids, unk_token=UNK, max_input_chars_per_word=100))
-        self._backend.normalizer = BertNormalizer(lowercase=lowercase)
+        self._backend.normalizer = BertNormalizer(
+            handle_chinese_chars=split_chinese, strip_accents=self.strip_accents, lowercase=lowercase
+        )
         self._backend.pre_tokenizer = _pre_tokenizer()
 
     def _set_tokens(self, tokens: Sequence[str], special_tokens: Sequence[str]) -> dict[str, int]:
@@ -75,7 +88,14 @@ class Tokenizer:
     @property
     def _settings(self) -> object:
         """What beside the tokens decides how a text is cut, as JSON can hold it."""
-        return self.lowercase
+        return [self.lowercase, self._unusual] if self._unusual else self.lowercase
+
+    @property
+    def _unusual(self) -> dict[str, bool]:
+        """The keys of tokenizer_config.json whose values do not follow from do_lower_case."""
+        values = {"strip_accents": self.strip_accents, "tokenize_chinese_chars": self.split_chinese}
+        usual = {"strip_accents": self.lowercase, "tokenize_chinese_chars": True}
+        return {key: value for key, value in values.items() if value != usual[key]}
 
     @property
     def vocab_size(self) -> int:
@@ -136,14 +156,17 @@ class Tokenizer:
         Args:
             ids: The special tokens' are among them.
         """
-        return Tokenizer([self.tokens[index] for index in ids], self.lowercase)
+        tokens = [self.tokens[index] for index in ids]
+        return Tokenizer(tokens, self.lowercase, self.strip_accents, self.split_chinese)
 
     def save(self, folder: Path) -> None:
         """Writes vocab.txt, a token a line, and the settings, for load_tokenizer and for PaddleNLP."""
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / VOCABULARY_FILE).open("w", encoding="utf-8", newline="\n") as stream:
             stream.writelines(f"{token}\n" for token in self.tokens)
-        (folder / SETTINGS_FILE).write_text(to_json({"do_lower_case": self.lowercase}), encoding="utf-8")
+        (folder / SETTINGS_FILE).write_text(
+            to_json({"do_lower_case": self.lowercase, **self._unusual}), encoding="utf-8"
+        )
 
 
 def _is_latin(character: str) -> bool:

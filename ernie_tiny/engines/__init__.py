@@ -15,7 +15,7 @@ from ernie_tiny.engines.signature import Engine as Engine
 from ernie_tiny.engines.signature import Signature as Signature
 from ernie_tiny.errors import InputError
 
-Loader = Callable[[Path, Signature, str, int, Optional[int]], Engine]
+Loader = Callable[[Path, Signature, str, int], Engine]
 
 LOADERS: Mapping[str, Loader] = MappingProxyType(
     {"paddle": paddle_inference, "onnx": onnx_runtime, "openvino": openvino}
@@ -39,8 +39,15 @@ def load(
         threads: CPU threads of the engine.
         gpu: Number of the GPU, or None for the CPU; Paddle's alone has one.
     Raises:
-        InputError: the engine has no such precision or is not installed, or files are missing or damaged.
+        InputError: the engine has no such precision or no GPU, or is not installed, or files are missing or damaged.
     """
     if precision not in FACTS[name].precisions:
         raise InputError(f"The engine {name} has no {precision}. It has {', '.join(FACTS[name].precisions)}.")
-    return LOADERS[name](folder, signature, precision, threads, gpu)
+    if gpu is None:
+        return LOADERS[name](folder, signature, precision, threads)
+    if name != "paddle":
+        raise InputError(
+            f"The engine {name} computes on a CPU alone. Set runtime.teacher_engine to paddle or dygraph, or "
+            "runtime.device to cpu."
+        )
+    return paddle_inference(folder, signature, precision, threads, gpu)

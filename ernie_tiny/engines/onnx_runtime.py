@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from ernie_tiny.engines.signature import Engine, Signature
 from ernie_tiny.errors import InputError
 
 
-def onnx_runtime(folder: Path, signature: Signature, precision: str, threads: int, gpu: Optional[int]) -> Engine:
+def onnx_runtime(folder: Path, signature: Signature, precision: str, threads: int) -> Engine:
     """An engine (ernie_tiny.engines.load) of a network in ONNX's format."""
     runtime = needed("onnxruntime")
     file = folder / FILES["onnx", precision]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def _core() -> Any:
     return needed("openvino").Core()
 
 
-def openvino(folder: Path, signature: Signature, precision: str, threads: int, gpu: Optional[int]) -> Engine:
+def openvino(folder: Path, signature: Signature, precision: str, threads: int) -> Engine:
     """An engine (ernie_tiny.engines.load) of a network in ONNX's format."""
     compiled = _compiled(folder, precision, threads)
     taken = [item.get_any_name() for item in compiled.inputs]

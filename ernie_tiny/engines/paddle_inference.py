@@ -16,7 +16,9 @@ from ernie_tiny.engines.signature import Engine, Signature
 from ernie_tiny.errors import InputError
 
 
-def paddle_inference(folder: Path, signature: Signature, precision: str, threads: int, gpu: Optional[int]) -> Engine:
+def paddle_inference(
+    folder: Path, signature: Signature, precision: str, threads: int, gpu: Optional[int] = None
+) -> Engine:
     """An engine (ernie_tiny.engines.load) of a network in Paddle's own format."""
     network, weights = folder / f"{MODEL_PREFIX}.json", folder / f"{MODEL_PREFIX}.pdiparams"
     for file in (network, weights):

@@ -6,47 +6,21 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.kinds.kind import ScoresOf
 from ernie_tiny.kinds.registry import kind_named
 
 
-def score(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
-    """{"accuracy"} of classes and choices, and the task's metric; both correlations of regression; {"exact_match",
-    "f1"} of reading. In percent, a correlation times 100.
+def scorer(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> ScoresOf:
+    """Gives the scores of any choice among the examples, in percent by metric, as the kind takes them (Kind.scorer).
 
     Raises:
         InputError: Not every example is answered exactly once, or one has no label or reference answer.
     """
-    return scorer(spec, examples, predictions)(np.arange(len(examples)))
-
-
-def scorer(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> ScoresOf:
-    """Gives the scores, as `score` has them, of any choice among the examples; errors are those of `score`."""
-    return kind_named(spec.kind).scorer(spec, examples, answers_to(spec, examples, predictions))
-
-
-def details(
-    spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction], scores_of: ScoresOf
-) -> dict[str, Any]:
-    """What there is to show beside the scores, by name (Kind.details); errors are those of `score`."""
-    return kind_named(spec.kind).details(spec, examples, answers_to(spec, examples, predictions), scores_of)
-
-
-def by_type(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """The scores of each sort of thing that the task finds (Kind.by_type), none where it finds no such; errors are
-    those of `score`."""
-    found = kind_named(spec.kind).by_type
-    return [] if found is None else found(spec, examples, answers_to(spec, examples, predictions))
-
-
-def majority_baseline(spec: TaskSpec, examples: Sequence[Example]) -> float:
-    """The task's metric, in percent, of always giving the most frequent label or index of a choice; 0 for regression
-    and reading."""
-    return kind_named(spec.kind).majority(spec, examples)
+    names = [example.id for example in examples]
+    answers = _by_id(f"{spec.name}: the predictions", predictions, names)
+    return kind_named(spec.kind).scorer(spec, examples, answers)
 
 
 def agreement(spec: TaskSpec, first: Sequence[Prediction], second: Sequence[Prediction]) -> float:
@@ -59,11 +33,6 @@ def agreement(spec: TaskSpec, first: Sequence[Prediction], second: Sequence[Pred
     answers = _by_id("agreement: the second model's predictions", second, names)
     own = [prediction.answer for prediction in first]
     return kind_named(spec.kind).agreement(own, [answers[name] for name in names])
-
-
-def answers_to(spec: TaskSpec, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Example id to answer, of every example; an InputError where not every one is answered exactly once."""
-    return _by_id(f"{spec.name}: the predictions", predictions, [example.id for example in examples])
 
 
 def _by_id(what: str, predictions: Sequence[Prediction], names: Sequence[str]) -> dict[str, Any]:

@@ -10,10 +10,11 @@ import numpy as np
 
 from ernie_tiny.batch import Feature
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
-from ernie_tiny.evaluation.metrics import agreement, by_type, details, scorer
+from ernie_tiny.evaluation.metrics import agreement, scorer
 from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.evaluation.statistics import confidence_intervals
 from ernie_tiny.kinds.kind import ScoresOf
+from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.multitask import MultiTaskModel
 
 
@@ -46,7 +47,7 @@ class Scores:
 
     def details(self) -> dict[str, Any]:
         """What there is to show beside the scores, by name (Kind.details), and what is broken, where anything is."""
-        found = details(self.spec, self.examples, self.predictions, self.scores_of)
+        found = kind_named(self.spec.kind).details(self.spec, self.examples, self._answers, self.scores_of)
         return {**found, "broken": self.broken} if self.broken else found
 
     @property
@@ -56,7 +57,12 @@ class Scores:
 
     def by_type(self) -> list[dict[str, Any]]:
         """The scores of each sort of thing that the task finds (Kind.by_type), none where it finds no such."""
-        return by_type(self.spec, self.examples, self.predictions)
+        found = kind_named(self.spec.kind).by_type
+        return [] if found is None else found(self.spec, self.examples, self._answers)
+
+    @property
+    def _answers(self) -> dict[str, Any]:
+        return {prediction.id: prediction.answer for prediction in self.predictions}
 
     def agreement(self, other: Scores) -> float:
         """Percent of the examples to which two models give the same answer (ernie_tiny.evaluation.metrics)."""

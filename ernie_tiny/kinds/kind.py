@@ -75,7 +75,6 @@ class Kind:
         decode: The answers, in the order of the examples.
         scorer: Gives the scores in percent, by metric, of any choice among the examples. The mapping is example id to
             answer, complete. Raises an InputError where an example has no label.
-        majority: The task's metric, in percent, of always giving the most frequent answer; 0 where there is no such.
         agreement: Percent of answers (of the same examples in one order) in which two models agree.
         details: What `tools/evaluate.py` shows beside the scores, as JSON values by name: {"labels": [...], "counts":
             [[...]]} is a matrix, rows right and columns given; a list of objects of equal keys is a table. The answers
@@ -85,6 +84,7 @@ class Kind:
         submission: Of a leaderboard.
         sample_input: A line for tools/infer.py that a task's model card shows.
         answers: What an answer is, in words: "a span of the text".
+        majority: The task's metric, in percent, of always giving the most frequent answer; None where there is none.
         recorded: How answers of a teacher that lie in a file are taken; None where they are not.
     """
 
@@ -98,12 +98,12 @@ class Kind:
     count: Callable[[Batch], int]
     decode: Callable[[TaskSpec, Sequence[Example], Outputs], list[Prediction]]
     scorer: Callable[[TaskSpec, Sequence[Example], Mapping[str, Any]], ScoresOf]
-    majority: Callable[[TaskSpec, Sequence[Example]], float]
     agreement: Callable[[Sequence[Any], Sequence[Any]], float]
     details: Callable[[TaskSpec, Sequence[Example], Mapping[str, Any], ScoresOf], dict[str, Any]]
     submission: Submission
     sample_input: Callable[[TaskSpec], dict[str, Any]]
     answers: Callable[[TaskSpec], str]
+    majority: Optional[Callable[[TaskSpec, Sequence[Example]], float]] = None
     recorded: Optional[Recorded] = None
     by_type: Optional[Callable[[TaskSpec, Sequence[Example], Mapping[str, Any]], list[dict[str, Any]]]] = None
 

@@ -239,7 +239,6 @@ LABELLING = Kind(
     count=count,
     decode=decode,
     scorer=scorer,
-    majority=lambda spec, examples: 0.0,
     agreement=agreement,
     details=lambda spec, examples, answers, scores_of: {"types": by_type(spec, examples, answers)},
     submission=Submission(one_object=False, value=submitted, fault=submission_fault),

@@ -216,7 +216,6 @@ READING = Kind(
     count=count_features,
     decode=decode,
     scorer=scorer,
-    majority=lambda spec, examples: 0.0,
     agreement=percent_equal,
     details=details,
     submission=Submission(one_object=True, value=lambda spec, prediction: prediction.answer, fault=submission_fault),

@@ -89,17 +89,18 @@ def check_submission(bundle: Path, root: Path) -> list[FileCheck]:
     if not bundle.is_file():
         raise InputError(f"{bundle}: no such file. tools/predict.py writes one.")
     try:
-        with zipfile.ZipFile(bundle) as archive:
-            members = archive.infolist()
-            if not members:
-                raise InputError(f"{bundle}: is a zip without a file. {offer('', SPLIT_OF_FILE)}")
-            counts = Counter(member.filename for member in members)
-            return [_check_member(archive, member, counts[member.filename], root) for member in members]
+        archive = zipfile.ZipFile(bundle)
     except UNREADABLE as error:
         raise InputError(
             f"{bundle}: is not a zip, or not a whole one ({error}). Put the files into one, without a "
             "folder: zip -j submit.zip *_predict.json, or *.tsv."
         ) from error
+    with archive:
+        members = archive.infolist()
+        if not members:
+            raise InputError(f"{bundle}: is a zip without a file. {offer('', SPLIT_OF_FILE)}")
+        counts = Counter(member.filename for member in members)
+        return [_check_member(archive, member, counts[member.filename], root) for member in members]
 
 
 def missing_files(checks: Sequence[FileCheck]) -> list[str]:

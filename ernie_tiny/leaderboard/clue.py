@@ -34,7 +34,7 @@ def split_of(spec: TaskSpec, board: str) -> str:
 
 
 def read_questions(spec: TaskSpec, root: Path, split: str) -> tuple[Example, ...]:
-    """Every example of a test split in file order; labels that the file may have are not looked at.
+    """Every example of a test split in file order; of classes, labels that the file may have are not looked at.
 
     Raises:
         InputError: Those of read_split.

@@ -8,10 +8,11 @@ from typing import Optional
 
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.families import FAMILIES
-from ernie_tiny.models.weights import INDEX, WEIGHTS_FILES, weights_file
+from ernie_tiny.models.weights import INDEX, WEIGHTS_FILES, has_all_weights, weights_file
 
 NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # owner/name
-BESIDE_WEIGHTS = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
+VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
+BESIDE_WEIGHTS = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "merges.txt", *VOCABULARIES)
 HUB_ERRORS = (OSError, ValueError)  # of a missing network or name, an offline mode, a refused access
 
 
@@ -24,11 +25,13 @@ def is_hub_name(name: str) -> bool:
 def hub_folder(name: str) -> Path:
     """The folder with a model's config.json, weights and tokenizer; of the weights' forms one is fetched.
 
+    A cache that lacks some of it is completed; where it cannot be, it is taken as it is.
+
     Raises:
         InputError: it is neither in the cache nor can it be fetched, or it has no weights that can be read.
     """
     cached = _cached(name)
-    if cached is not None:
+    if cached is not None and _is_whole(cached):
         return cached
     from huggingface_hub import list_repo_files, snapshot_download
 
@@ -39,6 +42,8 @@ def hub_folder(name: str) -> Path:
             parts = [f"{chosen.removesuffix(INDEX).replace('.', '*.')}"] if chosen.endswith(INDEX) else []
             return Path(snapshot_download(name, allow_patterns=[*BESIDE_WEIGHTS, chosen, *parts]))
     except HUB_ERRORS as error:
+        if cached is not None and (cached / "config.json").is_file() and weights_file(cached) is not None:
+            return cached
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise InputError(
             f"{name}: cannot be fetched from Hugging Face's hub ({reason}). Give the name of a model that is there, "
@@ -49,11 +54,15 @@ def hub_folder(name: str) -> Path:
 
 
 def _cached(name: str) -> Optional[Path]:
-    """The folder of the cache that holds a whole model; None where there is none."""
+    """The folder of the cache that holds some of a model; None where there is none."""
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
+        return Path(snapshot_download(name, local_files_only=True))
     except HUB_ERRORS:
         return None
-    return folder if (folder / "config.json").is_file() and weights_file(folder) is not None else None
+
+
+def _is_whole(folder: Path) -> bool:
+    vocabularies = [file for pattern in VOCABULARIES for file in folder.glob(pattern)]
+    return (folder / "config.json").is_file() and bool(vocabularies) and has_all_weights(folder)

@@ -32,9 +32,6 @@ KEYS = (  # of config.json that the families have too
     *("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings"),
     *("type_vocab_size", "task_type_vocab_size", "use_task_id", "initializer_range", "pad_token_id"),
 )
-DEFAULTS: Mapping[str, Any] = MappingProxyType(  # of transformers, where config.json leaves a key out
-    {"type_vocab_size": 2, "max_position_embeddings": 512, "hidden_act": "gelu", "layer_norm_eps": 1e-12}
-)
 # Layers of transformers to those of Paddle; {} stands for a layer's number. Those of DistilBERT are called otherwise.
 LAYERS: Mapping[str, str] = MappingProxyType(
     {
@@ -130,7 +127,7 @@ def numbers_of(config: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any],
     Raises:
         InputError: the architecture is one that Paddle's layers do not compute.
     """
-    numbers = {**DEFAULTS, **common_config(config, folder)}
+    numbers = common_config(config, folder)
     position = numbers.get("position_embedding_type") or "absolute"
     faults = {
         "position_embedding_type": position if position != "absolute" else None,

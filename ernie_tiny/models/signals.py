@@ -78,8 +78,8 @@ class Signals:
     """What was asked for, and only that.
 
     Attributes:
-        logits: [features, labels], [features, candidates], [features, 2, length] (start, end) or
-            [masked, vocabulary]; padded candidates and positions stand at -10,000.
+        logits: [features, labels], [features, candidates], [features, outputs, length] or [masked, vocabulary]; padded
+            candidates and positions stand at -10,000.
         embeddings: [rows, length, hidden_size].
         hidden: Layer to [rows, length, hidden_size], its output.
         queries, keys, values: Layer to [rows, length, heads x head size], heads side by side, before their split.

@@ -60,6 +60,17 @@ def weights_file(folder: Path) -> Optional[Path]:
     return next((folder / name for name in WEIGHTS_FILES if (folder / name).is_file()), None)
 
 
+def has_all_weights(folder: Path) -> bool:
+    """Whether a folder holds a file of WEIGHTS_FILES and, where that is an index, all that it names."""
+    file = weights_file(folder)
+    if file is None or not file.name.endswith(INDEX):
+        return file is not None
+    try:
+        return all(part.is_file() for part in _places(file).values())
+    except InputError:
+        return False
+
+
 def no_weights(folder: Path) -> str:
     """What is said of a folder without a file of WEIGHTS_FILES."""
     return f"{folder}: holds none of {', '.join(WEIGHTS_FILES)}. Copy the weights from where config.json is from."
@@ -113,23 +124,29 @@ def _read_safetensors(file: Path) -> dict[str, Array]:
         ) from error
 
 
-def _read_index(file: Path) -> dict[str, Array]:
-    """The arrays of all the files that an index names."""
+def _places(file: Path) -> dict[str, Path]:
+    """The file of each array that an index names."""
     try:
         places = dict(json.loads(file.read_text(encoding="utf-8"))["weight_map"])
-        parts = {name: file.parent / Path(name).name for name in sorted(set(places.values()))}
+        return {name: file.parent / Path(part).name for name, part in places.items()}
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(f"{file}: is no index of weights ({error}). Fetch it again.") from error
-    absent = [part for part in parts.values() if not part.is_file()]
+
+
+def _read_index(file: Path) -> dict[str, Array]:
+    """The arrays of all the files that an index names."""
+    places = _places(file)
+    parts = sorted(set(places.values()))
+    absent = [part for part in parts if not part.is_file()]
     if absent:
         raise InputError(
             f"{file}: names {len(parts)} files, and {absent[0].name} is not there. Copy it from where {file.name} is "
             "from."
         )
-    found = {place: read_weights(part) for place, part in parts.items()}
+    found = {part: read_weights(part) for part in parts}
     lost = [name for name, place in places.items() if name not in found[place]]
     if lost:
-        raise InputError(f"{file}: {places[lost[0]]} holds no {lost[0]}. Copy all files from one model.")
+        raise InputError(f"{file}: {places[lost[0]].name} holds no {lost[0]}. Copy all files from one model.")
     return {name: found[place][name] for name, place in places.items()}
 
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
-from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.clue import SUBMITTED
 from ernie_tiny.data.fewclue import FEWCLUE
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.data.task import TaskSpec
@@ -160,6 +160,6 @@ def _licence(task: str, run: RunConfig) -> str:
         return "your own data"
     if task in LICENCES:
         return LICENCES[task]
-    benchmarks = (("CLUE", CLUE), ("FewCLUE", FEWCLUE), ("GLUE", GLUE))
+    benchmarks = (("CLUE", SUBMITTED), ("FewCLUE", FEWCLUE), ("GLUE", GLUE))
     benchmark = next(name for name, tasks in benchmarks if task in tasks)
     return f"see {benchmark}'s terms for this set; where they state none, treat it as for research only"

@@ -157,7 +157,7 @@ def _score_chart(task: str, metric: str, chance: float, entries: Sequence[Entry]
     marks = [entry.mark for entry, _ in models]
     places = [BAR * row + GAP * len({*marks[: row + 1]}) for row in range(len(models))]
     height = places[-1] + BAR - GAP if places else GAP
-    spoken = [f"{LABELS['majority']} {number(chance)}"]
+    spoken = [f"{LABELS['majority']} {number(chance)}"] if math.isfinite(chance) else []
     with _axes(CHART_WIDTH, 100 if len(entries) == 1 else 118, 50, 18, height) as axes:
         axes.set(xlim=(0, 100), ylim=(height, 0), xticks=[])
         axes.grid(False)

@@ -121,7 +121,7 @@ class Results:
     """What a run came to.
 
     Attributes:
-        majority: Task to the score of always giving the most frequent label.
+        majority: Task to the score of always giving the most frequent label, where it has labels.
         metrics: Task to its main metric.
         examples: Task to the number of its dev examples.
         agreement: Task to the percent of examples to which student and teacher give the same answer.

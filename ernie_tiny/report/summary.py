@@ -88,7 +88,8 @@ def _majority(entries: Sequence[Entry], columns: Sequence[tuple[str, str]]) -> l
         if task in entry.results.majority
     }
     alike = all(entry.results.metrics == dict(columns) for entry in entries if entry.results.models)
-    average = mean({task: value for (task, _), value in found.items()}) if alike else math.nan
+    whole = alike and all(pair in found for pair in columns)  # models have an average over all tasks
+    average = mean({task: value for (task, _), value in found.items()}) if whole else math.nan
     cells = [*(number(found.get(pair), ".2f") for pair in columns), number(average, ".2f")]
     return [[LABELS["majority"], *cells]] if found else []
 

@@ -75,7 +75,7 @@ def time_texts(
     examples = read_inputs(read_spec(folders[0]), texts)
     chunks = [examples[start : start + rows] for start in range(0, len(examples), rows)]
     runnable = _runnable(folders, forms)
-    predictors = {name: Predictor(folder, threads, None, *form) for name, folder, form in runnable}
+    predictors = {name: Predictor(folder, threads, *form) for name, folder, form in runnable}
     taken = {name: [0.0, 0.0] for name in predictors}
     for round_ in range(1 + ROUNDS):
         for name, predictor in predictors.items():

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ernie_tiny import processes
-from ernie_tiny.evaluation.metrics import majority_baseline
 from ernie_tiny.evaluation.scores import Scores
+from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters
 from ernie_tiny.report.results import (
     ModelResult,
@@ -65,7 +65,11 @@ def _compared(
         Results(
             name=workspace.run.name,
             models=models,
-            majority={task: majority_baseline(each.spec, each.examples) for task, each in first.items()},
+            majority={
+                task: majority(each.spec, each.examples)
+                for task, each in first.items()
+                if (majority := kind_named(each.spec.kind).majority)
+            },
             metrics={task: each.spec.metric for task, each in first.items()},
             examples={task: len(each.examples) for task, each in first.items()},
             agreement=agreements,

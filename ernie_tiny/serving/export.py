@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +24,7 @@ from ernie_tiny.kinds.ask import head_of
 from ernie_tiny.models.forms import MASKED_LOGIT
 from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel
 from ernie_tiny.runtime import processor
-from ernie_tiny.serving.exported import PADDLE, TASK_FILE, load_form
+from ernie_tiny.serving.exported import PADDLE, TASK_FILE, load_form, read_spec
 
 PARITY_BATCH = 8
 BOUNDS: Mapping[str, float] = MappingProxyType({"bfloat16": 0.05, "int8": 0.25})  # of the largest logit
@@ -96,7 +95,7 @@ def parity(
         "static" for the static graph, "inference" for Paddle Inference in float32, and "engine, precision" for the
         other forms, whose differences are divided by the largest logit where the precision is below float32.
     """
-    spec_name = json.loads((folder / TASK_FILE).read_text(encoding="utf-8"))["task"]["name"]
+    spec_name = read_spec(folder).name
     single = SingleTaskModel(model, spec_name)
     single.eval()
     static = paddle.jit.load(str(folder / MODEL_PREFIX))

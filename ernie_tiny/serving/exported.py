@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.engine_facts import Form
@@ -62,11 +62,11 @@ def forms_of(folder: Path) -> list[Form]:
     return [(form["engine"], form["precision"]) for form in listed] or [PADDLE]
 
 
-def load_form(folder: Path, form: Form = PADDLE, threads: int = 1, gpu: Optional[int] = None) -> Engine:
+def load_form(folder: Path, form: Form = PADDLE, threads: int = 1) -> Engine:
     """One of the forms of an exported folder, ready to give logits; arguments and errors are those of engines.load."""
     spec = read_spec(folder)
     signature = Signature({"logits": FORMS[head_of(spec).form].length_axis}, spec.max_length)
-    return load(folder, signature, *form, threads, gpu)
+    return load(folder, signature, *form, threads)
 
 
 def network_files(folder: Path, form: Form) -> list[Path]:

@@ -42,7 +42,6 @@ class Predictor:
     Args:
         folder: That tools/export.py wrote.
         threads: CPU threads of the engine.
-        gpu: Number of the GPU, or None for the CPU.
         engine, precision: One of the forms that the folder holds. With the engine "auto" the fastest for each shape of
             input, measured once on this machine (ernie_tiny.serving.auto), down to this precision.
     Attributes:
@@ -55,7 +54,6 @@ class Predictor:
         self,
         folder: Path,
         threads: int = 1,
-        gpu: Optional[int] = None,
         engine: str = "paddle",
         precision: str = "float32",
     ) -> None:
@@ -66,9 +64,11 @@ class Predictor:
         self._engine: Engine = (
             auto_engine(folder, precision, threads)
             if engine == AUTO
-            else load_form(folder, (engine, precision), threads, gpu)
+            else load_form(folder, (engine, precision), threads)
         )
-        self._sample = examples_of(self.spec, [("the sample", kind_named(self.spec.kind).sample_input(self.spec))])
+        record = kind_named(self.spec.kind).sample_input(self.spec)
+        self._only_texts = all(isinstance(value, str) for value in record.values())  # and no marks or choices
+        self._sample = examples_of(self.spec, [("the sample", record)])
         self.predict(self._sample)  # an engine's first call takes longest
         self.engine_seconds = 0.0
 
@@ -85,8 +85,8 @@ class Predictor:
         Texts of similar length meet in a batch. Where there are many, some are tokenised while others are answered.
 
         Args:
-            questions: Examples, or plain texts and pairs of texts where the task has one or two (of entities one). Ids
-                are given back as they are, and need not differ; a question without one gets its number.
+            questions: Examples, or plain texts and pairs of texts where a record of the task is one or two texts and
+                nothing else. Ids are given back as they are, and need not differ; one without gets its number.
         Raises:
             InputError: a question has another number of texts than the task, or is neither an Example nor texts.
         """
@@ -101,14 +101,17 @@ class Predictor:
         return [replace(one, id=example.id or one.id) for one, example in zip(found, given)]
 
     def _featurised(self, examples: Sequence[Example]) -> Iterable[tuple[Sequence[Example], list[Feature]]]:
-        """The examples with their features, in parts; the next are made by another thread while one is answered."""
+        """The examples with their features, in parts; another thread makes one part's while that before is answered."""
         whole = len(examples) <= PART or any(example.group for example in examples)  # a group shares its candidates
         if whole:
             yield examples, self._features(examples)
             return
         parts = [examples[start : start + PART] for start in range(0, len(examples), PART)]
         with ThreadPoolExecutor(1, "tokenise") as pool:  # the library takes all cores itself
-            yield from zip(parts, pool.map(self._features, parts))
+            ahead = pool.submit(self._features, parts[0])
+            for part, following in zip(parts, [*parts[1:], ()]):
+                features, ahead = ahead.result(), pool.submit(self._features, following)
+                yield part, features
 
     def _features(self, examples: Sequence[Example]) -> list[Feature]:
         return featurise(self.spec, examples, self.tokenizer, self.spec.max_length)
@@ -122,8 +125,9 @@ class Predictor:
     def _example(self, question: Question) -> Example:
         example = question if isinstance(question, Example) else _plain_example(question)
         texts = len(self.spec.texts) or facts_of(self.spec.kind).plain_texts
-        wanted = f"{texts} texts ({', '.join(self.spec.texts) or 'text'})" if texts else "an Example"
-        if example is None or not (texts or isinstance(question, Example)):
+        plain = texts and self._only_texts
+        wanted = f"{texts} texts ({', '.join(self.spec.texts) or 'text'})" if plain else "an Example"
+        if example is None or not (plain or isinstance(question, Example)):
             raise InputError(f"{self.spec.name}: a question is {wanted}, not {question!r}.")
         if texts and len(example.texts) != texts:
             raise InputError(

@@ -110,15 +110,18 @@ class BatchQueue:
                 self._changed.notify_all()
 
     def _fulfil(self, requests: Sequence[_Request], answer: Answer) -> None:
-        """Answers requests in one batch."""
+        """Answers requests in one batch; if it fails, each by itself, so that one client's fault is no other's."""
         examples = [example for request in requests for example in request.examples]
         began = time.perf_counter()
         try:
             found = answer(examples)
-        except Exception as error:  # whatever it is, it is the clients' to know and not the thread's end
-            logger.exception("a batch of %d questions was not answered", len(examples))
-            for request in requests:
-                request.future.set_exception(error)
+        except Exception as error:  # whatever it is, it is the client's to know and not the thread's end
+            if len(requests) > 1:
+                for request in requests:
+                    self._fulfil([request], answer)
+                return
+            logger.exception("a request of %d questions was not answered", len(examples))
+            requests[0].future.set_exception(error)
             return
         now = time.perf_counter()
         speed = len(examples) / max(1e-6, now - max(began, self._done_at))  # batches overlap

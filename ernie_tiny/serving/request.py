@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from ernie_tiny.data.task import Example
+from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.wordpiece import SURROGATES
 from ernie_tiny.errors import InputError
-from ernie_tiny.kinds.read import examples_of
+from ernie_tiny.kinds.kind import Records
+from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.serving.predictor import Predictor, Question
 
 GONE = 499  # the status, in logs and metrics alone, of a request whose client left before it was whole
@@ -27,6 +28,8 @@ class Limits:
     Attributes:
         body: Bytes of a request.
         inputs: Texts or records of a request.
+        candidates: Of a question. The network reads the text once for each, and all of a question at once.
+        sequences: Of a request: the candidates of all its questions; a question without some is one.
         characters: Of one of its texts.
         batch: Examples that are answered together.
         room: Examples of a model that may wait; beyond them a request gets 429.
@@ -36,6 +39,8 @@ class Limits:
 
     body: int = 1_000_000
     inputs: int = 512
+    candidates: int = 64
+    sequences: int = 4096
     characters: int = 20_000
     batch: int = 32
     room: int = 2048
@@ -101,10 +106,10 @@ def questions_of(body: Any, predictor: Predictor, limits: Limits, asked_before: 
         raise RefusedError(422 if not items else 413, said)
     try:
         for number, item in enumerate(items):
-            _check_texts(f"{asked[0]}[{number}]", _strings(item), limits.characters)
+            _check_texts(f"{asked[0]}[{number}]", item, limits.characters)
         if asked[0] == "inputs":
             records = [(f"inputs[{number}]", item) for number, item in enumerate(items)]
-            found = list(examples_of(predictor.spec, records))
+            found = _bounded(predictor.spec, records, limits)
         else:
             questions: list[Question] = [tuple(item) if isinstance(item, list) else item for item in items]
             found = predictor.examples(questions)
@@ -116,10 +121,29 @@ def questions_of(body: Any, predictor: Predictor, limits: Limits, asked_before: 
     return [replace(each, group=f"{asked_before}/{each.group}") if each.group else each for each in found]
 
 
-def _check_texts(place: str, texts: Sequence[str], longest: int) -> None:
+def _bounded(spec: TaskSpec, records: Records, limits: Limits) -> list[Example]:
+    """The examples of records; no more are made than may be, because a short record can ask for very many."""
+    found, sequences = list[Example](), 0
+    for place, example in kind_named(spec.kind).inputs(spec, records):
+        if example is None:
+            continue
+        count = len(example.candidates)
+        sequences += max(1, count)
+        if count > limits.candidates:
+            raise RefusedError(413, f"{place} has {count:,} candidates; {limits.candidates:,} may be")
+        if sequences > limits.sequences:
+            said = f"the questions up to {place} have {sequences:,} candidates together; {limits.sequences:,} may be"
+            raise RefusedError(413, f"{said}. Ask in several requests")
+        found.append(example)
+    return found
+
+
+def _check_texts(place: str, item: Any, longest: int) -> None:
+    texts = _strings(item)
     for text in texts:
         if len(text) > longest:
             raise RefusedError(413, f"{place} has a text of {len(text):,} characters; {longest:,} may be")
+    for text in _strings(item, with_keys=True):  # an error quotes the keys too
         half = SURROGATES.search(text)
         if half:  # which JSON can say, and no text can hold
             raise RefusedError(422, f"{place} has half a character: \\u{ord(half[0]):04x}")
@@ -127,8 +151,9 @@ def _check_texts(place: str, texts: Sequence[str], longest: int) -> None:
         raise RefusedError(422, f"{place} is empty: there is nothing to answer")
 
 
-def _strings(value: Any) -> list[str]:
+def _strings(value: Any, with_keys: bool = False) -> list[str]:
     if isinstance(value, str):
         return [value]
+    keys = list(value) if with_keys and isinstance(value, dict) else []
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for child in children for text in _strings(child)]
+    return [*keys, *(text for child in children for text in _strings(child, with_keys))]

@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -45,7 +44,7 @@ class ServedModel:
         self.queue = BatchQueue(self.predictor.predict, limits.batch, limits.room, limits.wait, ANSWERING)
 
     def reload(self) -> None:
-        """Takes the folder as it is now; requests that are under way keep the model that they began with.
+        """Takes the folder as it is now; questions that no batch has taken yet are answered by it.
 
         Raises:
             InputError: the folder is damaged; the old model goes on.
@@ -74,7 +73,7 @@ class Metrics:
         self.requests = Counter("ernie_tiny_requests", "Requests by status", labels, registry=self.registry)
         self.inputs = Counter("ernie_tiny_inputs", "Texts and records answered", ("model",), registry=self.registry)
         self.seconds = Histogram(
-            "ernie_tiny_request_seconds", "From the whole request to its answer", ("model",), registry=self.registry
+            "ernie_tiny_request_seconds", "From a request's head to its answer", ("model",), registry=self.registry
         )
         waiting = Gauge("ernie_tiny_waiting", "Examples that wait", ("model",), registry=self.registry)
         for name, model in models.items():
@@ -90,7 +89,7 @@ class Service:
 
     Args:
         models: By the name that addresses have.
-        token: That /v1 asks for as a bearer token; None lets everybody ask.
+        token: That predict and reload ask for as a bearer token; None lets everybody ask.
     """
 
     def __init__(self, models: Mapping[str, ServedModel], limits: Limits, token: Optional[str] = None) -> None:
@@ -309,4 +308,4 @@ async def _answers(model: ServedModel, questions: Sequence[Example], limits: Lim
         raise RefusedError(503, f"not answered within {limits.seconds:g} s", {"Retry-After": "5"}) from None
     except InputError as error:
         raise RefusedError(422, str(error)) from None
-    return [asdict(prediction) for prediction in found]
+    return [prediction.record() for prediction in found]

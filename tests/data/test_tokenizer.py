@@ -144,7 +144,30 @@ def test_a_vocabulary_that_is_not_there_or_not_utf8(tmp_path: Path) -> None:
         load_tokenizer(tmp_path)
 
 
-@pytest.mark.parametrize("settings", ["{", "[]", '{"do_lower_case": "no"}'])
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ["un", "e", "我", "爱"]),
+        ({"strip_accents": None, "tokenize_chinese_chars": True}, ["un", "e", "我", "爱"]),
+        ({"strip_accents": False}, ["un", "é", "我", "爱"]),
+        ({"do_lower_case": False, "strip_accents": True}, ["Un", "e", "我", "爱"]),
+        ({"tokenize_chinese_chars": False}, ["un", "e", "我", "##爱"]),
+    ],
+    ids=["none", "usual", "accents-kept", "case-kept", "chinese-joined"],
+)
+def test_rules_of_the_settings_are_kept(tmp_path: Path, settings: dict[str, Any], expected: list[str]) -> None:
+    tokens = [*SPECIAL_TOKENS, "Un", "un", "e", "é", "我", "爱", "##爱"]
+    Tokenizer(tokens).save(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    tokenizer = load_tokenizer(tmp_path)
+    assert pieces(tokenizer, "Un é 我爱") == expected
+    assert (tokenizer.fingerprint == Tokenizer(tokens).fingerprint) == (expected == ["un", "e", "我", "爱"])
+    tokenizer.save(tmp_path / "saved")
+    for other in (load_tokenizer(tmp_path / "saved"), tokenizer.keep(range(len(tokens)))):
+        assert other.fingerprint == tokenizer.fingerprint and pieces(other, "Un é 我爱") == expected
+
+
+@pytest.mark.parametrize("settings", ["{", "[]", '{"do_lower_case": "no"}', '{"tokenize_chinese_chars": null}'])
 def test_broken_settings(tmp_path: Path, settings: str) -> None:
     Tokenizer(SPECIAL_TOKENS).save(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text(settings, encoding="utf-8")

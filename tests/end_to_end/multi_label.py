@@ -110,7 +110,6 @@ MULTI_LABEL = Kind(
     count=count,
     decode=decode,
     scorer=scorer,
-    majority=lambda spec, examples: 0.0,
     agreement=percent_equal,
     details=details,
     submission=Submission(False, lambda spec, prediction: list(prediction.answer), fault),

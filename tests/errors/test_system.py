@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import paddle
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from ernie_tiny import runtime
 from ernie_tiny.config import RunConfig, load_config
 from ernie_tiny.data.download import Archive, fetch
+from ernie_tiny.engines import Signature, load
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs import doctor, installation
 from ernie_tiny.runs.doctor import examine_run, stage_bytes
@@ -258,3 +260,9 @@ def test_the_tool_leaves_with_the_count_of_faults(run: RunConfig, tmp_path: Path
 def test_a_finding_is_a_line_with_its_remedy() -> None:
     assert str(Finding(OK, "all is well")) == "ok       all is well"
     assert str(Finding(WARNING, "hot", "cool it")) == "warning  hot\n         -> cool it"
+
+
+def test_an_engine_without_a_gpu(tmp_path: Path, says: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, Signature({"logits": None}), "onnx", gpu=0)
+    says("S21", caught.value)

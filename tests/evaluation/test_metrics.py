@@ -12,8 +12,9 @@ from sklearn import metrics as sklearn
 
 from ernie_tiny.data.task import Answer, Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.metrics import agreement, majority_baseline, score
+from ernie_tiny.evaluation.metrics import agreement, scorer
 from ernie_tiny.kinds.metrics import METRICS
+from ernie_tiny.kinds.registry import kind_named
 
 CLASSES = TaskSpec("toy", "classification", files={}, labels=("no", "yes"))
 CHOICE = TaskSpec("toy", "multiple_choice", files={})
@@ -29,6 +30,16 @@ def examples(*labels: Optional[float]) -> list[Example]:
 
 def predictions(*answers: str) -> list[Prediction]:
     return [Prediction(str(number), answer) for number, answer in enumerate(answers)]
+
+
+def score(spec: TaskSpec, given: list[Example], found: list[Prediction]) -> dict[str, float]:
+    return scorer(spec, given, found)(np.arange(len(given)))
+
+
+def majority(spec: TaskSpec, given: list[Example]) -> float:
+    found = kind_named(spec.kind).majority
+    assert found is not None
+    return found(spec, given)
 
 
 def test_accuracy_of_labels_and_of_choices() -> None:
@@ -72,16 +83,16 @@ def test_what_has_no_label_cannot_be_scored() -> None:
 
 
 def test_majority_baseline() -> None:
-    assert majority_baseline(CLASSES, examples(0, 1, 1, 1)) == 75.0
-    assert majority_baseline(CHOICE, examples(2, 2, 0, 1, 3)) == 40.0
-    assert majority_baseline(READING, examples(None)) == 0.0
+    assert majority(CLASSES, examples(0, 1, 1, 1)) == 75.0
+    assert majority(CHOICE, examples(2, 2, 0, 1, 3)) == 40.0
+    for kind in ("reading", "labelling", "regression"):
+        assert kind_named(kind).majority is None
 
 
 def test_the_majority_is_scored_by_the_tasks_metric() -> None:
-    assert majority_baseline(MATTHEWS, examples(0, 1, 1, 2)) == 0.0
-    assert majority_baseline(F1, examples(0, 1, 1, 1)) == pytest.approx(100 * 6 / 7)
-    assert majority_baseline(F1, examples(0, 0, 0, 1)) == 0.0
-    assert majority_baseline(NUMBERS, examples(1.5, 2.0)) == 0.0
+    assert majority(MATTHEWS, examples(0, 1, 1, 2)) == 0.0
+    assert majority(F1, examples(0, 1, 1, 1)) == pytest.approx(100 * 6 / 7)
+    assert majority(F1, examples(0, 0, 0, 1)) == 0.0
 
 
 def test_a_tasks_metric_stands_beside_accuracy() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.errors import InputError
-from ernie_tiny.evaluation.metrics import score
+from ernie_tiny.evaluation.metrics import scorer
 from ernie_tiny.evaluation.predict import predict
 from ernie_tiny.evaluation.scores import Scores, score_model
 from ernie_tiny.evaluation.statistics import confidence_intervals
@@ -29,7 +29,7 @@ def scores() -> Scores:
 def test_they_are_those_of_the_models_predictions(scores: Scores) -> None:
     predictions = predict(build("tnews"), SPEC, LABELLED, FEATURES, TOKENIZER.pad_id)
     assert list(scores.predictions) == predictions
-    assert dict(scores.values) == score(SPEC, LABELLED, predictions)
+    assert dict(scores.values) == scorer(SPEC, LABELLED, predictions)(np.arange(len(LABELLED)))
     right = [one.answer == SPEC.labels[int(example.label or 0)] for one, example in zip(predictions, LABELLED)]
     assert scores.main == scores.values["accuracy"] == pytest.approx(100 * np.mean(right))
     assert scores.scores_of(np.array([0, 0]))["accuracy"] == 100 * right[0]

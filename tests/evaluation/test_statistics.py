@@ -10,13 +10,14 @@ import pytest
 from sklearn import metrics as sklearn
 
 from ernie_tiny.data.task import Answer, Example, Prediction, TaskSpec
-from ernie_tiny.evaluation.metrics import details, score, scorer
+from ernie_tiny.evaluation.metrics import scorer
 from ernie_tiny.evaluation.statistics import (
     confidence_intervals,
     mean_and_deviation,
     paired_interval,
 )
 from ernie_tiny.kinds.classification import confusion_matrix
+from ernie_tiny.kinds.registry import kind_named
 
 BINARY = TaskSpec("toy", "classification", files={}, labels=("no", "yes"))
 READING = TaskSpec("toy", "reading", files={})
@@ -64,7 +65,8 @@ def test_reading_and_regression_have_intervals_around_their_scores() -> None:
     rated = [Example(str(number), ("x",), float(truth)) for number, truth in enumerate(truths)]
     guesses = [Prediction(str(number), str(truth + draw.normal())) for number, truth in enumerate(truths)]
     for spec, given, found in ((READING, asked, answers), (numbers, rated, guesses)):
-        scores, ends = score(spec, given, found), confidence_intervals(scorer(spec, given, found), len(given))
+        scores_of = scorer(spec, given, found)
+        scores, ends = scores_of(np.arange(len(given))), confidence_intervals(scores_of, len(given))
         assert scores.keys() == ends.keys() and len(scores) == 2
         assert all(low < scores[name] < high for name, (low, high) in ends.items())
 
@@ -86,7 +88,8 @@ def test_worst_answers_come_first_and_are_ten() -> None:
     asked = reading(*["北京"] * 12)
     texts = [*["北京"] * 5, *["北"] * 6, "上海"]
     answers = [Prediction(f"q{number}", text) for number, text in enumerate(texts)]
-    worst = details(READING, asked, answers, scorer(READING, asked, answers))["worst"]
+    given, scores_of = dict(zip((one.id for one in asked), texts)), scorer(READING, asked, answers)
+    worst = kind_named("reading").details(READING, asked, given, scores_of)["worst"]
     assert worst[0] == {"id": "q11", "f1": 0.0, "question": "谁？", "prediction": "上海", "references": ["北京"]}
     assert [item["id"] for item in worst[1:7]] == [f"q{number}" for number in range(5, 11)]
     assert worst[1]["f1"] == pytest.approx(200 / 3) and len(worst) == 10

@@ -276,6 +276,11 @@ def test_a_file_without_its_test_file_is_not_called_valid(good: Contents, tmp_pa
     assert "cannot be compared with the test file" in fault and "test1.1.json: no such file" in fault
 
 
+def test_a_test_file_that_cannot_be_read_is_not_the_bundles_fault(bundle: Path) -> None:
+    with pytest.raises(OSError, match="name too long"):
+        check_submission(bundle, Path("x" * 300))
+
+
 def test_many_faults_are_counted_and_the_first_shown(root: Path, good: Contents, tmp_path: Path) -> None:
     text = good["csl_predict.json"].replace(b'"0"}', b'"9"}').replace(b'"1"}', b'"9"}')
     check = checked(root, tmp_path / "bad.zip", {"csl_predict.json": text})["csl_predict.json"]

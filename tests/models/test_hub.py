@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ def test_a_folder_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A hub with the files that a test names, an empty cache, and what was asked of it."""
     build_encoder("bert", SHAPE).save_pretrained(str(tmp_path / "whole"), safe_serialization=True)
+    (tmp_path / "whole" / "vocab.txt").write_text("[PAD]\n", encoding="utf-8")
     state: dict[str, Any] = {"files": [], "patterns": None}
 
     def snapshot(name: str, local_files_only: bool = False, allow_patterns: Any = None) -> str:
@@ -83,12 +84,36 @@ def test_a_model_without_weights_that_can_be_read(hub: dict[str, Any]) -> None:
         hub_folder("owner/name")
 
 
-def test_half_a_model_in_the_cache_is_fetched_again(hub: dict[str, Any], tmp_path: Path) -> None:
-    hub["cached"], hub["files"] = True, ["model.safetensors"]
-    shutil.copytree(tmp_path / "whole", tmp_path / "kept")
-    (tmp_path / "whole" / "model.safetensors").unlink()
+@pytest.fixture(params=["model.safetensors", "vocab.txt", "part"])
+def half(hub: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """What the folder in the cache lacks."""
+    hub["cached"], hub["files"], folder = True, ["model.safetensors"], tmp_path / "whole"
+    if request.param == "part":
+        (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+        index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    else:
+        (folder / request.param).unlink()
+    return str(request.param)
+
+
+def test_half_a_model_in_the_cache_is_fetched_again(hub: dict[str, Any], half: str) -> None:
     hub_folder("owner/name")
     assert hub["patterns"] is not None
+
+
+def test_half_a_model_is_taken_where_there_is_no_network_and_it_has_weights(
+    half: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(name: str) -> None:
+        raise OSError("there is no network in this test")
+
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", no_network)
+    if half == "model.safetensors":
+        with pytest.raises(InputError, match="cannot be fetched from Hugging Face's hub"):
+            hub_folder("owner/name")
+    else:
+        assert hub_folder("owner/name") == tmp_path / "whole"
 
 
 def test_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

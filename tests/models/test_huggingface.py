@@ -14,9 +14,11 @@ import paddle
 import pytest
 from safetensors.numpy import save_file
 
+from ernie_tiny.config.schema import ModelConfig
+from ernie_tiny.config.shapes import usable_positions as positions_by_config
 from ernie_tiny.errors import InputError
-from ernie_tiny.models.backbone import load_encoder, load_pretrained
-from ernie_tiny.models.huggingface import convert
+from ernie_tiny.models.backbone import load_encoder, load_pretrained, usable_positions
+from ernie_tiny.models.huggingface import convert, numbers_of
 
 LAYERS, WIDTH, INNER, TOKENS, POSITIONS = 2, 8, 12, 20, 16
 CONFIG = {
@@ -160,6 +162,26 @@ def test_a_pooler_that_is_not_there_is_started_anew_and_said(tmp_path: Path, cap
     paddle.seed(1)
     again = outputs(load_encoder(str(path)))
     assert np.array_equal(first[1], again[1]) and np.abs(first[0] - bert(arrays())[0]).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"model_type": "roberta"}, {"model_type": "xlm-roberta"}, {"model_type": None, "architectures": ["RobertaModel"]}],
+    ids=["roberta", "xlm-roberta", "by-class"],
+)
+def test_a_roberta_pads_with_1_where_its_config_does_not_say(named: dict[str, Any], tmp_path: Path) -> None:
+    silent = folder(tmp_path / "silent", arrays(), **named)
+    said = folder(tmp_path / "said", arrays(), **named, pad_token_id=1)
+    for found, expected in zip(outputs(load_encoder(str(silent))), outputs(load_encoder(str(said)))):
+        assert np.array_equal(found, expected)
+    assert usable_positions(load_encoder(str(silent))) == POSITIONS - 2
+    assert positions_by_config(ModelConfig(pretrained=str(silent)), pad_id=0) == POSITIONS - 2
+
+
+def test_an_electra_has_four_heads_where_its_config_does_not_say() -> None:
+    silent = {key: value for key, value in CONFIG.items() if key != "num_attention_heads"}
+    assert numbers_of({**silent, "model_type": "electra"}, Path("x"))[0]["num_attention_heads"] == 4
+    assert numbers_of({**CONFIG, "model_type": "electra"}, Path("x"))[0]["num_attention_heads"] == 2
 
 
 def test_what_belongs_to_heads_is_left_out_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

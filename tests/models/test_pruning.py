@@ -20,7 +20,8 @@ from ernie_tiny.models.signals import SignalRequest
 SHAPES = {
     "ernie": {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32,
               "vocab_size": 50, "max_position_embeddings": 12, "type_vocab_size": 2, "pad_token_id": 0},
-    "bilstm": {"num_hidden_layers": 1, "hidden_size": 8, "embedding_size": 6, "vocab_size": 50, "pad_token_id": 0},
+    "bilstm": {"num_hidden_layers": 1, "hidden_size": 8, "embedding_size": 6, "vocab_size": 50, "pad_token_id": 0,
+               "sep_token_id": 11},
 }  # fmt: skip
 KEPT = [0, 1, 2, 3, 4, 7, 11, 12, 30, 49]
 HEADS = [HeadSpec("topic", ROW, 3, ("a", "b", "c"))]
@@ -41,6 +42,7 @@ def batches() -> tuple[Batch, Batch]:
     """A batch in the old ids and the same one in the new ids."""
     new = np.random.default_rng(1).integers(1, len(KEPT), (3, 8))
     mask = np.ones_like(new)
+    new[:, 2] = KEPT.index(11)
     new[1, 5:], mask[1, 5:] = 0, 0
     batch = Batch("topic", ("a", "b", "c"), np.array(KEPT)[new], np.zeros_like(new), mask)
     return batch, dataclasses.replace(batch, input_ids=new)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ernie_tiny.config import load_config
-from ernie_tiny.data.clue import CLUE
+from ernie_tiny.data.clue import SUBMITTED, find_task
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.kinds.read import read_inputs
 from ernie_tiny.report.card import Export, Gate, model_card
@@ -22,7 +22,7 @@ PARITY = {"static": 1e-7, "inference": 2.5e-6}
 
 def card(reference="student@finetune", config="mitkd/nano.yaml", task="ocnli", overrides=(), results=None) -> str:
     run = load_config(CONFIGS / config, overrides)
-    spec = {**CLUE, **GLUE}[task]
+    spec = find_task(task)
     return model_card(Export(run, reference, spec, 17_900_000, 13_100_000, results, 71.6, Gate(PARITY, 32, 1e-4)))
 
 
@@ -65,18 +65,34 @@ def test_card_of_a_model_that_was_not_scored_says_so():
     assert "was not scored" in card() and "was not scored" in card(results=results_of("student@scratch"))
 
 
+@pytest.mark.parametrize("task, benchmark", [("cluener", "CLUE"), ("stsb", "GLUE"), ("bustm", "FewCLUE")])
+def test_licences_name_the_benchmark_of_each_task(task, benchmark):
+    tasks = [f"stages.{stage}.data.tasks=[{task}]" for stage in ("enhance", "finetune", "scratch")]
+    text = card(task=task, overrides=tasks)
+    assert f"see {benchmark}'s terms for this set" in section(text, "Licences")
+
+
 def test_invented_data_is_named_as_such():
     text = card(config="quickstart.yaml")
     assert "invented by the project" in section(text, "Data") and "CC BY-NC" not in text
 
 
-@pytest.mark.parametrize("task", [*CLUE, "stsb"])
+@pytest.mark.parametrize("task", [*SUBMITTED, "stsb"])
 def test_line_of_the_command_is_one_that_the_model_reads(task, tmp_path):
-    spec = {**CLUE, **GLUE}[task]
+    spec = find_task(task)
     line = re.search(r"^echo '(.*)' \| python tools/infer.py", card(task=task), re.MULTILINE)
     assert line is not None
     (tmp_path / "lines.jsonl").write_text(line[1], encoding="utf-8")
     assert read_inputs(dataclasses.replace(spec, max_length=64), tmp_path / "lines.jsonl")
+
+
+def test_limits_and_language_are_not_those_of_one_benchmark():
+    chosen = section(card(), "Limits")
+    assert "- Dev also selected the weights, so that its score is optimistic. There is no score on test.\n" in chosen
+    assert "- There is no score on test.\n" in section(card(overrides=["stages.finetune.select.every=null"]), "Limits")
+    run = load_config(CONFIGS / "mitkd/nano.yaml")
+    export = Export(run, "student@finetune", GLUE["stsb"], 1, 1, None, 1.0, transformers_head="SequenceClassification")
+    assert "library_name: transformers" in model_card(export) and "language" not in model_card(export)
 
 
 def test_python_of_the_card_compiles():

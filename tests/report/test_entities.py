@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
-from ernie_tiny.evaluation.metrics import by_type, score
+from ernie_tiny.evaluation.metrics import scorer
+from ernie_tiny.evaluation.scores import Scores
 from ernie_tiny.kinds.entities import Entity
 from ernie_tiny.report.results import Results, TypeScore, TypeScores, from_record, to_record
 from ernie_tiny.report.runs import Run
@@ -31,10 +33,12 @@ def made(broken: float = 3, by: float = 0.0) -> Results:
     predictions = [Prediction("0", entities(*GIVEN), broken=3)]
     results = make(tasks=("tnews", "ner"))
     student = results.models[1]
-    lines = [TypeScore(**line) for line in by_type(SPEC, examples, predictions)]
+    scores_of = scorer(SPEC, examples, predictions)
+    scores = Scores(SPEC, examples, predictions, scores_of(np.array([0])), scores_of)
+    lines = [TypeScore(**line) for line in scores.by_type()]
     lines[0] = dataclasses.replace(lines[0], precision=lines[0].precision + by)
     student.types["ner"] = TypeScores(lines, broken)
-    student.scores["ner"] = score(SPEC, examples, predictions)
+    student.scores["ner"] = dict(scores.values)
     return results
 
 
@@ -72,11 +76,6 @@ def test_several_seeds_show_means() -> None:
     lines = section(text)
     assert lines[2] == "| student | ner | PER | 54.50 | 50.00 | 50.00 | 2 |  |"
     assert lines[4].endswith("| 3 | 2.5 |") and "- Means over the seeds." in lines
-
-
-def test_other_kinds_find_no_things_of_sorts() -> None:
-    spec = TaskSpec("tnews", "classification", {}, labels=("a", "b"), texts=("sentence",))
-    assert by_type(spec, [Example("0", ("甲",), label=0)], [Prediction("0", "a")]) == []
 
 
 @pytest.mark.parametrize("value", ["much", None])

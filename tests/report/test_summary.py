@@ -50,6 +50,13 @@ def test_text_table_has_the_numbers_of_every_model():
         assert text in table
 
 
+def test_a_task_without_a_most_frequent_label_has_none_and_then_there_is_no_average():
+    results = make(tasks=("tnews", "ner"))
+    del results.majority["ner"]
+    assert row(text_table(results), "most frequent label") == [["11.00", "-", "-"]]
+    assert "most frequent label -" not in page_of(results, [])
+
+
 def test_verdict_is_one_sentence_in_words():
     sentence = "keeps 92.9 % of its teacher's average at 4.2 times the speed and 12 % of the size; +3.5 points over the"
     assert sentence in " ".join(text_table(make()).split())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
@@ -13,7 +15,7 @@ import paddle
 import pytest
 
 from ernie_tiny.data.clue import find_task
-from ernie_tiny.data.task import Example
+from ernie_tiny.data.task import Example, Prediction
 from ernie_tiny.engines import Engine, Signature
 from ernie_tiny.engines.buckets import Buckets, in_buckets
 from ernie_tiny.errors import InputError
@@ -90,6 +92,31 @@ def test_plain_texts_are_questions_where_the_task_has_texts(exported: tuple) -> 
     else:
         with pytest.raises(InputError, match=f"{spec.name}: a question is an Example, not '天气'"):
             Predictor(folder).predict([TEXT[5:7]])
+
+
+def test_plain_texts_are_no_questions_where_a_record_marks_spans(tmp_path: Path) -> None:
+    spec = find_task("cluewsc2020")
+    export_model(MultiTaskModel(build_encoder("ernie", SHAPE), [head_of(spec)]), spec, TOKENIZER, 24, tmp_path)
+    predictor = Predictor(tmp_path)
+    with pytest.raises(InputError, match="cluewsc2020: a question is an Example, not '今天天气'"):
+        predictor.predict(["今天天气"])
+    assert predictor.predict([Example("0", ("_今天_天气[很好]",))])[0].answer in spec.labels
+
+
+def test_of_many_questions_one_part_is_tokenised_ahead(exported: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, _, folder = exported
+    predictor, made, ahead = Predictor(folder), list[int](), list[int]()
+    monkeypatch.setattr(predictor_module, "PART", 2)
+    monkeypatch.setattr(predictor, "_features", lambda examples: made.append(len(examples)) or [])
+
+    def slow(spec: object, part: Sequence[Example], *_: object) -> list[Prediction]:
+        time.sleep(0.05)  # time for all of them
+        ahead.append(sum(made))
+        return [Prediction(example.id, "0") for example in part]
+
+    monkeypatch.setattr(predictor_module, "answer", slow)
+    assert len(predictor.predict([EXAMPLES[spec.name][0]] * 9)) == 9
+    assert ahead == [4, 6, 8, 9, 9]
 
 
 def test_many_questions_are_answered_in_their_order_by_several_threads_at_once(exported: tuple) -> None:

@@ -95,6 +95,18 @@ def test_an_error_is_the_batches_own_and_the_thread_goes_on() -> None:
     assert answers(waiting.ask(questions("good"))) == ["good"]
 
 
+def test_a_bad_question_is_not_the_fault_of_those_in_its_batch() -> None:
+    model = Model()
+    waiting = queue(model)
+    first = busy(model, waiting)
+    before, bad, behind = (waiting.ask(questions(text)) for text in ("a", "bad", "b"))
+    model.may_answer.set()
+    assert [answers(one) for one in (first, before, behind)] == [["first"], ["a"], ["b"]]
+    with pytest.raises(ValueError, match="bad text"):
+        bad.result(timeout=10)
+    assert model.batches == [["first"], ["a", "bad", "b"], ["a"], ["bad"], ["b"]]
+
+
 def test_what_a_client_gave_up_is_not_answered() -> None:
     model = Model()
     waiting = queue(model)

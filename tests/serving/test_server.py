@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,9 @@ pytest.importorskip("prometheus_client", reason="the extra serve is not installe
 from ernie_tiny.serving.request import Limits  # noqa: E402
 from ernie_tiny.serving.server import ANSWERING, ServedModel, Service, make_app, run_server  # noqa: E402
 
-LIMITS = Limits(body=20_000, inputs=8, characters=500, batch=4, room=16, wait=0.0, seconds=5.0)
+LIMITS = Limits(
+    body=20_000, inputs=8, candidates=5, sequences=9, characters=500, batch=4, room=16, wait=0.0, seconds=5.0
+)
 TASKS = ("tnews", "afqmc", "c3", "cmrc2018", "chid")
 
 
@@ -59,7 +60,7 @@ def ask(client: Any, task: str, body: object) -> Any:
 
 def test_texts_are_answered_as_the_predictor_answers_them(client: Any, folders: dict[str, Path]) -> None:
     texts = ["今天天气", "公园", " 花"]
-    expected = [asdict(one) for one in Predictor(folders["tnews"]).predict(texts)]
+    expected = [one.record() for one in Predictor(folders["tnews"]).predict(texts)]
     assert ask(client, "tnews", {"texts": texts}).json() == json.loads(
         json.dumps({"model": "tnews", "predictions": expected})
     )
@@ -119,6 +120,31 @@ def test_a_bad_request_is_told_what_is_wrong_and_the_next_one_works(
     assert ask(client, "tnews", {"texts": ["今天"]}).status_code == 200
 
 
+def choice(count: int) -> dict[str, Any]:
+    return {"context": "小明在看书。", "question": "小明？", "choice": [str(number) for number in range(count)]}
+
+
+def blanks(count: int) -> dict[str, Any]:
+    return {"content": ["他#idiom000000#。" * count], "candidates": ["一丝不苟", "半途而废"]}
+
+
+@pytest.mark.parametrize(
+    "task, inputs, said",
+    [
+        ("c3", [choice(2), choice(6)], "inputs[1] has 6 candidates; 5 may be"),
+        ("c3", [choice(5), choice(5)], "the questions up to inputs[1] have 10 candidates together; 9 may be"),
+        ("chid", [blanks(30)], "the questions up to inputs[0] have 10 candidates together; 9 may be"),
+    ],
+    ids=["candidates", "questions", "blanks"],
+)
+def test_a_small_request_does_not_ask_for_much_work(
+    task: str, inputs: list[dict[str, Any]], said: str, client: Any
+) -> None:
+    found = ask(client, task, {"inputs": inputs})
+    assert found.status_code == 413 and said in found.json()["error"]
+    assert ask(client, "c3", {"inputs": [choice(5), choice(4)]}).status_code == 200
+
+
 def test_odd_texts_are_texts(client: Any) -> None:
     body = b'{"texts": ["\\ud83d\\ude00", "\\u0000", "\xf0\x9f\x98\x80"]}'
     found = client.post("/v1/tnews/predict", content=body)
@@ -135,6 +161,13 @@ def test_what_is_no_text_is_refused(texts: list[str], status: int, said: str, cl
     found = client.post("/v1/tnews/predict", content=json.dumps({"texts": texts}).encode())
     assert found.status_code == status and said in found.json()["error"]
     assert ask(client, "afqmc", {"texts": [["", ""]]}).status_code == 422
+    assert ask(client, "tnews", {"inputs": [{"sentence": ""}]}).status_code == 422
+
+
+def test_half_a_character_in_a_key_is_refused(client: Any) -> None:
+    for record in ({"a\ud800": "花"}, {"sentence": "花", "a": [{"a\ud800": 1}]}):
+        found = client.post("/v1/tnews/predict", content=json.dumps({"inputs": [record]}).encode())
+        assert found.status_code == 422 and "inputs[0] has half a character: \\ud800" in found.json()["error"]
 
 
 def test_unknown_models_and_other_methods(client: Any) -> None:
