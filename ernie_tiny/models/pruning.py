@@ -24,12 +24,13 @@ def prune_vocabulary(model: MultiTaskModel, kept: Sequence[int]) -> MultiTaskMod
     the kept tokens are left.
 
     Args:
-        kept: Old ids, each once; [PAD]'s is among them.
+        kept: Old ids, each once; [PAD]'s and [SEP]'s are among them.
     """
     config = copy.deepcopy(model.encoder.config)
     config.vocab_size = len(kept)
-    if config.pad_token_id is not None:
-        config.pad_token_id = list(kept).index(config.pad_token_id)
+    for name in ("pad_token_id", "sep_token_id"):  # a BiLSTM splits pairs at the latter
+        if getattr(config, name, None) is not None:
+            setattr(config, name, list(kept).index(getattr(config, name)))
     weights = {
         name: paddle.gather(value, to_tensor(list(kept))) if name in ROWS_OF_TOKENS else value
         for name, value in model.state_dict().items()
