@@ -61,6 +61,11 @@ class KindFacts:
     plain_texts: int = 0
     transformers_head: str = ""
 
+    @property
+    def in_windows(self) -> bool:
+        """Whether a text longer than an input becomes several, so that an example has as many features."""
+        return self.form == POSITION
+
 
 def _classes(name: str, *texts: int, not_augmented: str = "") -> KindFacts:
     metrics = ("accuracy", "f1", "matthews")

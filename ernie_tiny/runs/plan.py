@@ -13,7 +13,7 @@ from ernie_tiny.data.sample import write_sample
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import alone_at
-from ernie_tiny.kind_facts import POSITION, facts_of
+from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.kinds.read import missing_file, split_reader
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
@@ -127,7 +127,7 @@ def _stage_lines(
         tokens = (part.optim.max_tokens or (part.optim.batch_size or 0) * length) * part.optim.accumulate
         flops = stage_flops(run, part, [specs[task] for task in group], tokens)
         # An example of such a kind has as many features as its text has windows, which only its tokens tell.
-        windows = part.optim.max_steps is None and any(facts_of(specs[task].kind).form == POSITION for task in group)
+        windows = part.optim.max_steps is None and any(facts_of(specs[task].kind).in_windows for task in group)
         cost, least = "", "at least " if windows else ""
         if steps is not None and flops is not None and not windows:
             cost = f", at most {flops * steps:.2e} FLOPs"
