@@ -96,6 +96,11 @@ class TaskStream:
         """Batches that hold every feature of every task once; under max_tokens epochs differ by a few."""
         return self._batches_per_epoch
 
+    def features(self) -> Iterator[Feature]:
+        """Every feature of every task, of all processes."""
+        for task in self._tasks:
+            yield from self._features[task]
+
     def next_batch(self) -> Batch:
         """This process's part of the next global batch."""
         draw = np.random.default_rng([self._seed, self._step]).random()
