@@ -18,7 +18,7 @@ from ernie_tiny.data.task import UNLABELLED, Example, Prediction, TaskSpec, is_l
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import FACTS, facts_of
-from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, count_features
+from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, check_label, count_features
 from ernie_tiny.kinds.metrics import (
     METRICS,
     labels_of,
@@ -84,8 +84,7 @@ def marked_text(record: Any, name: str, place: str) -> str:
 
 def index_of_label(spec: TaskSpec, label: str, place: str) -> int:
     """The place of a label among the task's."""
-    if label not in spec.labels:
-        raise InputError(f"{place}: {spec.name} has no label {label!r}. {offer(label, spec.labels)}")
+    check_label(spec, label, place)
     return spec.labels.index(label)
 
 
