@@ -167,14 +167,14 @@ class Service:
 
     async def reload(self, model: str, request: Request) -> Response:
         """Reads the model's folder again; the old model goes on where the new one is damaged."""
-        status, content = 200, {"model": model, "reloaded": True}
+        status, headers, content = 200, dict[str, str](), {"model": model, "reloaded": True}
         try:
             await asyncio.to_thread(self._served(model, request).reload)
         except RefusedError as refused:
-            status, content = refused.status, {"error": str(refused)}
+            status, content, headers = refused.status, {"error": str(refused)}, refused.headers
         except InputError as error:
             status, content = 409, {"error": str(error)}
-        return Response(to_json(content), status, media_type="application/json")
+        return Response(to_json(content), status, headers, media_type="application/json")
 
     def _served(self, name: str, request: Request) -> ServedModel:
         """The model of a name, for a client that may ask."""
