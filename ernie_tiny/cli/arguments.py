@@ -11,8 +11,9 @@ from ernie_tiny.files import at_home
 
 
 def add_config(parser: argparse.ArgumentParser, required: bool = True, note: str = "") -> None:
-    """Adds -c, with a note behind its help."""
+    """Adds -c, with a note behind its help, and -o."""
     parser.add_argument("-c", "--config", required=required, help=f"YAML file{note}")
+    add_overrides(parser)
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:

@@ -9,12 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from ernie_tiny.cli.arguments import add_config, add_overrides
+from ernie_tiny.cli.arguments import add_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
-    add_overrides(parser)
     parser.add_argument(
         "--grid", nargs="+", action="extend", required=True, metavar="KEY=V1,V2", help="* in a key: each name; seed=1,2"
     )

@@ -142,7 +142,7 @@ def _answer(
     spec: TaskSpec, recorded: Recorded, reading: Reading, example: Example, record: dict[str, Any], place: str
 ) -> Answer:
     names = recorded.options(spec, example)
-    form, value = _stated(record, names, recorded)
+    form, value = _stated(record, recorded)
     if form is None:
         raise InputError(
             f"{place}: holds neither logits, probabilities nor a label. Fields here: {', '.join(record) or 'none'}."
@@ -162,17 +162,15 @@ def _answer(
     return Answer(example, len(names), numbers)
 
 
-def _stated(record: dict[str, Any], names: Sequence[str], recorded: Recorded) -> tuple[Optional[str], Any]:
+def _stated(record: dict[str, Any], recorded: Recorded) -> tuple[Optional[str], Any]:
     """The fullest form of answer that a row has, and its value; columns such as "logits.NAME" are one."""
     for form, fields in FIELDS.items():
         if form != LABEL and recorded.softened is None:  # a number is all that there is
             continue
         for field in fields:
-            nothing: tuple[Any, ...] = (
-                (None, "") if form == LABEL else (None, "", [])
-            )  # no entities are an answer, no numbers are none
-            if record.get(field) not in nothing:
-                return form, record[field]
+            value = record.get(field)
+            if value not in (None, "") and (form == LABEL or value != []):  # no entities are an answer, no numbers none
+                return form, value
             columns = {name[len(field) + 1 :]: value for name, value in record.items() if name.startswith(f"{field}.")}
             if columns and form != LABEL:
                 return form, columns

@@ -128,7 +128,7 @@ def _shown_student(study: Mapping[str, Any]) -> Iterator[Claim]:
     """Claim 3: the student that is shown, against the published ones of its size."""
     shown_seeds = study["arms"]["s"]["seeds"]
     layers = shown_seeds[SEEDS[0]]["layers"] if shown_seeds else None
-    tnews, ocnli = (average(study, "s", SEEDS[0], [task]) for task in ("tnews", "ocnli"))
+    tnews, ocnli = (average(study, "s", SEEDS[0], [task]) for task in MARKED)
     teacher = average(study, "s+", SEEDS[0], ["ocnli"])
     yield _at_least(
         "the shown student's layers have at most 5 M parameters", layers, lambda value: value <= LARGEST_LAYERS, ",.0f"

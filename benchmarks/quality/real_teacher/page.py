@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ def page(study: Mapping[str, Any]) -> str:
 
 def scores_table(study: Mapping[str, Any], group: str) -> str:
     """A row for each arm that is scored on the group; draws and sizes of a task in one column, means over them."""
-    columns = {name: list(draws) for name, draws in draws_of(GROUPS[group]).items()}
+    columns = draws_of(GROUPS[group])
     rows = []
     for letter, arm in study["arms"].items():
         found = [seed["scores"] for seed in arm["seeds"].values()]
@@ -67,7 +69,7 @@ def costs_table(study: Mapping[str, Any]) -> str:
         quality = averages([seed["scores"] for seed in seeds], tasks_of(study, "in-domain"))
         rows.append([
             letter, arm["what"], number(first["parameters"] / 1e6, ".2f"), number(first["layers"] / 1e6, ".2f"),
-            number(first["megabytes"]), number(_median(seed["latency"] for seed in seeds), ".2f"),
+            number(first["megabytes"]), number(_latency(seeds), ".2f"),
             number(mean_and_deviation([seed["hours"] for seed in seeds])[0], ".2f"), shown(quality),
         ])  # fmt: skip
     header = ["arm", "", "parameters, M", "of layers, M", "MB", "ms at batch 1", "training hours", "in-domain"]
@@ -89,11 +91,11 @@ def draw(study: Mapping[str, Any], target: Path) -> None:
         seeds = list(arm["seeds"].values())
         found = averages([seed["scores"] for seed in seeds], tasks_of(study, "in-domain"))
         if found and seeds[0]["latency"] is not None:
-            latency = _median(seed["latency"] for seed in seeds)
-            points.append(Point(letter, arm["what"], seeds[0]["parameters"], latency, found))
+            points.append(Point(letter, arm["what"], seeds[0]["parameters"], _latency(seeds), found))
     judging.draw(points, target)
 
 
-def _median(values: Any) -> float:
-    found: Sequence[float] = sorted(value for value in values if value is not None)
-    return found[len(found) // 2] if found else float("nan")
+def _latency(seeds: Sequence[Mapping[str, Any]]) -> float:
+    """The median over seeds; NaN where none was timed."""
+    found = [seed["latency"] for seed in seeds if seed["latency"] is not None]
+    return statistics.median_high(found) if found else math.nan

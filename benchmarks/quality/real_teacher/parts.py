@@ -23,7 +23,7 @@ class Part:
     Attributes:
         name: Its folder below the output.
         config: The file beside this one, without its ending.
-        base: The part whose models it goes on from.
+        base: The part whose models it goes on from, and which is to be finished before.
         settings: Overrides of the config.
         cached: Stage to the folder of its teacher's signals, which all runs share.
         few: The models, as model@stage, to be scored on FewCLUE when it is trained.
@@ -42,11 +42,6 @@ class Part:
     def file(self) -> Path:
         return HERE / f"{self.config}.yaml"
 
-    @property
-    def needs(self) -> set[str]:
-        """The parts that are to be finished before: the one it goes on from."""
-        return set() if self.base is None else {self.base}
-
 
 def queue() -> list[Part]:
     """Every part: teachers, all arms of the first seed, of the second and the third, the shown student, and the
@@ -54,16 +49,13 @@ def queue() -> list[Part]:
 
     A part that another one goes on from stands before it.
     """
-    parts = [
+    first, *others = SEEDS
+    return [
         Part(TEACHERS, "teachers"),
         Part(ENHANCED, "enhanced", TEACHERS),
-    ]
-    first, *others = SEEDS
-    parts += [*arms(first), *starts(first)]
-    for seed in others:
-        parts += arms(seed)
-    return [
-        *parts,
+        *arms(first),
+        *starts(first),
+        *(part for seed in others for part in arms(seed)),
         Part(NANO, "nano", settings=(*ON_ENGINE, *IN_INT8), exported="student@finetune/tnews"),
         *single(first),
     ]
