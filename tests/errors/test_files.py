@@ -102,7 +102,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("row", "name", "filled"),
-    [("F5", "task.json", None), ("F6", "model.pdiparams", b"\0"), ("F7", "task.json", b""), ("F39", "vocab.txt", b"")],
+    [
+        ("F5", "task.json", None),
+        ("F6", "model.pdiparams", b"\0"),
+        ("F7", "task.json", b""),
+        ("F39", "vocab.txt", b""),
+        ("F41", "tokenizer_config.json", None),
+    ],
 )
 def test_exports(row: str, name: str, filled: Optional[bytes], exported: Path, says) -> None:
     whole = (exported / name).read_bytes()
