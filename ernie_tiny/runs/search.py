@@ -181,8 +181,6 @@ def run_search(search: Search, output: Path, command: Sequence[str], jobs: int =
     Raises:
         InputError: Another search works in the folder, data are missing, or a run failed; the others are finished.
     """
-    if jobs < 1:
-        raise InputError(f"--jobs {jobs}: at least one run at a time.")
     threads = search.run.runtime.threads or int(os.environ.get("OMP_NUM_THREADS") or count_cores())
     with run_lock(output):
         results = _write(search, output)
