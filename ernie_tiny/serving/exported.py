@@ -46,9 +46,8 @@ def read_spec(folder: Path) -> TaskSpec:
         file, again = folder / name, "Copy the folder again, or export it anew with tools/export.py."
         if file.is_file():
             if file.stat().st_size != size:
-                raise InputError(
-                    f"{file}: is cut off or damaged: it has {file.stat().st_size} bytes, and {size} were written. {again}"
-                )
+                found = f"it has {file.stat().st_size} bytes, and {size} were written"
+                raise InputError(f"{file}: is cut off or damaged: {found}. {again}")
         elif not name.startswith(f"{MODEL_PREFIX}."):  # one network is enough; who needs another one says so
             raise InputError(f"{file}: is not there, and without it texts may be cut otherwise. {again}")
     return spec
