@@ -121,6 +121,15 @@ def test_exports(row: str, name: str, filled: Optional[bytes], exported: Path, s
     says(row, caught.value)
 
 
+def test_two_that_write_one_folder(tmp_path: Path, says) -> None:
+    with whole_folder(tmp_path / "export") as first:
+        (first / "a").write_text("first", encoding="utf-8")
+        with pytest.raises(InputError) as caught, whole_folder(tmp_path / "export") as second:
+            (second / "a").write_text("second", encoding="utf-8")
+        says("F42", caught.value)
+    assert (tmp_path / "export/a").read_text(encoding="utf-8") == "first"
+
+
 def test_questions_that_are_none(exported: Path, says) -> None:
     predictor = Predictor(exported)
     predictor.spec = dataclasses.replace(predictor.spec, name="mine", texts=("a", "b"))
