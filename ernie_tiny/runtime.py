@@ -292,6 +292,12 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
+def environment_threads() -> Optional[int]:
+    """The threads that OMP_NUM_THREADS asks for, of those of nested levels the outermost; None without a number."""
+    found = re.match(r"\s*(\d+)", os.environ.get("OMP_NUM_THREADS", ""))
+    return int(found[1]) if found else None
+
+
 def _read_cpu() -> str:
     file = Path("/proc/cpuinfo")
     return file.read_text(encoding="utf-8") if file.is_file() else ""

@@ -192,6 +192,12 @@ def test_prepare_gives_every_process_a_thread(prepared, monkeypatch):
     assert prepared("cpu") == "1"
 
 
+@pytest.mark.parametrize(("value", "threads"), [("3", 3), ("4,2", 4), ("many", None), ("", None), ("0", 0)])
+def test_the_environment_may_ask_for_threads_of_several_levels(value: str, threads: Optional[int], monkeypatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert runtime.environment_threads() == threads
+
+
 def test_prepare_takes_the_threads_it_is_given(prepared):
     assert prepared("cpu", 5) == "5"
 

@@ -131,11 +131,26 @@ class _Index:
                         f"{place}: the id {found[0][1].id!r} stands in {' and in '.join(split for split, _ in found)}. "
                         "Give the rows of the task's files ids of their own, or answer by text."
                     )
+                self._require_texts(record, found, place)
                 return found
         try:
             return self._by_texts.get(self._recorded.texts(self._spec, record, place), [])
         except InputError as error:
             raise InputError(f"{error} An answer has the 'id' of its example, or its texts.") from None
+
+    def _require_texts(self, record: dict[str, Any], found: Sequence[tuple[str, Example]], place: str) -> None:
+        """Ids may be numbers of rows, which are other rows' once the files are sorted anew."""
+        try:
+            stated = self._recorded.texts(self._spec, record, place)
+        except InputError:  # not all that a row with an id may leave out
+            return
+        for split, example in found:
+            if stated != example.texts:
+                own, other = (cut_json(" ".join(texts)) for texts in (example.texts, stated))
+                raise InputError(
+                    f"{place}: answers the id {example.id!r} with the text {other}, and in {split} that is {own}. Mend "
+                    "the ids, or take them out: texts are enough."
+                )
 
 
 def _answer(

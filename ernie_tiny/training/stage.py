@@ -7,6 +7,7 @@ import math
 import shutil
 import zlib
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -184,27 +185,25 @@ def _train(
         runtime = workspace.run.runtime
         curves = StageCurves(workspace.folder, title, runtime.histograms) if runtime.visualdl else None
         log = StageLog(title, workspace.events, curves)
-    loop = StageLoop(
-        network,
-        prepared.stream,
-        prepared.teacher,
-        _settings(stage, workspace, folder, prepared),
-        lambda: _score_models(workspace, stage, network, tasks),
-        log,
-        told_to_stop=lambda: interruption.received is not None,
-    )
-    resumed = processes.from_main(lambda: _latest_checkpoint(folder))
-    if resumed is not None:
-        logger.info("%s: continues from %s", title, resumed)
-    processes.wait_for_all()
-    with interruption.deferred():
-        loop.train(None if resumed is None else Path(resumed))
-        if loop.stopped:
-            interruption.leave(f"Stopped after step {loop.step} of {title}; a checkpoint is saved")
-    result = _finish(workspace, stage, loop, prepared, folder)
-    if log is not None:
-        log.close()
-    return result
+    with nullcontext() if log is None else closing(log):  # an error stands on a line of its own, behind the bar's
+        loop = StageLoop(
+            network,
+            prepared.stream,
+            prepared.teacher,
+            _settings(stage, workspace, folder, prepared),
+            lambda: _score_models(workspace, stage, network, tasks),
+            log,
+            told_to_stop=lambda: interruption.received is not None,
+        )
+        resumed = processes.from_main(lambda: _latest_checkpoint(folder))
+        if resumed is not None:
+            logger.info("%s: continues from %s", title, resumed)
+        processes.wait_for_all()
+        with interruption.deferred():
+            loop.train(None if resumed is None else Path(resumed))
+            if loop.stopped:
+                interruption.leave(f"Stopped after step {loop.step} of {title}; a checkpoint is saved")
+        return _finish(workspace, stage, loop, prepared, folder)
 
 
 def _latest_checkpoint(folder: Path) -> Optional[str]:

@@ -128,7 +128,7 @@ def _cached_teacher(
                 iterable=stream.all_inputs(batches), desc="teacher", unit="batch", disable=not processes.is_main()
             )
             own = {**identity, "engine": str(chosen)}
-            with whole_folder(cache / f"part-{processes.rank()}") as part:
+            with inputs, whole_folder(cache / f"part-{processes.rank()}") as part:
                 write_cache(part, source(chosen), inputs, request, precision, own, heads)
             processes.wait_for_all()
             processes.from_main(lambda: write_text(complete, str(processes.world_size())))
