@@ -113,6 +113,11 @@ def test_prepare_is_silent_and_takes_the_cores_of_a_cpu():
     assert (done.stdout.split(), done.stderr) == ([str(cores), "False", "0.002", "cpu"], "")
 
 
+def test_an_export_of_a_bert_is_silent():
+    start = "from ernie_tiny.runtime import prepare; prepare('cpu'); import paddle; paddle.enable_static()"
+    assert run_python(f"{start}; paddle.ones_like(paddle.static.data('ids', [None, None], 'int64'))").stderr == ""
+
+
 def test_prepare_keeps_what_the_user_set():
     own = {"OMP_NUM_THREADS": "3", "FLAGS_use_stride_kernel": "1", "FLAGS_eager_delete_tensor_gb": "-1.0"}
     done = run_python(PREPARE.format(arguments="'cpu'"), **own)
