@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from ernie_tiny.config import RunConfig, load_config
-from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
 from ernie_tiny.runs.pipeline import run_pipeline
 
@@ -44,10 +43,9 @@ def load(path: Path, *overrides: str) -> RunConfig:
     return load_config(path, [f"data.root={path.parent}", f"output_dir={path.parent}/run", *overrides])
 
 
-def test_a_loss_that_is_no_number(path: Path, says) -> None:
-    with pytest.raises(InputError) as caught:
+def test_a_loss_that_is_no_number(path: Path, refuses) -> None:
+    with refuses("N1"):
         run_pipeline(load(path, "stages.first.optim.learning_rate=1.0e+30", "stages.first.optim.max_grad_norm=1.0e+30"))
-    says("N1", caught.value)
 
 
 def test_a_part_that_does_not_learn(path: Path, says, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
@@ -58,7 +56,6 @@ def test_a_part_that_does_not_learn(path: Path, says, monkeypatch: pytest.Monkey
     assert caplog.text.count("no gradient reaches") == 1
 
 
-def test_what_is_no_number_is_not_written(says) -> None:
-    with pytest.raises(InputError) as caught:
+def test_what_is_no_number_is_not_written(refuses) -> None:
+    with refuses("N4"):
         to_json({"id": "1", "answer": "a", "scores": (math.nan,)})
-    says("N4", caught.value)
