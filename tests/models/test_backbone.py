@@ -163,7 +163,7 @@ def refused(pretrained: object) -> str:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("[]", "holds no mapping"), ("3", "holds no mapping"), ('{"model_type": "ernie"}', "by config.json")],
+    [("[]", "holds no mapping"), ("3", "holds no mapping"), ('{"model_type": "ernie"}', "another architecture")],
 )
 def test_a_config_that_is_none_is_refused(folder, text, said):
     (folder / "config.json").write_text(text, encoding="utf-8")
