@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Optional
 
+import pytest
+
+from ernie_tiny.data.sample import write_sample
 from ernie_tiny.runtime import prepare
 
 prepare("cpu", threads=1 if "PYTEST_XDIST_WORKER" in os.environ else 0)  # workers share the cores
 
 LONGEST_ID = 80  # characters of one value in a test's id
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with the embedded sample data; no test may change it."""
+    root = tmp_path_factory.mktemp("sample")
+    write_sample(root)
+    return root
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> Optional[str]:

@@ -11,8 +11,8 @@ import pytest
 
 from ernie_tiny.config import load_config, to_yaml
 from ernie_tiny.runs.plan import plan
+from tests.tools import ROOT, tool
 
-ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "_base_")
 STUDIES = sorted(path for path in (ROOT / "benchmarks").rglob("*.yaml") if not path.name.startswith("_"))
 SHIPPED = [*CONFIGS, *STUDIES]
@@ -86,15 +86,14 @@ def test_a_config_opens_with_its_command(path: Path) -> None:
 
 
 def test_check_prints_the_published_parameter_count_of_nano() -> None:
-    printed = _check("configs/mitkd/nano.yaml")
-    assert printed.returncode == 0, printed.stderr
+    printed = tool("train", "-c", "configs/mitkd/nano.yaml", "--check")
     assert "17.91 M parameters" in printed.stdout
     assert "117.94 M parameters" in printed.stdout
 
 
 def test_check_names_the_widths_that_divide() -> None:
-    printed = _check("configs/mitkd/nano.yaml", "models.student.hidden_size=310")
-    assert printed.returncode == 2
+    narrower = ("-o", "models.student.hidden_size=310")
+    printed = tool("train", "-c", "configs/mitkd/nano.yaml", "--check", *narrower, code=2)
     assert "num_attention_heads = 12 does not divide hidden_size 310" in printed.stderr
     assert "300, 312" in printed.stderr
     assert "Traceback" not in printed.stderr
@@ -134,10 +133,3 @@ def test_a_config_is_checked_where_paddle_cannot_be_imported(path: Path, checked
 def test_training_which_takes_paddle_fails_there(tmp_path: Path) -> None:
     ((code, said),) = without_paddle([["-c", "configs/quickstart.yaml", "-o", f"output_dir={tmp_path / 'run'}"]])
     assert code != 0 and "paddle is not to be imported" in said
-
-
-def _check(config: str, *overrides: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "tools/train.py", "-c", config, "--check"]
-    if overrides:
-        command += ["-o", *overrides]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -127,6 +127,8 @@ def test_prepare_keeps_what_the_user_set():
 @pytest.fixture
 def prepared(monkeypatch):
     """Runs prepare with the given arguments, changes undone afterwards, and gives OMP_NUM_THREADS."""
+    paddlenlp = logging.getLogger("PaddleNLP")
+    monkeypatch.setattr(paddlenlp, "filters", [*paddlenlp.filters])
     flags = ("FLAGS_use_stride_kernel", "FLAGS_eager_delete_tensor_gb")
     for name in (*flags, "OMP_NUM_THREADS", "GLOG_minloglevel", "MKL_DEBUG_CPU_TYPE"):
         monkeypatch.setenv(name, "")  # so that the original comes back
@@ -136,8 +138,7 @@ def prepared(monkeypatch):
         runtime.prepare(*arguments)  # type: ignore[arg-type]
         return os.environ["OMP_NUM_THREADS"]
 
-    yield run
-    logging.getLogger("PaddleNLP").removeFilter(runtime._is_warning)
+    return run
 
 
 ZEN4 = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2 fma avx512f avx512dq avx512bw avx512vl\nbugs\t\t: none\n"
@@ -213,14 +214,10 @@ def test_prepare_refuses_an_unknown_device(prepared, device):
         prepared(device)
 
 
-def test_prepare_refuses_a_gpu_that_is_not_there(prepared):
-    with pytest.raises(InputError, match="device is 'gpu:63', but Paddle sees"):
-        prepared("gpu:63")
-
-
-def test_prepare_tells_that_a_gpu_build_runs_on_the_cpu(prepared, install, monkeypatch, caplog):
+def test_prepare_tells_that_a_gpu_build_runs_on_the_cpu(prepared, install, monkeypatch, caplog, tmp_path):
     install(paddlepaddle_gpu="3.3.1", paddlenlp="3.0.0b4", numpy="1.26.4")
-    monkeypatch.setattr(runtime, "_count_gpus", lambda: 0)
+    write_nvidia_smi(tmp_path, 0)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     prepared("auto")
     assert "no GPU found: runs on the CPU" in caplog.text
 
@@ -309,10 +306,3 @@ def test_run_tool_is_quiet_when_its_reader_goes_away(lines):
     done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
-
-
-def test_the_speed_benchmark_runs():
-    command = [sys.executable, "benchmarks/speed/distillation_step.py", "--steps", "1", "--threads", "1"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "step with log_softmax / step with relation_kl" in done.stdout

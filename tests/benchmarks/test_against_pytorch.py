@@ -13,7 +13,6 @@ import pytest
 
 from benchmarks.speed.against_pytorch import run as comparison
 from benchmarks.speed.against_pytorch import textbrewer_losses
-from ernie_tiny.data.sample import write_sample
 
 TINY = "{family: bert, num_hidden_layers: 2, hidden_size: 24, num_attention_heads: 4, intermediate_size: 32, "
 TINY += "max_position_embeddings: 128, type_vocab_size: 2, hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0}"
@@ -29,24 +28,19 @@ WITH_PYTORCH = all(importlib.util.find_spec(name) for name in ("torch", "transfo
 WITH_TEXTBREWER = WITH_PYTORCH and bool(importlib.util.find_spec("textbrewer"))
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    write_sample(folder)
-    return folder
-
-
 @pytest.mark.parametrize(
     "case", OVERRIDES if WITH_PYTORCH else ("task", "bilstm")
 )  # alone they only show that a step runs
-def test_the_sides_take_the_same_steps(case: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sides_take_the_same_steps(
+    case: str, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not WITH_PYTORCH:
         monkeypatch.setattr(comparison, "THEIRS", ())
     monkeypatch.setattr(comparison, "OURS", {"float32": ()})
     stage = "TSD" if case == "task" else "finetune" if case == "finetune" else "distil"
     brewed = [comparison.TEXTBREWER] if WITH_TEXTBREWER and case == "task" else []
     args = SimpleNamespace(
-        data=data, vocabulary=Path("none"), output=tmp_path, rounds=2, threads=1,
+        data=sample, vocabulary=Path("none"), output=tmp_path, rounds=2, threads=1,
         sides=(*comparison.OURS, *comparison.THEIRS, *brewed), torch_python=sys.executable,
         override=[
             f"models.teacher={TINY}", "tokenizer={build_from: general, vocab_size: 500}",

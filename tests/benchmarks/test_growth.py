@@ -10,7 +10,6 @@ import pytest
 
 from benchmarks.speed import growth
 from ernie_tiny.config import load_config
-from ernie_tiny.data.sample import write_sample
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS
 
 TINY = "{family: bert, num_hidden_layers: 1, hidden_size: 16, num_attention_heads: 2, intermediate_size: 16}"
@@ -25,48 +24,36 @@ COSTS = {
 }
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    write_sample(tmp_path / "data")
-    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, *"的一是不了在人有我他"]), encoding="utf-8")
-    return tmp_path / "data"
-
-
-def run(monkeypatch: pytest.MonkeyPatch, data: Path, *more: str) -> None:
-    command = [
-        *("growth.py", "--data", str(data), "--vocabulary", str(data.parent / "vocab.txt")),
-        *("--output", str(data.parent / "out")),
-    ]
+def run(monkeypatch: pytest.MonkeyPatch, data: Path, folder: Path, *more: str) -> None:
+    command = ["growth.py", "--data", str(data), "--vocabulary", str(folder / "vocab.txt"), "--output", str(folder)]
     monkeypatch.setattr(sys, "argv", [*command, *more])
     growth.main()
 
 
-def test_a_case_is_prepared_trained_and_measured_once(data, monkeypatch, capsys):
+def test_a_case_is_prepared_trained_and_measured_once(sample, tmp_path, monkeypatch, capsys):
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, *"的一是不了在人有我他"]), encoding="utf-8")
     small = [f"models.{name}={TINY}" for name in ("teacher", "student0", "student1", "student2")]
     small += ["stages.distil.objective.relation.relation_heads=2", "stages.distil.data.max_length=16"]
     arguments = ["--cases", "students-3", "--megabytes", "0.02", "--steps", "3", "--warm-up", "1"]
-    run(monkeypatch, data, *arguments, "-o", *small)
+    run(monkeypatch, sample, tmp_path, *arguments, "-o", *small)
     table = capsys.readouterr().out
-    out = data.parent / "out"
-    costs = json.loads((out / "students-3.json").read_text())
+    costs = json.loads((tmp_path / "students-3.json").read_text())
     assert 0.005 < costs["text"] < 0.03
     assert 0 < costs["step"] < costs["prepare"]
     assert 50 < costs["own"] < costs["resident"] and costs["prepare_peak"] > 50
     assert costs["stored"] > 0.005
-    events = [json.loads(line) for line in (out / "students-3/run/events.jsonl").read_text().splitlines()]
+    events = [json.loads(line) for line in (tmp_path / "students-3/run/events.jsonl").read_text().splitlines()]
     assert any(event["event"] == "log" for event in events)
-    stamp = (out / "students-3.json").stat().st_mtime_ns
-    run(monkeypatch, data, *arguments)
+    stamp = (tmp_path / "students-3.json").stat().st_mtime_ns
+    run(monkeypatch, sample, tmp_path, *arguments)
     assert capsys.readouterr().out == table
-    assert (out / "students-3.json").stat().st_mtime_ns == stamp
+    assert (tmp_path / "students-3.json").stat().st_mtime_ns == stamp
 
 
-def test_a_cost_has_its_ratio_to_the_first_case(data, monkeypatch, capsys):
-    out = data.parent / "out"
-    out.mkdir()
+def test_a_cost_has_its_ratio_to_the_first_case(tmp_path, monkeypatch, capsys):
     for case, times in (("base", 1), ("length-10", 2)):
-        (out / f"{case}.json").write_text(json.dumps({name: times * cost for name, cost in COSTS.items()}))
-    run(monkeypatch, data, "--cases")
+        (tmp_path / f"{case}.json").write_text(json.dumps({name: times * cost for name, cost in COSTS.items()}))
+    run(monkeypatch, tmp_path, tmp_path, "--cases")
     rows = capsys.readouterr().out.splitlines()[-2:]
     assert rows[0].startswith("| base | 10 | 1 | 30 x 128 | 8.0 (1.00) | 600 (1.00) | 7.0 (1.00) | 1.50 (1.00) |")
     assert rows[1].startswith("| length-10 | 20 | 1 | 3 x 1,280 | 16.0 (2.00) | 1,200 (2.00) |")

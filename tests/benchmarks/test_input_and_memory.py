@@ -12,7 +12,6 @@ import pytest
 
 from benchmarks.speed import cost_model, growth, input_pipeline, memory
 from ernie_tiny.config import load_config
-from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError
 
 TINY = "{num_hidden_layers: 1, hidden_size: 24, num_attention_heads: 4, intermediate_size: 32}"
@@ -23,16 +22,9 @@ SMALL_TEXT = [
 ]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    write_sample(folder)
-    return folder
-
-
-def test_the_input_of_text_and_tasks_is_counted_and_timed(data: Path, tmp_path: Path) -> None:
+def test_the_input_of_text_and_tasks_is_counted_and_timed(sample: Path, tmp_path: Path) -> None:
     text, tasks = (
-        measured(tmp_path, name, [*overrides, f"data.root={data}"])
+        measured(tmp_path, name, [*overrides, f"data.root={sample}"])
         for name, overrides in (("distil", SMALL_TEXT), ("finetune", SMALL))
     )
     assert text.real == text.computed == 3 * 4 * 16
@@ -91,8 +83,8 @@ def test_memory_is_judged_from_the_minute_at_which_it_has_settled() -> None:
         memory.cells(samples, 5.0)
 
 
-def test_a_run_is_watched_while_it_trains_and_ended(data: Path, tmp_path: Path) -> None:
-    args = SimpleNamespace(data=data, vocabulary="none", override=SMALL_TEXT, minutes=0.02, every=0.2)
+def test_a_run_is_watched_while_it_trains_and_ended(sample: Path, tmp_path: Path) -> None:
+    args = SimpleNamespace(data=sample, vocabulary="none", override=SMALL_TEXT, minutes=0.02, every=0.2)
     samples = memory.watch(args, tmp_path / "run", "corpus/general.txt")
     assert len(samples) >= 3 and np.diff([sample[0] for sample in samples]).min() > 0
     assert all(own < total for _, total, own, _ in samples)
@@ -100,7 +92,7 @@ def test_a_run_is_watched_while_it_trains_and_ended(data: Path, tmp_path: Path) 
     assert len((tmp_path / "run.csv").read_text().splitlines()) == len(samples)
 
 
-def test_a_run_that_ends_early_is_named_by_its_log(data: Path, tmp_path: Path) -> None:
-    args = SimpleNamespace(data=data, vocabulary="none", override=["no.such.key=1"], minutes=0.02, every=0.2)
+def test_a_run_that_ends_early_is_named_by_its_log(sample: Path, tmp_path: Path) -> None:
+    args = SimpleNamespace(data=sample, vocabulary="none", override=["no.such.key=1"], minutes=0.02, every=0.2)
     with pytest.raises(SystemExit, match=r"ended before its minutes were over: see .*run\.log"):
         memory.watch(args, tmp_path / "run", "corpus/general.txt")

@@ -16,12 +16,12 @@ import pytest
 from benchmarks.quality.real_teacher import run as study
 from benchmarks.quality.real_teacher.arms import ARMS, GROUPS
 from benchmarks.quality.real_teacher.parts import ENHANCED, FEW_CLUE, NANO, TEACHERS, Part, queue
-from ernie_tiny.config import load_config, to_yaml
+from ernie_tiny.config import RunConfig, load_config
 from ernie_tiny.config.shapes import SHAPES
 from ernie_tiny.files import to_json
 from ernie_tiny.report.results import Results, StageResult, to_record
 from ernie_tiny.runs.lock import run_lock
-from ernie_tiny.training.tasks import task_specs
+from tests.benchmarks.conftest import TEACHER
 
 RUN = Path(study.__file__)
 CONFIGS = RUN.parents[3] / "configs"
@@ -52,10 +52,6 @@ with (root / "ends").open("a") as ends:
 """
 
 
-TEACHER: dict[str, Any] = {  # the shape of the study's
-    "model_type": "bert", "num_hidden_layers": 12, "hidden_size": 384, "num_attention_heads": 12,
-    "intermediate_size": 1536, "vocab_size": 34376, "max_position_embeddings": 512, "type_vocab_size": 2,
-}  # fmt: skip
 RESULTS = to_json(to_record(Results("made", [], {}, {}, {}, {}, {}, [])))
 
 
@@ -91,28 +87,7 @@ def write_results(folder: Path, text: str = RESULTS) -> None:
     (folder / "results.json").write_text(text)
 
 
-def load_all(output: Path) -> dict[str, Any]:
-    """Every part's config as the queue gives it to tools/train.py, in order, each base's config in its folder."""
-    teacher = output / "pretrained"
-    teacher.mkdir(parents=True)
-    (teacher / "config.json").write_text(to_json(TEACHER), encoding="utf-8")
-    args = study.parse_args(["--data", "no-data", "--teacher", str(teacher), "--output", str(output)])
-    runs = {}
-    for part in queue():
-        run = runs[part.name] = load_config(part.file, study.overrides(args, part))
-        task_specs(run)
-        folder = output / part.name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(to_yaml(run), encoding="utf-8")
-    return runs
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return load_all(tmp_path_factory.mktemp("study"))
-
-
-def test_the_configs_go_on_from_each_other_and_train_every_arm(runs: Mapping[str, Any]) -> None:
+def test_the_configs_go_on_from_each_other_and_train_every_arm(runs: Mapping[str, RunConfig]) -> None:
     for arm in ARMS.values():
         for seed in arm.seeds:
             run = runs[arm.run.format(seed=seed)]
@@ -123,7 +98,7 @@ def test_the_configs_go_on_from_each_other_and_train_every_arm(runs: Mapping[str
         assert judged == set(run.stage("finetune").data.tasks) == {*run.report.tasks, *FEW_CLUE}
 
 
-def test_each_arm_learns_from_the_teacher_that_it_is_named_after(runs: Mapping[str, Any]) -> None:
+def test_each_arm_learns_from_the_teacher_that_it_is_named_after(runs: Mapping[str, RunConfig]) -> None:
     assert runs["seed=2/mitkd"].stage("distil").teacher == "teacher@enhance"
     assert runs["seed=2/unenhanced"].stage("distil").teacher == "teacher"
     assert runs["seed=2/scratch"].stage("finetune").train == "student"
@@ -139,7 +114,7 @@ def test_each_arm_learns_from_the_teacher_that_it_is_named_after(runs: Mapping[s
     assert "afqmc" not in runs[ENHANCED].stage("enhance").data.tasks
 
 
-def test_students_of_other_sizes_take_from_the_teacher_what_they_can(runs: Mapping[str, Any]) -> None:
+def test_students_of_other_sizes_take_from_the_teacher_what_they_can(runs: Mapping[str, RunConfig]) -> None:
     small, deep = (runs[f"seed=1/{name}"].models["student"] for name in ("mitkd-3L128H", "mitkd-6L384H"))
     width = TEACHER["hidden_size"] // TEACHER["num_attention_heads"]
     assert SHAPES["pico"].hidden_size // small.num_attention_heads == width  # a head can be narrowed, never widened
@@ -147,7 +122,7 @@ def test_students_of_other_sizes_take_from_the_teacher_what_they_can(runs: Mappi
     assert deep.init_narrowed is None and len(deep.init_layers) == SHAPES["mini"].num_hidden_layers
 
 
-def test_runs_share_what_a_teacher_says_of_the_rows_of_a_task(runs: Mapping[str, Any]) -> None:
+def test_runs_share_what_a_teacher_says_of_the_rows_of_a_task(runs: Mapping[str, RunConfig]) -> None:
     folders = [runs[f"seed={seed}/{name}"].stage("TSD").cache.folder for seed, name in (
         ("1", "four-stages"), ("1", "task-alone"), ("2", "without-gd"), ("1", "combined"),
     )]  # fmt: skip
@@ -156,7 +131,7 @@ def test_runs_share_what_a_teacher_says_of_the_rows_of_a_task(runs: Mapping[str,
     assert runs["seed=1/combined-unlabelled"].stage("TSD").cache is None
 
 
-def test_the_shown_student_has_the_shape_stages_and_objectives_of_its_base(runs: Mapping[str, Any]) -> None:
+def test_the_shown_student_has_the_shape_stages_and_objectives_of_its_base(runs: Mapping[str, RunConfig]) -> None:
     base, shown = load_config(CONFIGS / "mitkd/nano.yaml"), runs[NANO]
     assert shown.models["student"].shape == base.models["student"].shape
     assert [stage.name for stage in shown.stages] == [stage.name for stage in base.stages if stage.name != "scratch"]
@@ -201,9 +176,10 @@ def test_the_threads_are_shared(root: Path) -> None:
     assert load_config(first.file, study.overrides(alone, first)).runtime.threads == study.THREADS == 2
 
 
-def test_no_job_is_refused(root: Path) -> None:
+def test_no_job_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         study.parse_args(arguments(root, "--jobs", "0"))
+    assert "--jobs 0: at least one run at a time" in capsys.readouterr().err
 
 
 def test_two_queues_do_not_work_in_one_folder(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

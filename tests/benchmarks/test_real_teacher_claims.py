@@ -18,12 +18,12 @@ from benchmarks.quality.real_teacher.gather import gather, joined
 from benchmarks.quality.real_teacher.intervals import packed, unpacked
 from benchmarks.quality.real_teacher.page import draw, page
 from benchmarks.quality.real_teacher.parts import SEEDS
-from ernie_tiny.config import load_config
+from ernie_tiny.config import RunConfig, to_yaml
 from ernie_tiny.files import to_json
 from ernie_tiny.kinds.read import read_split
 from ernie_tiny.report.results import ModelResult, Results, StageResult, to_record
 from ernie_tiny.training.tasks import task_specs
-from tests.benchmarks.test_real_teacher import load_all, write_results
+from tests.benchmarks.test_real_teacher import write_results
 
 
 def made_arm(*scores: Mapping[str, float], layers: int = 4_800_000) -> dict[str, Any]:
@@ -158,9 +158,8 @@ def write_data(root: Path) -> None:
     reviews.write_text("cat,label,review\n" + "".join(lines), encoding="utf-8")
 
 
-def write_run(folder: Path, data: Path, right: float) -> None:
+def write_run(folder: Path, run: RunConfig, data: Path, right: float) -> None:
     """A finished run whose student answers this part of the dev rows rightly; two stages made it, one did not."""
-    run = load_config(folder / "config.yaml")
     model = ModelResult("student", "student@finetune", 16_000_000, 11_000_000, megabytes=60.0)
     for task in GROUPS["out-of-domain"]:
         spec = task_specs(run)[task]
@@ -179,16 +178,16 @@ def write_run(folder: Path, data: Path, right: float) -> None:
     examples_of = {task: len(read_split(task_specs(run)[task], data, "dev").examples) for task in model.main}
     majority = dict.fromkeys(model.main, 20.0)
     write_results(folder, to_json(to_record(Results("made", [model], majority, {}, examples_of, {}, {}, stages))))
+    (folder / "config.yaml").write_text(to_yaml(run), encoding="utf-8")
 
 
-def test_gathering_reads_scores_costs_and_intervals_from_the_runs(tmp_path: Path) -> None:
+def test_gathering_reads_scores_costs_and_intervals_from_the_runs(
+    runs: Mapping[str, RunConfig], tmp_path: Path
+) -> None:
     output = tmp_path / "out"
-    load_all(output)
-    for file in output.rglob("results.json"):
-        file.unlink()
     write_data(tmp_path)
-    write_run(output / "seed=1/mitkd", tmp_path, 0.9)
-    write_run(output / "seed=1/unenhanced", tmp_path, 0.5)
+    for name, right in (("seed=1/mitkd", 0.9), ("seed=1/unenhanced", 0.5)):
+        write_run(output / name, runs[name], tmp_path, right)
     found = gather(output, tmp_path)
     mitkd = found["arms"]["d"]["seeds"]["1"]
     assert mitkd["scores"]["shopping_category"] == pytest.approx(90.0, abs=2)
@@ -201,15 +200,13 @@ def test_gathering_reads_scores_costs_and_intervals_from_the_runs(tmp_path: Path
     assert verdict(found, "d > c, out-of-domain") == f"{HOLDS} so far, 1 of 3 seeds"
 
 
-def test_the_seeds_of_another_machine_stand_beside_ones_own(tmp_path: Path) -> None:
+def test_the_seeds_of_another_machine_stand_beside_ones_own(runs: Mapping[str, RunConfig], tmp_path: Path) -> None:
     outputs = tmp_path / "one", tmp_path / "other"
     write_data(tmp_path)
     for number, output in enumerate(outputs):
-        load_all(output)
-        for file in output.rglob("results.json"):
-            file.unlink()
-        write_run(output / f"seed={number + 1}/mitkd", tmp_path, 0.9)
-        write_run(output / f"seed={number + 1}/unenhanced", tmp_path, 0.8 - 0.1 * number)
+        for name, right in (("mitkd", 0.9), ("unenhanced", 0.8 - 0.1 * number)):
+            part = f"seed={number + 1}/{name}"
+            write_run(output / part, runs[part], tmp_path, right)
     first = gather(outputs[0], tmp_path)
     both = gather(outputs[1], tmp_path, [json.loads(json.dumps(first))])
     assert sorted(both["arms"]["d"]["seeds"]) == ["1", "2"]

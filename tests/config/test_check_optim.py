@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from ernie_tiny.config import load_config
-from ernie_tiny.errors import InputError
+from tests.config.conftest import refused
 
 CONFIG = """
 name: toy
@@ -28,19 +26,6 @@ stages:
     objective: {relation: {relation_heads: 2}}
     optim: {max_steps: 3, batch_size: 4}
 """
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    file = tmp_path / "run.yaml"
-    file.write_text(CONFIG, encoding="utf-8")
-    return file
-
-
-def refused(path: Path, *overrides: str) -> str:
-    with pytest.raises(InputError) as caught:
-        load_config(path, overrides)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

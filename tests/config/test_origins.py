@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ernie_tiny.config import load_config
-from ernie_tiny.errors import InputError
+from tests.config.conftest import refused
 
 CONFIG = """
 name: toy
@@ -35,12 +35,6 @@ def base(tmp_path: Path) -> Path:
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def refused(path: Path, *overrides: str) -> str:
-    with pytest.raises(InputError) as caught:
-        load_config(path, overrides)
-    return str(caught.value)
 
 
 def test_a_base_keeps_the_keys_of_a_list_that_is_changed_elsewhere(tmp_path):

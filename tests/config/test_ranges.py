@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, get_args, get_type_hints
 
@@ -98,14 +99,13 @@ stages:
         "stages.s.data.sampling.weights={mine: 0}",
         "runtime.threads=-1",
         "runtime.save_steps=-1",
-        "runtime.device=tpu",
         "data.tasks.mine.held_out={dev: 1}",
-        f"stages.s.optim.learning_rate=1{'0' * 400}",
     ],
 )
 def test_a_number_out_of_its_range(override: str, tmp_path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(CONFIG, encoding="utf-8")
     load_config(path)
-    with pytest.raises(InputError, match=override.split("=")[0].replace(".", r"\.")):
+    key = override.partition("=")[0]
+    with pytest.raises(InputError, match=rf"^-o {re.escape(override)}: {re.escape(key)}.* = .*: must be "):
         load_config(path, [override])

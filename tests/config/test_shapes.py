@@ -9,6 +9,7 @@ import pytest
 
 from ernie_tiny.config.schema import ModelConfig
 from ernie_tiny.config.shapes import PRETRAINED, SHAPES, EncoderShape, shape_of
+from ernie_tiny.models import backbone
 
 # Millions: total, embeddings, layers. The rows of PaddleNLP's configurations.
 PUBLISHED = {
@@ -69,7 +70,6 @@ def test_flops_by_hand():
 @pytest.mark.parametrize("name", ["nano", "pico"])
 @pytest.mark.parametrize("task_types", [0, 16])
 def test_counts_equal_a_built_model(name, task_types):
-    backbone = pytest.importorskip("ernie_tiny.models.backbone")
     shape = dataclasses.replace(SHAPES[name], vocab_size=100, task_type_vocab_size=task_types)
     encoder = backbone.build_encoder("ernie", dataclasses.asdict(shape))
     assert backbone.count_parameters(encoder) == shape.parameters
@@ -125,7 +125,6 @@ def test_parameters_of_an_electra_are_those_of_the_built_one(embedding_size, tmp
     numbers = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24}
     numbers |= {"vocab_size": 30, "max_position_embeddings": 20, "type_vocab_size": 2, "embedding_size": embedding_size}
     (tmp_path / "config.json").write_text(json.dumps({**numbers, "model_type": "electra"}), encoding="utf-8")
-    backbone = pytest.importorskip("ernie_tiny.models.backbone")
     network = backbone.build_encoder("electra", numbers)
     shape = shape_of(ModelConfig(pretrained=str(tmp_path)))
     assert shape.parameters == backbone.count_parameters(network)

@@ -266,14 +266,6 @@ def test_damaged_rules_of_a_sentencepiece_model(tmp_path: Path) -> None:
         load_tokenizer(tmp_path)
 
 
-def test_a_tokenizer_that_cannot_cut_every_text(tmp_path: Path) -> None:
-    content = json.loads(unigram().to_str())
-    content["model"]["unk_id"] = None
-    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(InputError, match="cannot cut a text with it"):
-        load_tokenizer(tmp_path)
-
-
 def test_bpe_of_sentencepiece_is_refused(trained: Path, tmp_path: Path) -> None:
     text = trained.with_name("text.txt")
     sentencepiece.SentencePieceTrainer.train(

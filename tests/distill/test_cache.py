@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,17 +17,9 @@ from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.forms import HeadSpec
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
+from tests.shapes import TINY
 
-SHAPE = {
-    "num_hidden_layers": 2,
-    "hidden_size": 8,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "vocab_size": 40,
-    "max_position_embeddings": 24,
-    "type_vocab_size": 2,
-    "task_type_vocab_size": 0,
-}
+SHAPE = {**TINY, "hidden_size": 8, "intermediate_size": 16}
 HEADS = [
     HeadSpec("topic", ROW, 3, ("a", "b", "c")),
     HeadSpec("pick", CANDIDATE, 1),
@@ -33,6 +27,7 @@ HEADS = [
 ]
 BY_TASK = {head.task: head for head in HEADS}
 EVERYTHING = SignalRequest(True, True, frozenset([0, 1]), frozenset([1]))
+LOGITS = SignalRequest(logits=True)
 IDENTITY = {"teacher": "one", "tokenizer": "two"}
 
 
@@ -60,6 +55,14 @@ def batches_of(task: str, *groups: tuple[int, ...]) -> list[Batch]:
     return [collate([features[number] for number in group], task, pad_id=0) for group in groups]
 
 
+@pytest.fixture
+def logits(model: MultiTaskModel, tmp_path: Path) -> Path:
+    """A cache of the logits of two inputs."""
+    live, batches = LiveTeacher(model, LOGITS), batches_of("topic", (0, 1))
+    write_cache(tmp_path, live, batches, LOGITS, "float32", IDENTITY, BY_TASK)
+    return tmp_path
+
+
 @pytest.mark.parametrize("task", ["topic", "pick", "read"])
 def test_signals_are_those_of_the_live_teacher_in_other_company(model, task, tmp_path):
     live = LiveTeacher(model, EVERYTHING)
@@ -82,10 +85,9 @@ def test_signals_are_those_of_the_live_teacher_in_other_company(model, task, tmp
 
 
 def test_tasks_of_all_forms_share_a_cache(model, tmp_path):
-    request = SignalRequest(logits=True)
-    live, batches = LiveTeacher(model, request), [batches_of(head.task, (0, 1, 2))[0] for head in HEADS]
-    write_cache(tmp_path, live, batches, request, "float32", IDENTITY, BY_TASK)
-    teacher = CachedTeacher([tmp_path], request, "float32", IDENTITY, BY_TASK)
+    live, batches = LiveTeacher(model, LOGITS), [batches_of(head.task, (0, 1, 2))[0] for head in HEADS]
+    write_cache(tmp_path, live, batches, LOGITS, "float32", IDENTITY, BY_TASK)
+    teacher = CachedTeacher([tmp_path], LOGITS, "float32", IDENTITY, BY_TASK)
     for batch in batches:
         np.testing.assert_allclose(teacher(batch).logits.numpy(), live(batch).logits.numpy(), atol=1e-5)
 
@@ -112,23 +114,18 @@ def test_float16_is_near(model, tmp_path):
 
 
 def test_what_float16_cannot_hold_is_refused(model, tmp_path):
-    request = SignalRequest(logits=True)
     bias = model.heads["topic"].dense.bias
     kept = bias.numpy()
     bias.set_value(kept + 7e4)
     with pytest.raises(InputError, match=r"cache.precision = float16: the teacher's signals reach 7000\d"):
         write_cache(
-            tmp_path, LiveTeacher(model, request), batches_of("topic", (0,)), request, "float16", IDENTITY, BY_TASK
+            tmp_path, LiveTeacher(model, LOGITS), batches_of("topic", (0,)), LOGITS, "float16", IDENTITY, BY_TASK
         )
     bias.set_value(kept)
 
 
-def test_an_input_that_was_not_cached_is_named(model, tmp_path):
-    request = SignalRequest(logits=True)
-    write_cache(
-        tmp_path, LiveTeacher(model, request), batches_of("topic", (0, 1)), request, "float32", IDENTITY, BY_TASK
-    )
-    teacher = CachedTeacher([tmp_path], request, "float32", IDENTITY, BY_TASK)
+def test_an_input_that_was_not_cached_is_named(logits):
+    teacher = CachedTeacher([logits], LOGITS, "float32", IDENTITY, BY_TASK)
     with pytest.raises(InputError, match="nothing for example 2: the data or its tokens changed"):
         teacher(*batches_of("topic", (1, 2)))
     with pytest.raises(InputError, match="nothing for example 0"):
@@ -143,22 +140,14 @@ def test_an_input_that_was_not_cached_is_named(model, tmp_path):
         ("float16", IDENTITY, r"different: precision \(float32 there, float16 now\)"),
     ],
 )
-def test_what_changed_is_said(model, tmp_path, precision, identity, said):
-    request = SignalRequest(logits=True)
-    write_cache(
-        tmp_path, LiveTeacher(model, request), batches_of("topic", (0, 1)), request, "float32", IDENTITY, BY_TASK
-    )
+def test_what_changed_is_said(logits, precision, identity, said):
     with pytest.raises(InputError, match=said):
-        CachedTeacher([tmp_path], request, precision, identity, BY_TASK)
+        CachedTeacher([logits], LOGITS, precision, identity, BY_TASK)
 
 
-def test_a_signal_that_was_not_cached_is_named(model, tmp_path):
-    request = SignalRequest(logits=True)
-    write_cache(
-        tmp_path, LiveTeacher(model, request), batches_of("topic", (0, 1)), request, "float32", IDENTITY, BY_TASK
-    )
+def test_a_signal_that_was_not_cached_is_named(logits):
     with pytest.raises(InputError, match="without hidden-1"):
-        CachedTeacher([tmp_path], SignalRequest(logits=True, hidden=frozenset([1])), "float32", IDENTITY, BY_TASK)
+        CachedTeacher([logits], SignalRequest(logits=True, hidden=frozenset([1])), "float32", IDENTITY, BY_TASK)
 
 
 def test_the_fingerprint_is_of_the_weights(model):

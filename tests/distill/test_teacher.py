@@ -15,19 +15,9 @@ from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.forms import HeadSpec
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
+from tests.shapes import TINY
 
-SHAPE = {
-    "num_hidden_layers": 3,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": 40,
-    "max_position_embeddings": 24,
-    "type_vocab_size": 2,
-    "task_type_vocab_size": 0,
-    "hidden_dropout_prob": 0.5,
-    "attention_probs_dropout_prob": 0.5,
-}
+SHAPE = {**TINY, "num_hidden_layers": 3, "hidden_dropout_prob": 0.5, "attention_probs_dropout_prob": 0.5}
 REQUEST = SignalRequest(projections=frozenset([1]))
 
 

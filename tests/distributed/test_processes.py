@@ -20,8 +20,6 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from ernie_tiny.data.sample import write_sample
-
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN, DIE, LEAVE = (Path(__file__).with_name(name) for name in ("train_and_record.py", "die.py", "leave.py"))
 ROUNDING = 1.0e-4  # Adam enlarges rounding errors where a gradient is 0 by its nature, as of the keys' biases
@@ -84,25 +82,18 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    write_sample(root)
-    return root
-
-
-@pytest.fixture(scope="module")
-def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the run by one process, undisturbed."""
     folder = tmp_path_factory.mktemp("alone")
-    assert finish(start(1, config(folder, data), folder)) == [0]
+    assert finish(start(1, config(folder, sample), folder)) == [0]
     return folder
 
 
 @pytest.fixture(scope="module")
-def together(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def together(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run by two processes up to step 25 of distil, by one to step 33, by two again to the end."""
     folder = tmp_path_factory.mktemp("together")
-    command = config(folder, data)
+    command = config(folder, sample)
     stopped, _ = launch([*command, "--fail", "distil", "25", "1", "stop"], folder)
     assert stopped.returncode == signal.SIGTERM  # it no longer shows what its processes say
     assert "a checkpoint is saved" in (folder / "log/workerlog.0").read_text(encoding="utf-8")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.tools import tool
+
 FIRST = """
 name: first
 data: {root: FOLDER/data, sample: true, corpora: {general: {files: [corpus/general.txt]}}}
@@ -49,9 +48,7 @@ runtime: {threads: 1, visualdl: false}
 
 def train(folder: Path, name: str, config: str) -> None:
     (folder / f"{name}.yaml").write_text(config.replace("FOLDER", str(folder)), encoding="utf-8")
-    command = [sys.executable, "tools/train.py", "-c", f"{folder}/{name}.yaml", "-o", f"output_dir={folder}/{name}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    tool("train", "-c", f"{folder}/{name}.yaml", "-o", f"output_dir={folder}/{name}")
 
 
 def test_a_run_goes_on_from_another(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -18,8 +19,10 @@ from sklearn import metrics as sklearn
 
 from ernie_tiny.batch import Batch
 from ernie_tiny.distill.losses import cross_entropy
+from tests import tools
 from tests.end_to_end.multi_label import MULTI_LABEL
-from tests.end_to_end.tiny import ROOT, results
+from tests.end_to_end.tiny import results
+from tests.tools import ROOT
 
 WORDS = {"天气": "风雨晴雪", "食物": "米面肉菜", "体育": "球跑跳泳"}
 CONFIG = """
@@ -76,13 +79,9 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / "site"), str(ROOT)])}
 
 
-def tool(folder: Path, name: str, *arguments: str, text: str = "", code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, f"tools/{name}.py", *arguments]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(folder), input=text, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, f"{' '.join(command)} left with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-    return done
+def tool(folder: Path, name: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """With the package that has the kind."""
+    return tools.tool(name, *arguments, env=environment(folder), **options)
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +124,8 @@ def test_the_plan_names_the_kind_and_without_its_package_it_is_refused(folder: P
         "topics       multi_label, 3 labels, 16 tokens: 400 train, 100 unlabelled, 60 dev"
         in tool(folder, "train", *arguments).stdout
     )
-    command = [sys.executable, "tools/train.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "task topics: kind = 'multi_label'. Did you mean 'multiple_choice'?" in done.stderr
+    done = tools.tool("train", *arguments, code=2)
+    assert "task topics: kind = 'multi_label'. Did you mean 'multiple_choice'?" in done.stderr
 
 
 def test_it_is_learned_scored_and_reported(folder: Path) -> None:
@@ -159,7 +157,7 @@ def test_an_exported_model_answers_as_the_trained_one(folder: Path) -> None:
     export = folder / "run" / "export" / "topics"
     texts = [record["text"] for record in records(2, 60)]
     lines = "\n".join(json.dumps({"text": text}, ensure_ascii=False) for text in texts)
-    printed = tool(folder, "infer", "--model", str(export), text=lines).stdout
+    printed = tool(folder, "infer", "--model", str(export), input=lines).stdout
     answered = [json.loads(line) for line in printed.splitlines()]
     trained = folder / "run" / "predictions" / "student" / "topics.jsonl"
     expected = [json.loads(line) for line in trained.open(encoding="utf-8")]

@@ -15,7 +15,8 @@ import pytest
 from visualdl import LogReader
 
 from tests.end_to_end.conftest import KILLS
-from tests.end_to_end.tiny import METHODS, TROUBLES, Runs, assert_equal, tool
+from tests.end_to_end.tiny import METHODS, TROUBLES, Runs, assert_equal
+from tests.tools import tool
 
 MakeRuns = Callable[[str], Runs]
 MITKD = METHODS["mitkd"]
@@ -76,8 +77,7 @@ def test_the_same_command_again_says_that_all_is_done(run: Path) -> None:
 
 
 def test_another_config_in_the_same_folder_is_refused(run: Path) -> None:
-    done = tool("train", *MITKD.arguments(run, "stages.distil.optim.learning_rate=0.5"), check=False)
-    assert done.returncode == 2
+    done = tool("train", *MITKD.arguments(run, "stages.distil.optim.learning_rate=0.5"), code=2)
     assert "stages.distil.optim.learning_rate" in done.stderr
 
 

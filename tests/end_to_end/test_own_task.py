@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.tools import tool
+
 GOOD, BAD = "很好喜欢满意不错推荐", "太差失望退货难用糟糕"
 CONFIG = """
 name: own
@@ -50,13 +49,6 @@ def reviews(start: int, count: int) -> Iterator[tuple[int, str]]:
         yield number % 2, "".join(words[(number * step) % len(words)] for step in (1, 3, 7, 9)) + '"这"'
 
 
-def tool(name: str, *arguments: str, text: str = "") -> str:
-    command = [sys.executable, f"tools/{name}.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)} left with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own")
@@ -79,7 +71,7 @@ def test_the_task_is_learned_scored_exported_and_answered_alike(run: Path, tmp_p
     assert (again["role"], again["main"]) == ("the same again", model["main"])
     assert "the same again" in (run / "report.html").read_text(encoding="utf-8")
 
-    printed = tool("evaluate", "--run", str(run), "--models", "student@finetune", "--output", str(tmp_path))
+    printed = tool("evaluate", "--run", str(run), "--models", "student@finetune", "--output", str(tmp_path)).stdout
     assert f"40 examples: accuracy {model['scores']['reviews']['accuracy']:.2f}" in printed
     expected = [json.loads(line) for line in (tmp_path / "student@finetune/reviews.jsonl").open(encoding="utf-8")]
     assert [item["id"] for item in expected] == [f"q{number}" for number in range(40)]
@@ -89,6 +81,6 @@ def test_the_task_is_learned_scored_exported_and_answered_alike(run: Path, tmp_p
     assert sum(map(sum, record["confusion"]["counts"])) == 40 and record["confusion"]["labels"] == ["0", "1"]
 
     lines = [json.dumps({"qid": f"q{number}", "text_a": text}) for number, (_, text) in enumerate(reviews(1000, 40))]
-    answered = tool("infer", "--model", str(run / "export" / "reviews"), text="\n".join(lines))
+    answered = tool("infer", "--model", str(run / "export" / "reviews"), input="\n".join(lines)).stdout
     found = [json.loads(line) for line in answered.splitlines()]
     assert [(item["id"], item["answer"]) for item in found] == [(item["id"], item["answer"]) for item in expected]

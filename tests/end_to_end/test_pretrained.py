@@ -13,7 +13,7 @@ from tokenizers import decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
-from tests.end_to_end.tiny import ROOT, tool
+from tests.tools import ROOT, tool
 
 WIDTH, INNER, LAYERS, POSITIONS = 16, 32, 2, 80
 SMALL = (

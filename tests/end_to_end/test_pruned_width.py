@@ -15,7 +15,7 @@ from ernie_tiny.models.multitask import load_model
 from ernie_tiny.runs.plan import plan
 from ernie_tiny.serving.predictor import Predictor
 from ernie_tiny.training.workspace import Workspace
-from tests.end_to_end.tiny import tool
+from tests.tools import tool
 
 CONFIG = """
 name: pruned

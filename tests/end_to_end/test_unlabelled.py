@@ -19,8 +19,9 @@ from ernie_tiny.models.multitask import load_model
 from ernie_tiny.training.events import read_events
 from ernie_tiny.training.tasks import task_specs
 from tests.end_to_end.conftest import KILLS, SEED
-from tests.end_to_end.test_own_task import BAD, GOOD, reviews, tool
+from tests.end_to_end.test_own_task import BAD, GOOD, reviews
 from tests.end_to_end.tiny import Runs, assert_equal, run_in_trouble
+from tests.tools import tool
 
 CONFIG = """
 name: unlabelled
@@ -92,7 +93,7 @@ def runs(config: Path) -> Runs:
 
 
 def test_the_plan_counts_both(config: Path) -> None:
-    printed = tool("train", "-c", str(config), "--check")
+    printed = tool("train", "-c", str(config), "--check").stdout
     assert "reviews      classification, 2 labels, 24 tokens: 40 train, 60 unlabelled, 20 dev" in printed
     assert "    reviews: 30 steps" in printed  # finetune: 40 / 8 batches, six times
     assert "    reviews (30 train + 50 unlabelled): 10 steps" in printed  # 80 / 8 batches, twice, two a step
@@ -141,7 +142,7 @@ def test_recorded_answers_teach_as_the_teacher_that_gave_them(runs: Runs, config
                 file.write(json.dumps({"text_a": example.texts[0], "probabilities": given.scores}) + "\n")
     answered = config.parent / "answered.yaml"
     answered.write_text(ANSWERED.format(), encoding="utf-8")
-    printed = tool("train", "-c", str(answered), "--check")
+    printed = tool("train", "-c", str(answered), "--check").stdout
     assert "distil: trains student from the answers in answers.jsonl, 0.2 hard + 1 soft" in printed
     tool("train", "-c", str(answered), "-o", f"output_dir={config.parent / 'answered'}")
     terms = ("loss", "raw/hard", "raw/soft", "labelled_share")

@@ -8,11 +8,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.end_to_end.forks import SEPARATOR
+from tests.tools import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "runtime.threads=1",
     "runtime.save_steps=2",
@@ -91,14 +90,6 @@ METHODS = {
         ),
     ),
 }
-
-
-def tool(name: str, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess:
-    command = [sys.executable, f"tools/{name}.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **options)
-    if check and done.returncode:
-        raise AssertionError(f"{' '.join(command)} left with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    return done
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ernie_tiny.kind_facts import CANDIDATE, POSITION, ROW
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.forms import FORMS, HeadSpec
 from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel
-from tests.models.test_pooling import SHAPE as TINY
+from tests.shapes import TINY
 
 SHAPE = {**TINY, "max_position_embeddings": 256}
 HEADS = [HeadSpec("class", ROW, 3), HeadSpec("choice", CANDIDATE, 1), HeadSpec("span", POSITION, 2)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -125,10 +126,17 @@ def test_an_engine_that_multiplies_nothing_in_int8_is_refused(tmp_path: Path) ->
         ran_in_int8(tmp_path, "openvino")
 
 
-def test_the_gate_refuses_damaged_weights(tmp_path: Path) -> None:
-    model = build("tnews")
-    export_model(model, find_task("tnews"), TOKENIZER, 24, tmp_path, [("onnx", "float32")])
-    file = tmp_path / FLOAT_FILE
+@pytest.fixture(scope="module")
+def in_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export for ONNX Runtime in float32; who changes it copies it."""
+    folder = tmp_path_factory.mktemp("onnx")
+    export_model(build("tnews"), find_task("tnews"), TOKENIZER, 24, folder, [("onnx", "float32")])
+    return folder
+
+
+def test_the_gate_refuses_damaged_weights(in_onnx: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(in_onnx, tmp_path / "copy")
+    file = folder / FLOAT_FILE
     graph = onnx.load(str(file))
     table = next(item for item in graph.graph.initializer if len(item.dims) == 2)
     damaged = onnx.numpy_helper.to_array(table).copy()
@@ -136,7 +144,7 @@ def test_the_gate_refuses_damaged_weights(tmp_path: Path) -> None:
     table.CopyFrom(onnx.numpy_helper.from_array(damaged, table.name))
     onnx.save(graph, str(file))
     with pytest.raises(InputError, match=r"logits \(onnx, float32\) differ by"):
-        check_parity(tmp_path, model, features_of("tnews"), TOKENIZER.pad_id, 1e-4, [("onnx", "float32")])
+        check_parity(folder, build("tnews"), features_of("tnews"), TOKENIZER.pad_id, 1e-4, [("onnx", "float32")])
 
 
 def test_the_accuracy_gate_refuses_a_bad_quantisation() -> None:
@@ -170,12 +178,12 @@ def test_a_form_that_the_folder_does_not_hold(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
-def test_a_damaged_file(engine: str, tmp_path: Path) -> None:
-    export_model(build("tnews"), find_task("tnews"), TOKENIZER, 24, tmp_path, [("onnx", "float32")])
-    file = tmp_path / FLOAT_FILE
+def test_a_damaged_file(engine: str, in_onnx: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(in_onnx, tmp_path / "copy")
+    file = folder / FLOAT_FILE
     file.write_bytes(bytes(file.stat().st_size))  # one that is shorter is refused before any engine reads it
     with pytest.raises(InputError, match="model.onnx: is damaged"):
-        Predictor(tmp_path, engine=engine)
+        Predictor(folder, engine=engine)
 
 
 def test_a_signal_finds_its_handler_when_engines_are_gone(exported: tuple[str, Path]) -> None:
@@ -191,11 +199,10 @@ def test_a_signal_finds_its_handler_when_engines_are_gone(exported: tuple[str, P
     assert done.returncode == 7, done.stderr
 
 
-def test_an_engine_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    export_model(build("tnews"), find_task("tnews"), TOKENIZER, 24, tmp_path, [("onnx", "float32")])
+def test_an_engine_that_is_not_installed(in_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"onnxruntime is not installed .* pip install '\.\[onnx\]'"):
-        Predictor(tmp_path, engine="onnx")
+        Predictor(in_onnx, engine="onnx")
 
 
 def test_bfloat16_cannot_be_compared_on_every_processor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Callable
 
 import pytest
 
+from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import build_encoder
+from tests.shapes import TINY
 
 TABLE = Path(__file__).resolve().parents[2] / "docs" / "errors.md"
 Says = Callable[[str, object], None]
-SHAPE = {
-    "num_hidden_layers": 1,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": 40,
-    "max_position_embeddings": 24,
-    "type_vocab_size": 2,
-}
+SHAPE = {**TINY, "num_hidden_layers": 1}
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +39,19 @@ def says(rows: Mapping[str, str]) -> Says:
         assert re.search(pattern, str(message), re.DOTALL), f"{row}: promised {quoted!r}, said {str(message)!r}"
 
     return check
+
+
+@pytest.fixture(scope="session")
+def refuses(says: Says) -> Callable[[str], AbstractContextManager[None]]:
+    """A block that an InputError is to end, which says what its row promises."""
+
+    @contextmanager
+    def refusing(row: str) -> Iterator[None]:
+        with pytest.raises(InputError) as caught:
+            yield
+        says(row, caught.value)
+
+    return refusing
 
 
 @pytest.fixture

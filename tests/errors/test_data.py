@@ -97,10 +97,9 @@ def read(folder: Path, task: TaskSpec, content: bytes, split: str = "train") -> 
         ("D33", NUMBERS, lines({"text": "", "label": "high"})),
     ],
 )
-def test_files(row: str, task: TaskSpec, content: bytes, tmp_path: Path, says) -> None:
-    with pytest.raises(InputError) as caught:
+def test_files(row: str, task: TaskSpec, content: bytes, tmp_path: Path, refuses) -> None:
+    with refuses(row):
         read(tmp_path, task, content)
-    says(row, caught.value)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"text": ' + "9" * 5000 + "}"], ids=["nested", "digits"])
@@ -135,52 +134,45 @@ def test_answers_that_stand_elsewhere(tmp_path: Path, says, caplog: pytest.LogCa
     says("D10", caplog.text)
 
 
-def test_cloze(tmp_path: Path, says) -> None:
+def test_cloze(tmp_path: Path, refuses) -> None:
     passages = lines({"content": ["#idiom1#"], "candidates": ["甲", "乙"]})
     (tmp_path / "answer.json").write_text('{"#idiom1#": 2}', encoding="utf-8")
     for row, split in (("D20", "train"), ("D21", "dev")):
-        with pytest.raises(InputError) as caught:
+        with refuses(row):
             read(tmp_path, CLOZE, passages, split)
-        says(row, caught.value)
     (tmp_path / "more.json").write_bytes(passages)
-    with pytest.raises(InputError) as caught:
+    with refuses("D82"):
         read(tmp_path, dataclasses.replace(CLOZE, files={"train": (*CLOZE.files["train"], "more.json")}), passages)
-    says("D82", caught.value)
 
 
-def test_an_unknown_split(tmp_path: Path, says) -> None:
-    with pytest.raises(InputError) as caught:
+def test_an_unknown_split(tmp_path: Path, refuses) -> None:
+    with refuses("D22"):
         read_split(CLUE["tnews"], tmp_path, "tset")
-    says("D22", caught.value)
 
 
-def test_no_room_for_text(says) -> None:
-    with pytest.raises(InputError) as caught:
+def test_no_room_for_text(refuses) -> None:
+    with refuses("D28"):
         featurise(CLASSES, [Example("0", ("今", "天"))], TOKENIZER, 3)
-    says("D28", caught.value)
 
 
-def test_questions(tmp_path: Path, says) -> None:
+def test_questions(tmp_path: Path, refuses) -> None:
     path = tmp_path / "questions.jsonl"
     path.write_bytes(lines({"text": "今天"}))
-    with pytest.raises(InputError) as caught:
+    with refuses("D31"):
         read_inputs(CLUE["tnews"], path)
-    says("D31", caught.value)
 
 
-def test_too_few_examples_for_the_processes(tmp_path: Path, says) -> None:
+def test_too_few_examples_for_the_processes(tmp_path: Path, refuses) -> None:
     examples = read(tmp_path, CLASSES, lines(*[GOOD] * 4)).examples
-    with pytest.raises(InputError) as caught:
+    with refuses("D32"):
         features = {"mine": featurise(CLASSES, examples, TOKENIZER, 8)}
         TaskStream(features, {"mine": 1.0}, seed=0, batch_size=1, max_tokens=None, pad_id=0, world_size=2)
-    says("D32", caught.value)
 
 
-def test_a_data_root_of_something_else(tmp_path: Path, says) -> None:
+def test_a_data_root_of_something_else(tmp_path: Path, refuses) -> None:
     (tmp_path / "clue").mkdir()
-    with pytest.raises(InputError) as caught:
+    with refuses("D30"):
         write_sample(tmp_path)
-    says("D30", caught.value)
 
 
 # ---- entities
@@ -207,10 +199,9 @@ def entities(text: str, **label: dict[str, Any]) -> bytes:
         ("D58", CLUENER, entities("甲乙", PER={"甲乙": [[0, 1]]}, LOC={"乙": [[1, 1]]})),
     ],
 )
-def test_entities(row: str, task: TaskSpec, content: bytes, tmp_path: Path, says) -> None:
-    with pytest.raises(InputError) as caught:
+def test_entities(row: str, task: TaskSpec, content: bytes, tmp_path: Path, refuses) -> None:
+    with refuses(row):
         read(tmp_path, task, content)
-    says(row, caught.value)
 
 
 def test_tags_that_do_not_keep_to_their_scheme(tmp_path: Path, says, caplog: pytest.LogCaptureFixture) -> None:
@@ -218,10 +209,9 @@ def test_tags_that_do_not_keep_to_their_scheme(tmp_path: Path, says, caplog: pyt
     says("D55", caplog.text)
 
 
-def test_a_text_that_is_tagged_in_part(tmp_path: Path, says) -> None:
-    with pytest.raises(InputError) as caught:
+def test_a_text_that_is_tagged_in_part(tmp_path: Path, refuses) -> None:
+    with refuses("D80"):
         read(tmp_path, dataclasses.replace(COLUMNS, files={"test": ("test.txt",)}), "甲\n乙 O\n".encode(), "test")
-    says("D80", caught.value)
 
 
 # ---- general text
@@ -235,11 +225,10 @@ def test_a_text_that_is_tagged_in_part(tmp_path: Path, says) -> None:
         ("D43", lines({"title": "今天", "content": "今天天气"})),
     ],
 )
-def test_general_text(row: str, content: bytes, tmp_path: Path, says) -> None:
+def test_general_text(row: str, content: bytes, tmp_path: Path, refuses) -> None:
     (tmp_path / "text.txt").write_bytes(content)
-    with pytest.raises(InputError) as caught:
+    with refuses(row):
         build_corpus([tmp_path / "text.txt"], TOKENIZER, tmp_path / "corpus")
-    says(row, caught.value)
 
 
 # ---- a run's data
@@ -290,19 +279,17 @@ def check(run: RunConfig) -> None:
     check_run(run, cache(lambda task, *key: read_split(specs[task], root, *key).examples), lambda: TOKENIZER)
 
 
-def test_missing_files(run: RunConfig, tmp_path: Path, says) -> None:
+def test_missing_files(run: RunConfig, tmp_path: Path, refuses) -> None:
     for row, file in (("D24", "text.txt"), ("D1", "dev.jsonl")):
         (tmp_path / file).unlink()
-        with pytest.raises(InputError) as caught:
+        with refuses(row):
             check(run)
-        says(row, caught.value)
 
 
-def test_an_absolute_pattern(run: RunConfig, tmp_path: Path, says) -> None:
+def test_an_absolute_pattern(run: RunConfig, refuses) -> None:
     general = dataclasses.replace(run.data.corpora["general"], files=("/x/*.txt",))
-    with pytest.raises(InputError) as caught:
+    with refuses("D27"):
         check(dataclasses.replace(run, data=dataclasses.replace(run.data, corpora={"general": general})))
-    says("D27", caught.value)
 
 
 def test_dev_examples_in_train(run: RunConfig, says, caplog: pytest.LogCaptureFixture) -> None:
@@ -321,7 +308,9 @@ def unlabelled(run: RunConfig, tmp_path: Path) -> RunConfig:
     return load_config(tmp_path / "run.yaml", [*places, *changes])
 
 
-def test_unlabelled_files(unlabelled: RunConfig, tmp_path: Path, says: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_unlabelled_files(
+    unlabelled: RunConfig, tmp_path: Path, says: Any, refuses: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     more = tmp_path / "more.jsonl"
     check(unlabelled)
     assert "unlabelled" not in caplog.text
@@ -330,13 +319,11 @@ def test_unlabelled_files(unlabelled: RunConfig, tmp_path: Path, says: Any, capl
     says("D61", caplog.text)
     says("D62", caplog.text)
     more.write_bytes(lines({"txt": "很"}))
-    with pytest.raises(InputError) as caught:
+    with refuses("D63"):
         check(unlabelled)
-    says("D63", caught.value)
     more.unlink()
-    with pytest.raises(InputError) as caught:
+    with refuses("D60"):
         check(unlabelled)
-    says("D60", caught.value)
 
 
 def test_sets_that_lack_labels(run: RunConfig, tmp_path: Path, says, caplog: pytest.LogCaptureFixture) -> None:
@@ -357,10 +344,9 @@ def test_texts_that_are_empty(run: RunConfig, tmp_path: Path, says, caplog: pyte
     says("D85", caplog.text)
 
 
-def test_a_fault_of_the_last_stage_is_found_before_the_first_trains(run: RunConfig, tmp_path: Path, says) -> None:
+def test_a_fault_of_the_last_stage_is_found_before_the_first_trains(run: RunConfig, tmp_path: Path, refuses) -> None:
     with (tmp_path / "late.jsonl").open("ab") as file:
         file.write(lines({"text": "好", "label": "c"}))
-    with pytest.raises(InputError) as caught:
+    with refuses("D29"):
         run_pipeline(run)
-    says("D29", caught.value)
     assert not (tmp_path / "run" / "stages").exists()

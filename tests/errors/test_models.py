@@ -119,7 +119,9 @@ BREAK: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("row", BREAK)
 def test_a_folder(row: str, folder: Path, says) -> None:
     BREAK[row](folder)
-    says(row, refused(folder))
+    message = refused(folder)
+    assert str(message).startswith(str(folder))
+    says(row, message)
 
 
 def test_an_encoder_of_another_build(folder: Path, says) -> None:
@@ -152,18 +154,18 @@ def test_what_follows_the_first_pickle_is_not_read(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "program",
+    ("program", "said"),
     [
-        b"\x80\x04cnumpy\nload\n(X\x01\x00\x00\x00atR.",
-        b"\x80\x04cnumpy.core.multiarray\nfromfile\n.",
-        b"\x80\x04cbuiltins\neval\n(X\x01\x00\x00\x001tR.",
-        b"(ios\nsystem\n.",
-        b"\x80\x02\x82\x01.",
+        (b"\x80\x04cnumpy\nload\n(X\x01\x00\x00\x00atR.", r"asks for numpy\.load, which no array needs"),
+        (b"\x80\x04cnumpy.core.multiarray\nfromfile\n.", r"asks for numpy\.core\.multiarray\.fromfile, which"),
+        (b"\x80\x04cbuiltins\neval\n(X\x01\x00\x00\x001tR.", r"asks for builtins\.eval, which"),
+        (b"(ios\nsystem\n.", r"asks for os\.system, which"),
+        (b"\x80\x02\x82\x01.", "unregistered extension code 1"),
     ],
 )
-def test_no_other_function_can_be_named(program: bytes, folder: Path) -> None:
+def test_no_other_function_can_be_named(program: bytes, said: str, folder: Path) -> None:
     (folder / PICKLED).write_bytes(program)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=said):
         read_weights(folder / PICKLED)
 
 
@@ -196,7 +198,7 @@ def test_arrays_that_paddle_cut_up_are_joined(folder: Path) -> None:
 )
 def test_arrays_of_anything_but_numbers_are_refused(array: np.ndarray, folder: Path) -> None:
     Path("a.pdparams").write_bytes(pickle.dumps({"a": array}, 4))
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=r"numbers of type|asks for pathlib\."):
         read_weights(Path("a.pdparams"))
 
 
@@ -249,20 +251,17 @@ def test_a_fetched_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says) -
 # ---- layers
 
 
-def test_layers_of_another_width(says) -> None:
-    with pytest.raises(InputError) as caught:
+def test_layers_of_another_width(refuses) -> None:
+    with refuses("M21"):
         copy_layers(build_encoder("ernie", SHAPE), build_encoder("ernie", {**SHAPE, "hidden_size": 32}), [0])
-    says("M21", caught.value)
     for row, family, changes in (("M38", "bert", {}), ("M39", "ernie", {"hidden_size": 32})):
-        with pytest.raises(InputError) as caught:
+        with refuses(row):
             narrow_layers(build_encoder("ernie", SHAPE), build_encoder(family, {**SHAPE, **changes}), [0], "svd")
-        says(row, caught.value)
 
 
-def test_layers_with_heads_of_another_size(says) -> None:
-    with pytest.raises(InputError) as caught:
+def test_layers_with_heads_of_another_size(refuses) -> None:
+    with refuses("M41"):
         copy_layers(build_encoder("ernie", SHAPE), build_encoder("ernie", {**SHAPE, "num_attention_heads": 4}), [0])
-    says("M41", caught.value)
 
 
 def test_other_heads_pruned_in_each_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says) -> None:

@@ -48,19 +48,17 @@ def run_with(folder: Path, tokens: list[str]) -> Any:
     return load_config(folder.parent / "run.yaml", [f"output_dir={folder.parent}/run"])
 
 
-def test_fewer_embeddings_than_tokens(folder: Path, says) -> None:
+def test_fewer_embeddings_than_tokens(folder: Path, refuses) -> None:
     run = run_with(folder, [*TOKENS, *"甲乙丙丁"])
-    with pytest.raises(InputError) as caught:
+    with refuses("M15"):
         Workspace(run).model("teacher")
-    says("M15", caught.value)
 
 
-def test_another_vocabulary(folder: Path, says) -> None:
+def test_another_vocabulary(folder: Path, refuses) -> None:
     run = run_with(folder, [*TOKENS[:5], "今", *TOKENS[6:]])
     Tokenizer([*TOKENS[:5], "旧", *TOKENS[6:]]).save(folder)
-    with pytest.raises(InputError) as caught:
+    with refuses("M16"):
         check_vocabularies(run, load_tokenizer(folder.parent / "vocabulary"))
-    says("M16", caught.value)
     shutil.copy(folder.parent / "vocabulary" / "vocab.txt", folder)
     check_vocabularies(run, load_tokenizer(folder.parent / "vocabulary"))
 
@@ -76,11 +74,10 @@ def test_the_same_vocabulary_under_other_rules(folder: Path, says, caplog: pytes
 
 
 @pytest.mark.parametrize(("row", "text"), [("M17", "[UNK]\n[CLS]\n[SEP]\n"), ("M18", "[PAD]\t0\n今\t1\n天\t7\n")])
-def test_a_broken_vocabulary(row: str, text: str, tmp_path: Path, says) -> None:
+def test_a_broken_vocabulary(row: str, text: str, tmp_path: Path, refuses) -> None:
     (tmp_path / "vocab.txt").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError) as caught:
+    with refuses(row):
         load_tokenizer(tmp_path)
-    says(row, caught.value)
 
 
 def test_tokenizers_of_huggingface(tmp_path: Path, says) -> None:
@@ -118,21 +115,18 @@ def spm_piece(name: str) -> bytes:
         ("M36", b"".join([*map(spm_piece, ("<unk>", "[CLS]", "[SEP]")), b"\x12\x00\x1a\x05\x12\x03bad"])),
     ],
 )
-def test_models_of_sentencepiece(row: str, content: bytes, tmp_path: Path, says) -> None:
+def test_models_of_sentencepiece(row: str, content: bytes, tmp_path: Path, refuses) -> None:
     (tmp_path / "spiece.model").write_bytes(content)
-    with pytest.raises(InputError) as caught:
+    with refuses(row):
         load_tokenizer(tmp_path)
-    says(row, caught.value)
 
 
-def test_heads(folder: Path, says) -> None:
+def test_heads(folder: Path, refuses) -> None:
     model = MultiTaskModel(build_encoder("ernie", SHAPE), [HeadSpec("mine", ROW, 2, ("b", "a"))])
     save_model(model, folder)
     run = run_with(folder, TOKENS)
-    with pytest.raises(InputError) as caught:
+    with refuses("M19"):
         check_heads(run)
-    says("M19", caught.value)
     (folder / "heads.json").write_text('{"heads": 3}', encoding="utf-8")
-    with pytest.raises(InputError) as caught:
+    with refuses("M20"):
         check_heads(run)
-    says("M20", caught.value)

@@ -44,5 +44,5 @@ def test_intervals_details_and_agreement_are_of_the_same_answers(scores: Scores)
 
 def test_an_example_without_a_label_is_refused() -> None:
     unlabelled = [*LABELLED[:-1], dataclasses.replace(LABELLED[-1], label=None)]
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="has no label"):
         score_model(build("tnews"), SPEC, unlabelled, FEATURES, TOKENIZER.pad_id)

@@ -18,6 +18,7 @@ from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.huggingface_write import CHOICE, CLASSES, save_for_transformers
 from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel
+from tests.shapes import TINY
 
 torch = pytest.importorskip("torch", reason="the extra interop (torch, transformers) is not installed")
 transformers = pytest.importorskip("transformers", reason="the extra interop (torch, transformers) is not installed")
@@ -25,15 +26,7 @@ transformers = pytest.importorskip("transformers", reason="the extra interop (to
 TEXT = "今天北京的天气很好我们去公园看花"
 TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *dict.fromkeys(TEXT)])
 BOUND = 1e-4
-SHAPE = {
-    "num_hidden_layers": 2,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": TOKENIZER.vocab_size,
-    "max_position_embeddings": 40,
-    "type_vocab_size": 2,
-}
+SHAPE = {**TINY, "vocab_size": TOKENIZER.vocab_size, "max_position_embeddings": 40}
 TASKS = {
     "classification": TaskSpec("topic", "classification", {}, labels=("故事", "文化", "娱乐")),
     "pair": TaskSpec("same", "pair", {}, labels=("no", "yes"), texts=("a", "b")),

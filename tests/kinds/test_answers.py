@@ -95,14 +95,13 @@ def test_candidates_that_are_numbers(label: Any, right: int, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("label", "said"),
     [
-        ("2", "1: the answer '2' is the text of candidate 1, and the number of another. Give a number without quotes"),
         (3, "1: the answer 3 is none of the choices"),
         (-1, "1: the answer -1 is none of the choices"),
         (2.0, "1: the answer 2.0 is none of the choices"),
         (True, "1: the answer True is none of the choices"),
     ],
 )
-def test_what_names_no_candidate_or_two(label: Any, said: str, tmp_path: Path) -> None:
+def test_what_names_no_candidate(label: Any, said: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=said):
         read(tmp_path, CHOICE, [{"id": "a", "label": label}], [Example("a", ("甲", "乙"), 0, ("3", "2", "5"))])
 
@@ -203,8 +202,6 @@ def test_a_half_certain_label_by_hand() -> None:
 @pytest.mark.parametrize(
     ("spec", "row", "message"),
     [
-        (CLASSES, {"id": "a"}, "1: holds neither logits, probabilities nor a label. Fields here: id."),
-        (CLASSES, {"label": "no"}, "1: no field 'text'. Fields here: label. An answer has the 'id' of its example, or"),
         (CLASSES, {"id": "a", "label": "never"}, "1: mine has no label 'never'."),
         (CLASSES, {"id": "a", "probabilities": {"no": 1, "yes": 0, "sso": 0}}, "holds 'sso', which is no option. Did"),
         (CLASSES, {"id": "a", "probabilities": {"no": 1}}, "1: probabilities lacks 'yes', 'so'. Give all 3."),
@@ -213,9 +210,6 @@ def test_a_half_certain_label_by_hand() -> None:
             {"id": "a", "probabilities": [0.5, 0.5]},
             r"1: probabilities must be 3 numbers \(no, yes, so\), not \[",
         ),
-        (CLASSES, {"id": "a", "probabilities": [0.5, 0.2, 0.1]}, "add up to 0.8, and must to 1"),
-        (CLASSES, {"id": "a", "probabilities": [1.5, -0.5, 0]}, "1: probabilities holds -0.5, which is below 0"),
-        (CLASSES, {"id": "a", "logits": [1, 2, "x"]}, '1: logits holds "x", which is no number'),
         (CLASSES, {"id": "a", "logits": [1, 2, 1e300]}, "1: logits holds 1e[+]300, which is no number"),
         (CLASSES, {"id": "a", "logits": [1, 2, True]}, "1: logits holds true, which is no number"),
         (CLASSES, [1], r"1: is not an object with fields: \[1\]"),

@@ -97,5 +97,6 @@ def test_span_logits_end_where_the_feature_ends(monkeypatch: pytest.MonkeyPatch)
         return batch.input_ids[:, :1, None] * 100 + np.stack([positions, -positions])[None]
 
     answer(READING, examples, features, 0, 8192, network)
+    assert len(given) == 3
     for number, (values, length) in enumerate(zip(given, lengths)):
         np.testing.assert_array_equal(values, 100 * number + np.stack([np.arange(length), -np.arange(length)]))

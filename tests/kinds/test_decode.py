@@ -142,10 +142,11 @@ def test_spans_equal_brute_force() -> None:
         assert found.answer == CONTEXT[first - 3 : last - 2] and found.scores == pytest.approx((score,))
 
 
-def test_a_context_without_tokens_has_no_answer() -> None:
-    window = feature("a", [(-1, -1)] * 3)
-    (found,) = decode(READING, [Example("a", ("问", ""))], [window], [np.zeros((2, 3))])
-    assert found.answer == ""
+def test_a_context_without_tokens_has_no_answer_and_no_score() -> None:
+    examples = [Example("a", ("问", "")), Example("b", ("问", "甲"))]
+    windows = [feature("a", [(-1, -1)] * 2), feature("b", [(-1, -1), (0, 1)])]
+    empty, full = decode(READING, examples, windows, [np.array([[0.0, 1.0], [0.0, 2.0]])] * 2)
+    assert (empty, full) == (Prediction("a", "", ()), Prediction("b", "甲", (3.0,)))
 
 
 def test_labels_do_not_matter() -> None:

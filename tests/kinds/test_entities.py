@@ -134,27 +134,9 @@ def test_a_part_is_held_out_by_its_texts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "content", "said"),
     [
-        (spec("conll"), "甲\n", r"train\.txt:1: '甲' is no character and its tag with a space or a tab between"),
-        (spec("conll"), "甲 O\n乙 B-ORG\n", r"train\.txt:2: mine has no label 'ORG'\. Valid: PER, LOC"),
-        (spec("conll"), "甲 I-PER\n", r"train\.txt:1: the tag 'I-PER' is none of BMES: O, or one of B, M, E, S with -"),
         (spec("csv"), "", r"mine: file_format 'csv' does not serve the kind 'labelling'\. Valid: conll, jsonl"),
         (spec("jsonl"), '{"text": "甲乙"}', r"train\.txt:1: no field 'label'"),
         (spec("jsonl"), '{"text": "甲乙", "label": {"ORG": {}}}', r"train\.txt:1: mine has no label 'ORG'"),
-        (
-            spec("jsonl"),
-            '{"text": "甲乙", "label": {"PER": {"乙": [[0, 0]]}}}',
-            r"train\.txt:1: PER is '乙', but at 0 to 0 stands '甲'\. Places are characters from 0",
-        ),
-        (
-            spec("jsonl"),
-            '{"text": "甲乙", "label": {"PER": {"乙": [1, 1]}}}',
-            r"PER, '乙': \[1, 1\] is no list of places",
-        ),
-        (
-            spec("jsonl"),
-            '{"text": "甲乙", "label": {"PER": {"甲乙": [[0, 1]]}, "LOC": {"乙": [[1, 1]]}}}',
-            r"train\.txt:1: '甲乙' \(PER\) and '乙' \(LOC\) overlap\. A character has one tag",
-        ),
     ],
 )
 def test_messages(tmp_path: Path, task: TaskSpec, content: str, said: str) -> None:

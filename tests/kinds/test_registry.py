@@ -78,6 +78,7 @@ def test_a_table_has_a_row_a_decision(name: str) -> None:
     table = kind.decisions(paddle.to_tensor(logits), batch)
     each = 2 if name == "reading" else 1  # a window is two decisions
     assert table.labels is not None and table.logits.shape[0] == len(table.labels) == each * kind.count(batch)
+    assert (table.real is not None) == (name in ("multiple_choice", "cloze", "reading"))
     assert table.real is None or list(table.real.shape) == table.logits.shape
     assert table.numeric == (name == "regression")
     if name == "labelling":  # a token a row, padding left out

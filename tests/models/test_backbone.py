@@ -26,17 +26,9 @@ from ernie_tiny.models.backbone import (
     usable_positions,
 )
 from ernie_tiny.models.families import FAMILIES
+from tests.shapes import TINY
 
-SHAPE = {
-    "num_hidden_layers": 3,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": 40,
-    "max_position_embeddings": 24,
-    "type_vocab_size": 2,
-    "task_type_vocab_size": 0,
-}
+SHAPE = {**TINY, "num_hidden_layers": 3, "task_type_vocab_size": 0}
 CLASSES = {"ernie": "ErnieModel", "bert": "BertModel", "roberta": "RobertaModel"}
 IDS = np.arange(1, 11).reshape(2, 5)
 
@@ -169,26 +161,13 @@ def refused(pretrained: object) -> str:
     return str(caught.value)
 
 
-def test_a_folder_without_a_config_is_refused(folder):
-    (folder / "config.json").unlink()
-    assert "holds no config.json" in refused(folder)
-
-
-def test_a_broken_config_is_refused(folder):
-    (folder / "config.json").write_text("{", encoding="utf-8")
-    assert "config.json: not valid JSON" in refused(folder)
-
-
-def test_a_folder_without_weights_is_refused(folder):
-    (folder / "model.safetensors").unlink()
-    message = refused(folder)
-    assert "model_state.pdparams" in message and "model.safetensors" in message
-
-
-@pytest.mark.parametrize("text", ["[]", "3", '{"model_type": "ernie"}'])
-def test_a_config_that_is_none_is_refused(folder, text):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[]", "holds no mapping"), ("3", "holds no mapping"), ('{"model_type": "ernie"}', "another architecture")],
+)
+def test_a_config_that_is_none_is_refused(folder, text, said):
     (folder / "config.json").write_text(text, encoding="utf-8")
-    refused(folder)
+    assert said in refused(folder)
 
 
 def test_empty_pdparams_are_refused(folder):
@@ -197,14 +176,7 @@ def test_empty_pdparams_are_refused(folder):
     assert "is cut off" in refused(folder)
 
 
-def test_weights_of_fewer_layers_than_the_config_are_refused(folder):
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 5}), encoding="utf-8")
-    message = refused(folder)
-    assert "layers.3" in message and "num_hidden_layers = 5" in message
-
-
-@pytest.mark.parametrize("kept", [0, 8, 1000])
+@pytest.mark.parametrize("kept", [0, 8])
 def test_cut_off_weights_are_refused(folder, kept):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:kept])
@@ -214,7 +186,6 @@ def test_cut_off_weights_are_refused(folder, kept):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"hidden_size": 32}, "word_embeddings.weight is [40, 16] there, and [40, 32] by config.json"),
         ({"hidden_size": "a"}, "cannot be loaded"),
         ({"vocab_size": 41}, "word_embeddings.weight is [40, 16] there, and [41, 16] by config.json"),
         ({"num_attention_heads": 3}, "cannot be loaded"),
@@ -225,14 +196,6 @@ def test_a_config_that_does_not_fit_the_weights_is_refused(folder, change, said)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps({**config, **change}), encoding="utf-8")
     assert said in refused(folder)
-
-
-def test_a_model_that_is_no_transformer_encoder_is_refused(folder, tmp_path):
-    shape = {name: SHAPE[name] for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")}
-    network = transformers.GPTModel(transformers.GPTConfig(**shape, intermediate_size=32))
-    network.save_pretrained(str(tmp_path / "gpt"), safe_serialization=True)
-    message = refused(tmp_path / "gpt")
-    assert "names the model_type 'gpt'" in message and "ernie, bert, roberta" in message
 
 
 @pytest.mark.parametrize("kind", ["ErnieM", "DistilBert"])
@@ -270,7 +233,7 @@ def test_positions_that_are_of_use():
         network(paddle.to_tensor(np.full((1, 23), 5)))
 
 
-@pytest.mark.parametrize("name", ["ernie-3.0-nano-zh", "ernie-9.9-huge-zh", "output/no/such/folder"])
+@pytest.mark.parametrize("name", ["ernie-3.0-nano-zh", "output/no/such/folder"])
 def test_a_name_that_cannot_be_had_is_refused(name, monkeypatch, tmp_path):
     def no_network(*_args, **_keywords):
         raise socket.gaierror("there is no network in this test")

@@ -10,15 +10,19 @@ import paddle
 import pytest
 
 from ernie_tiny.batch import Batch
-from ernie_tiny.data.task import TaskSpec
+from ernie_tiny.data.clue import find_task
+from ernie_tiny.data.task import Example, TaskSpec
+from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import CANDIDATE, ROW
-from ernie_tiny.kinds.ask import add_head, head_of
+from ernie_tiny.kinds.ask import add_head, featurise, head_of
 from ernie_tiny.models.backbone import build_encoder, copy_word_embeddings, count_embedding_parameters, load_encoder
 from ernie_tiny.models.bilstm import BiLstmModel, SegmentPooling
 from ernie_tiny.models.forms import HeadSpec
 from ernie_tiny.models.multitask import MultiTaskModel, load_model, save_model
 from ernie_tiny.models.signals import SignalRequest
+from ernie_tiny.serving.export import check_parity, export_model
+from tests.serving.test_export import EXAMPLES, TEXT
 
 VOCABULARY = 30
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 8, "embedding_size": 6, "vocab_size": VOCABULARY, "type_vocab_size": 2}
@@ -279,9 +283,14 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     encoder().save_pretrained(str(tmp_path), safe_serialization=True)
     file = tmp_path / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
-    for change in ({"num_hidden_layers": 3}, {"hidden_size": 10}, {"hidden_size": "a"}, {"vocab_size": 31}):
+    for change, said in (
+        ({"num_hidden_layers": 3}, "holds no encoder.layers.2"),
+        ({"hidden_size": 10}, "by config.json"),
+        ({"hidden_size": "a"}, "cannot be loaded"),
+        ({"vocab_size": 31}, "word_embeddings.weight is .30, 6. there, and .31, 6. by config.json"),
+    ):
         file.write_text(json.dumps({**config, **change}), encoding="utf-8")
-        with pytest.raises(InputError, match=str(tmp_path)):
+        with pytest.raises(InputError, match=rf"^{tmp_path}.*{said}"):
             load_encoder(str(tmp_path))
     file.write_text(json.dumps(config), encoding="utf-8")
     weights = tmp_path / "model.safetensors"
@@ -328,19 +337,9 @@ def test_embeddings_are_counted_with_their_norm():
 
 @pytest.mark.parametrize("task, types", [("tnews", 1), ("ocnli", 1), ("ocnli", 0), ("c3", 1)])
 def test_an_export_equals_the_trained_model_at_several_lengths(task: str, types: int, tmp_path: Path):
-    from ernie_tiny.data.clue import find_task
-    from ernie_tiny.data.task import Example
-    from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
-    from ernie_tiny.kinds.ask import featurise
-    from ernie_tiny.serving.export import check_parity, export_model
-
-    text = "今天北京的天气很好我们去公园看花"
-    tokenizer, spec = Tokenizer([*SPECIAL_TOKENS, *text]), find_task(task)
-    examples = {
-        "tnews": tuple(Example(str(n), (text[: 3 + n],), 0) for n in range(10)),
-        "ocnli": tuple(Example(str(n), (text[n:], "天气很好"), 0) for n in range(10)),
-        "c3": tuple(Example(str(n), (text[n:], "天气"), 0, ("很好", "花", "看")[: 2 + n % 2]) for n in range(10)),
-    }[task]
+    tokenizer, spec = Tokenizer([*SPECIAL_TOKENS, *TEXT]), find_task(task)
+    pairs = tuple(Example(str(n), (TEXT[n:], "天气很好"), 0) for n in range(10))
+    examples = {**EXAMPLES, "ocnli": pairs}[task]
     tokenizer.second_type = types
     separator = {} if types else {"sep_token_id": tokenizer.sep_id}
     model = MultiTaskModel(encoder(vocab_size=len(tokenizer.tokens), **separator), [head_of(spec)])

@@ -64,9 +64,12 @@ def test_a_heads_file_is_read_with_and_without_forms(tmp_path: Path):
     assert [head.outline for head in heads] == ["5 outputs per position", "3 outputs per row"]
 
 
-@pytest.mark.parametrize("item", [{"form": "none", "outputs": 1}, {"kind": "none"}, {"form": ROW}])
-def test_a_head_of_no_form_is_refused(tmp_path: Path, item):
+@pytest.mark.parametrize(
+    ("item", "lacking"),
+    [({"form": "none", "outputs": 1}, "none"), ({"kind": "none"}, "none"), ({"form": ROW}, "outputs")],
+)
+def test_a_head_of_no_form_is_refused(tmp_path: Path, item, lacking):
     content = {"heads": [{"task": "toy", "labels": [], **item}], "masked_tokens": False}
     (tmp_path / "heads.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(LookupError):
+    with pytest.raises(LookupError, match=f"'{lacking}'"):
         read_heads(tmp_path / "heads.json")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +113,3 @@ def test_half_a_model_is_taken_where_there_is_no_network_and_it_has_weights(
             hub_folder("owner/name")
     else:
         assert hub_folder("owner/name") == tmp_path / "whole"
-
-
-def test_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def no_network(*_arguments: Any, **_options: Any) -> None:
-        raise socket.gaierror("there is no network in this test")
-
-    monkeypatch.setattr(socket, "getaddrinfo", no_network)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError) as caught:
-        load_encoder("owner/name-that-nobody-has")
-    message = str(caught.value)
-    assert message.startswith("owner/name-that-nobody-has: cannot be fetched from Hugging Face's hub (")
-    assert "with a network the first time, or its folder" in message

@@ -20,16 +20,8 @@ from ernie_tiny.models.backbone import build_encoder, load_encoder
 from ernie_tiny.models.forms import HeadSpec
 from ernie_tiny.models.huggingface_write import CHOICE, CLASSES, SPAN, TAGS, save_for_transformers
 from ernie_tiny.models.multitask import MultiTaskModel
+from tests.shapes import TINY
 
-SHAPE = {
-    "num_hidden_layers": 2,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": 40,
-    "max_position_embeddings": 24,
-    "type_vocab_size": 2,
-}
 HEADS = {
     CLASSES: HeadSpec("topic", ROW, 3, ("a", "b", "c")),
     CHOICE: HeadSpec("choice", CANDIDATE, 1),
@@ -41,7 +33,7 @@ IDS = {"pad_token_id": 0}
 
 def model_of(family: str, **more: object) -> MultiTaskModel:
     paddle.seed(5)
-    model = MultiTaskModel(build_encoder(family, {**SHAPE, **more}), HEADS.values())
+    model = MultiTaskModel(build_encoder(family, {**TINY, **more}), HEADS.values())
     for parameter in model.parameters():
         parameter.set_value(parameter + 0.1 * paddle.randn(parameter.shape))
     model.eval()

@@ -18,18 +18,10 @@ from ernie_tiny.models.backbone import append_layers, build_encoder, drop_layers
 from ernie_tiny.models.forms import MASKED_LOGIT, HeadSpec
 from ernie_tiny.models.multitask import MultiTaskModel, SingleTaskModel, load_model, save_model
 from ernie_tiny.models.signals import SignalRequest
+from tests.shapes import TINY
 
 VOCABULARY, LENGTH = 40, 6
-SHAPE = {
-    "num_hidden_layers": 2,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": VOCABULARY,
-    "max_position_embeddings": 24,
-    "type_vocab_size": 2,
-    "task_type_vocab_size": 0,
-}
+SHAPE = {**TINY, "vocab_size": VOCABULARY, "task_type_vocab_size": 0}
 HEADS = (
     HeadSpec("topic", ROW, 3, ("故事", "文化", "娱乐")),
     HeadSpec("idiom", CANDIDATE, 1),

@@ -9,16 +9,9 @@ import pytest
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.narrowing import evenly, narrow_layers
+from tests.shapes import TINY
 
-SHAPE = {
-    "num_hidden_layers": 3,
-    "hidden_size": 16,
-    "num_attention_heads": 4,
-    "intermediate_size": 32,
-    "vocab_size": 40,
-    "max_position_embeddings": 24,
-    "type_vocab_size": 2,
-}
+SHAPE = {**TINY, "num_hidden_layers": 3, "num_attention_heads": 4}
 NARROW = {"num_hidden_layers": 2, "hidden_size": 6, "num_attention_heads": 2, "intermediate_size": 8}
 
 

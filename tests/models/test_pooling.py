@@ -17,23 +17,15 @@ from ernie_tiny.models.multitask import MultiTaskModel, load_model, save_model
 from ernie_tiny.models.pooling import POOLINGS, encode, pooling_of
 from ernie_tiny.models.pruning import prune_vocabulary
 from ernie_tiny.models.signals import SignalRequest, Signals
+from tests.shapes import TINY
 
-SHAPE = {
-    "num_hidden_layers": 2,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": 40,
-    "max_position_embeddings": 24,
-    "type_vocab_size": 2,
-}
 IDS = np.array([[3, 9, 12, 4, 7], [5, 6, 19, 0, 0]])
 MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
 
 
 def model(pooling: str = "mean") -> MultiTaskModel:
     paddle.seed(2)
-    network = MultiTaskModel(build_encoder("bert", SHAPE))
+    network = MultiTaskModel(build_encoder("bert", TINY))
     network.encoder.config.pooling = pooling
     network.eval()
     return network

@@ -13,18 +13,10 @@ from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.forms import HeadSpec
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest, Signals, stopping_after, tap
+from tests.shapes import TINY
 
 LAYERS, HIDDEN, VOCABULARY = 3, 16, 40
-SHAPE = {
-    "num_hidden_layers": LAYERS,
-    "hidden_size": HIDDEN,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": VOCABULARY,
-    "max_position_embeddings": 70,
-    "type_vocab_size": 2,
-    "task_type_vocab_size": 0,
-}
+SHAPE = {**TINY, "num_hidden_layers": LAYERS, "max_position_embeddings": 70, "task_type_vocab_size": 0}
 KINDS = ("queries", "keys", "values")
 
 

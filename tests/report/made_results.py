@@ -50,6 +50,10 @@ def html_page(runs: list[Run]) -> str:
     return report_page(runs).html()
 
 
+def page_of(results: Results, events: list[dict]) -> str:
+    return html_page([Run(results, events)])
+
+
 def markdown_page(runs: list[Run]) -> str:
     return report_page(runs).markdown()
 

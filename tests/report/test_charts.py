@@ -8,13 +8,7 @@ import re
 import pytest
 
 from ernie_tiny.report.charts import CURVE_POINTS
-from ernie_tiny.report.results import Results
-from ernie_tiny.report.runs import Run
-from tests.report.made_results import Page, html_page, log, make
-
-
-def page_of(results: Results, events: list[dict]) -> str:
-    return html_page([Run(results, events)])
+from tests.report.made_results import Page, log, make, page_of
 
 
 def curves(page: str) -> list[list[str]]:

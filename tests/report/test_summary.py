@@ -1,3 +1,5 @@
+"""One run's results as a table for a terminal, as Markdown and as a page."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -11,11 +13,9 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from ernie_tiny.report.results import Results
-from ernie_tiny.report.runs import Run
 from ernie_tiny.report.summary import markdown_tables, text_table
 from ernie_tiny.report.tables import TERMINAL_WIDTH
-from tests.report.made_results import ROLES, Page, html_page, log, make
+from tests.report.made_results import ROLES, Page, log, make, page_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,10 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 def row(table: str, name: str) -> list[list[str]]:
     """The cells of the lines that a name begins, the name left out."""
     return [line[len(name) :].split() for line in table.splitlines() if re.match(re.escape(name) + r"  ", line)]
-
-
-def page_of(results: Results, events: list[dict]) -> str:
-    return html_page([Run(results, events)])
 
 
 def classes(page: str, first: str) -> list[str]:

@@ -161,11 +161,11 @@ def test_a_shared_cache_says_on_which_engine_auto_runs(tmp_path, monkeypatch):
     """What is fastest may be another one at another time, or on another machine."""
     auto, chosen = "runtime.teacher_engine=auto", []
 
-    def measured(*_):
-        chosen.append("dygraph")
-        return {"engine": "dygraph", "precision": "float32", "processor": "any"}
+    def tried(_):
+        chosen.append(engines.TeacherEngine("dygraph", "float32", "any"))
+        return chosen
 
-    monkeypatch.setattr(engines, "_measured", measured)
+    monkeypatch.setattr(engines, "candidates", tried)
     cache(tmp_path, "GD", None, "runtime.teacher_engine=paddle")
     cache(tmp_path, "GD", None, auto)
     assert not chosen

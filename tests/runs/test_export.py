@@ -11,16 +11,9 @@ from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.report.results import ModelResult
 from ernie_tiny.runs import export as module
+from tests.shapes import TINY
 
-SHAPE = {
-    "num_hidden_layers": 1,
-    "hidden_size": 8,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "vocab_size": 40,
-    "max_position_embeddings": 16,
-    "type_vocab_size": 2,
-}
+SHAPE = {**TINY, "num_hidden_layers": 1, "hidden_size": 8, "intermediate_size": 16, "max_position_embeddings": 16}
 
 
 @pytest.mark.parametrize(

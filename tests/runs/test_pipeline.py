@@ -11,12 +11,7 @@ from ernie_tiny.config.load import load_config
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.pipeline import run_pipeline
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-
-
-def load(folder: Path, *overrides: str):
-    return load_config(CONFIGS / "quickstart.yaml", [f"output_dir={folder}", f"data.root={folder}/data", *overrides])
+from tests.runs.test_changes import load
 
 
 def test_config_and_environment_are_there_before_anything_can_fail(tmp_path: Path) -> None:

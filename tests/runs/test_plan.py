@@ -12,7 +12,7 @@ import pytest
 
 from ernie_tiny.config.load import load_config
 from ernie_tiny.config.schema import CORPUS_LENGTH, StageDataConfig, TaskSettings
-from ernie_tiny.data.sample import COUNTS, write_sample
+from ernie_tiny.data.sample import COUNTS
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs import plan as module
 from ernie_tiny.runs.plan import check_data, plan, stage_flops
@@ -226,9 +226,8 @@ def test_a_size_that_hangs_on_a_vocabulary_not_yet_here_is_not_stated(tmp_path: 
     assert "M embeddings" in plan(load(tmp_path))
 
 
-def test_quickstart_counts_the_sample(tmp_path: Path) -> None:
-    write_sample(tmp_path)
-    text = plan(load_config(CONFIGS / "quickstart.yaml", [f"data.root={tmp_path}"]))
+def test_quickstart_counts_the_sample(sample: Path) -> None:
+    text = plan(load_config(CONFIGS / "quickstart.yaml", [f"data.root={sample}"]))
     train, dev, _ = COUNTS["tnews"]
     assert f"{train:,} train, {dev:,} dev" in text
     assert text.count(f"    tnews: {2 * -(-train // 32)} steps") == 2  # fine-tuned, and from scratch

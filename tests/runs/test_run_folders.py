@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,7 @@ from ernie_tiny.report.results import to_record
 from ernie_tiny.runs.run_folders import read_run, write_report
 from ernie_tiny.training.events import EventLog
 from tests.report.made_results import make, stage
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.tools import tool
 
 
 def run_folder(folder: Path, name: str, finished: bool = True) -> Path:
@@ -32,9 +29,8 @@ def run_folder(folder: Path, name: str, finished: bool = True) -> Path:
 
 def test_tool_compares_finished_and_unfinished_runs(tmp_path):
     folders = [run_folder(tmp_path / "a", "first"), run_folder(tmp_path / "b", "second", finished=False)]
-    command = [sys.executable, "tools/report.py", *map(str, folders), "--output", str(tmp_path / "out")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stderr == ""
+    done = tool("report", *map(str, folders), "--output", str(tmp_path / "out"))
+    assert done.stderr == ""
     page, table = (Path(line).read_text(encoding="utf-8") for line in done.stdout.splitlines())
     for text in (page, table):
         assert "A first" in text and "B second (unfinished)" in text and "distil, step 20 of 100" in text

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
 from collections import defaultdict
 from pathlib import Path
@@ -16,7 +14,6 @@ import pytest
 from ernie_tiny.config.load import CONFIG_FILE, load_config
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.glue import GLUE
-from ernie_tiny.data.sample import write_sample
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import whole_folder
 from ernie_tiny.kinds.ask import head_of
@@ -26,8 +23,8 @@ from ernie_tiny.models.multitask import save_model
 from ernie_tiny.runs.submit import submit
 from ernie_tiny.serving.export import export_model
 from ernie_tiny.training.workspace import Workspace
+from tests.tools import tool
 
-ROOT = Path(__file__).resolve().parents[2]
 # cmnli learns from ocnli's rows; its labels stand in another order than in the task of that name.
 CONFIG = """
 name: toy
@@ -55,17 +52,10 @@ report: {{student: student@finetune}}
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("sample")
-    write_sample(root)
-    return root
-
-
-@pytest.fixture(scope="module")
-def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with random weights, and beside it `exported`, the same model for tnews."""
     folder = tmp_path_factory.mktemp("run")
-    (folder / CONFIG_FILE).write_text(CONFIG.format(root=root), encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(CONFIG.format(root=sample), encoding="utf-8")
     workspace = Workspace(load_config(folder / CONFIG_FILE, [f"output_dir={folder}"]))
     for task in workspace.run.stage("finetune").data.tasks:
         spec, model = workspace.task(task), workspace.model("student")
@@ -90,13 +80,13 @@ def contents(bundle: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def bundle(root: Path, run: Path) -> Path:
-    list(submit([run], root, run / "submit.zip", "clue", ["test", "test1.0"]))
+def bundle(sample: Path, run: Path) -> Path:
+    list(submit([run], sample, run / "submit.zip", "clue", ["test", "test1.0"]))
     return run / "submit.zip"
 
 
-def test_what_the_run_answers_is_valid_and_complete(root: Path, bundle: Path) -> None:
-    checks = check_submission(bundle, root)
+def test_what_the_run_answers_is_valid_and_complete(sample: Path, bundle: Path) -> None:
+    checks = check_submission(bundle, sample)
     assert [check.name for check in checks] == [
         *("tnews11_predict.json", "tnews10_predict.json", "cmnli_predict.json", "cmrc2018_predict.json"),
         *("chid11_predict.json", "chid10_predict.json", "c311_predict.json", "c310_predict.json"),
@@ -110,45 +100,30 @@ def test_labels_go_by_their_names(bundle: Path) -> None:
     assert labels == {"neutral"}  # the second of the run's labels, the third of the task's
 
 
-def test_no_candidate_is_given_to_two_blanks_of_a_group(root: Path, bundle: Path) -> None:
+def test_no_candidate_is_given_to_two_blanks_of_a_group(sample: Path, bundle: Path) -> None:
     answers = json.loads(contents(bundle)["chid11_predict.json"])
     groups: dict[str, list[int]] = defaultdict(list)
-    for example in read_questions(CLUE["chid"], root, "test1.1"):
+    for example in read_questions(CLUE["chid"], sample, "test1.1"):
         groups[example.group].append(answers[example.id])
     assert max(map(len, groups.values())) > 1
     assert all(len(set(given)) == len(given) for given in groups.values())
 
 
 def test_the_tool_says_what_it_leaves_out_and_an_exported_model_answers_alike(
-    root: Path, run: Path, bundle: Path, tmp_path: Path
+    sample: Path, run: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    command = [
-        sys.executable,
-        "tools/predict.py",
-        "--models",
-        str(run / "exported"),
-        "--data",
-        str(root),
-        "--output",
-        str(tmp_path / "new" / "submit.zip"),
-        "--tasks",
-        "tnews",
-        "afqmc",
-        "--threads",
-        "1",
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    places = ("--models", str(run / "exported"), "--data", str(sample), "--output", str(tmp_path / "new/submit.zip"))
+    done = tool("predict", *places, "--tasks", "tnews", "afqmc", "--threads", "1")
     assert f"tnews11_predict.json       100 examples answered by {run / 'exported'}\n" in done.stdout
     assert "afqmc_predict.json         left out: no model answers afqmc\n" in done.stdout
     name = "tnews11_predict.json"
     assert contents(tmp_path / "new" / "submit.zip") == {name: contents(bundle)[name]}
 
 
-def test_a_test_file_that_is_absent_is_said(run: Path, tmp_path: Path, root: Path) -> None:
+def test_a_test_file_that_is_absent_is_said(run: Path, tmp_path: Path, sample: Path) -> None:
     file = CLUE["tnews"].files["test"][0]
     (tmp_path / file).parent.mkdir(parents=True)
-    (tmp_path / file).write_bytes((root / file).read_bytes())
+    (tmp_path / file).write_bytes((sample / file).read_bytes())
     said = list(submit([run], tmp_path, tmp_path / "submit.zip", "clue", ["test", "test1.0"], ["tnews", "c3"]))
     assert [line.split()[0] for line in said if "left out" not in line] == ["tnews11_predict.json"]
     assert f"left out: {tmp_path / 'clue/c3_public/test1.1.json'} is not there" in "".join(said)
@@ -166,17 +141,17 @@ def test_a_test_file_that_is_absent_is_said(run: Path, tmp_path: Path, root: Pat
     ],
 )
 def test_what_is_refused(
-    root: Path, run: Path, tmp_path: Path, folders: list[str], tasks: list[str], reference: str, message: str
+    sample: Path, run: Path, tmp_path: Path, folders: list[str], tasks: list[str], reference: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        list(submit([run / name for name in folders], root, tmp_path / "a.zip", tasks=tasks, reference=reference))
+        list(submit([run / name for name in folders], sample, tmp_path / "a.zip", tasks=tasks, reference=reference))
     assert not (tmp_path / "a.zip").exists()
 
 
 def test_other_labels_than_the_board_has_are_refused_and_a_run_without_weights_too(
-    root: Path, run: Path, tmp_path: Path
+    sample: Path, tmp_path: Path
 ) -> None:
-    text = CONFIG.format(root=root)
+    text = CONFIG.format(root=sample)
     other = text.replace("[entailment, neutral, contradiction]", "[yes-1, no-1]")
     for config, message in (
         (other, r"student@finetune: answers cmnli with the labels \['yes-1', 'no-1'\], and the leaderboard has"),
@@ -185,11 +160,11 @@ def test_other_labels_than_the_board_has_are_refused_and_a_run_without_weights_t
     ):
         (tmp_path / CONFIG_FILE).write_text(config, encoding="utf-8")
         with pytest.raises(InputError, match=message):
-            list(submit([tmp_path], root, tmp_path / "a.zip"))
+            list(submit([tmp_path], sample, tmp_path / "a.zip"))
 
 
 @pytest.fixture(scope="module")
-def glue_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def glue_run(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with random weights for two tasks of GLUE; their test files, as the site has them, below data/."""
     folder = tmp_path_factory.mktemp("glue_run")
     (folder / "data/glue/MNLI").mkdir(parents=True)
@@ -199,7 +174,7 @@ def glue_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"data/glue/MNLI/test_{kind}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     similar = "index\tsentence1\tsentence2\n0\ta ship\tships\n"
     (folder / "data/glue/STS-B/test.tsv").write_text(similar, encoding="utf-8")
-    text = CONFIG.format(root=root).replace("[tnews, cmnli, chid, c3, cmrc2018, cluener]", "[mnli, stsb]")
+    text = CONFIG.format(root=sample).replace("[tnews, cmnli, chid, c3, cmrc2018, cluener]", "[mnli, stsb]")
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
     workspace = Workspace(load_config(folder / CONFIG_FILE, [f"output_dir={folder}"]))
     for task in ("mnli", "stsb"):
@@ -211,22 +186,8 @@ def glue_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_glues_tables_are_written_for_every_test_split(glue_run: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "tools/predict.py",
-        "--models",
-        str(glue_run),
-        "--data",
-        str(glue_run / "data"),
-        "--output",
-        str(tmp_path / "glue.zip"),
-        "--leaderboard",
-        "glue",
-        "--threads",
-        "1",
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    places = ("--models", str(glue_run), "--data", str(glue_run / "data"), "--output", str(tmp_path / "glue.zip"))
+    done = tool("predict", *places, "--leaderboard", "glue", "--threads", "1")
     assert "MNLI-mm.tsv                2 examples answered by student@finetune\n" in done.stdout
     assert "RTE.tsv                    left out: no model answers rte\n" in done.stdout
     tables = contents(tmp_path / "glue.zip")

@@ -24,6 +24,7 @@ from ernie_tiny.serving.benchmark import Candidate, Cell, Timing, timings
 from ernie_tiny.serving.export import export_model
 from ernie_tiny.serving.exported import PADDLE, forms_of, megabytes
 from ernie_tiny.serving.predictor import Predictor
+from tests.shapes import TINY
 
 TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *"今天北京的天气很好"])
 
@@ -32,15 +33,7 @@ TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *"今天北京的天气很好"])
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     spec, made = find_task("tnews"), []
     for hidden in (16, 24):
-        shape = {
-            "num_hidden_layers": 2,
-            "hidden_size": hidden,
-            "num_attention_heads": 2,
-            "intermediate_size": 32,
-            "vocab_size": 2000 * hidden,
-            "max_position_embeddings": 32,
-            "type_vocab_size": 2,
-        }
+        shape = {**TINY, "hidden_size": hidden, "vocab_size": 2000 * hidden, "max_position_embeddings": 32}
         model = MultiTaskModel(build_encoder("ernie", shape), [head_of(spec)])
         made.append(tmp_path_factory.mktemp("export"))
         export_model(model, spec, TOKENIZER, 24, made[-1])
@@ -64,10 +57,11 @@ def test_size_is_that_of_the_network_files(folders: list[Path]) -> None:
 
 
 @pytest.mark.parametrize(("engines", "rest"), [(("paddle", "onnx"), benchmark.REST), (("paddle", "paddle"), 0)])
-def test_calls_go_in_turn_and_their_percentiles_are_those_of_the_clock(engines, rest, folders, monkeypatch):
+def test_calls_go_in_turn_and_their_percentiles_are_those_of_the_clock(engines, rest, monkeypatch):
     order, slept = [], []
     taken = iter([0.5] * 4 + [number / 1000 for number in range(1, 13)])
-    monkeypatch.setattr(benchmark, "_seconds", lambda call: (call(), next(taken))[1])
+    clock = (seconds for end in taken for seconds in (0.0, end))
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(benchmark.time, "sleep", slept.append)
 
     class Pretended(Candidate):
@@ -113,8 +107,7 @@ def forms_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(auto, "CELLS", (Cell(1, 8), Cell(4, 16)))
     monkeypatch.setattr(benchmark, "REST", 0)
-    shape = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
-    shape |= {"vocab_size": TOKENIZER.vocab_size, "max_position_embeddings": 32, "type_vocab_size": 2}
+    shape = {**TINY, "num_hidden_layers": 1, "vocab_size": TOKENIZER.vocab_size, "max_position_embeddings": 32}
     spec = find_task("tnews")
     model = MultiTaskModel(build_encoder("ernie", shape), [head_of(spec)])
     asked = forms([name for name in FACTS if is_installed(name)], ["float32", "int8"])

@@ -27,15 +27,11 @@ from ernie_tiny.serving import predictor as predictor_module
 from ernie_tiny.serving.export import export_model
 from ernie_tiny.serving.exported import load_form
 from ernie_tiny.serving.predictor import PART, Predictor
+from tests.serving import test_export as export
 from tests.serving.test_export import SHAPE, TEXT, TOKENIZER
 
-EXAMPLES = {
-    "tnews": tuple(Example(str(n), (TEXT[: 3 + n],)) for n in range(10)),
-    "c3": tuple(
-        Example(str(n), (TEXT[n:], "天气"), None, ("很好", "去公园", "花", "看")[: 2 + n % 3]) for n in range(10)
-    ),
-    "cmrc2018": tuple(Example(str(n), ("天气", TEXT[n:] * 3)) for n in range(6)),  # several windows each
-}
+WINDOWS = tuple(Example(str(n), ("天气", TEXT[n:] * 3)) for n in range(6))  # several each
+EXAMPLES = {**export.EXAMPLES, "cmrc2018": WINDOWS}
 
 
 @pytest.fixture(scope="module", params=sorted(EXAMPLES))
@@ -107,7 +103,7 @@ def test_of_many_questions_one_part_is_tokenised_ahead(exported: tuple, monkeypa
     spec, _, folder = exported
     predictor, made, ahead = Predictor(folder), list[int](), list[int]()
     monkeypatch.setattr(predictor_module, "PART", 2)
-    monkeypatch.setattr(predictor, "_features", lambda examples: made.append(len(examples)) or [])
+    monkeypatch.setattr(predictor_module, "featurise", lambda _, examples, *more: made.append(len(examples)) or [])
 
     def slow(spec: object, part: Sequence[Example], *_: object) -> list[Prediction]:
         time.sleep(0.05)  # time for all of them
@@ -153,13 +149,17 @@ def test_many_questions_of_any_length_are_few_shapes_to_the_engine(
         return in_buckets(lambda batch: asked.add(batch.input_ids.shape) or engine(batch), signature)
 
     monkeypatch.setattr(import_module("ernie_tiny.engines.paddle_inference"), "in_buckets", spied)
-    predictor, given, random = Predictor(folder), set(), np.random.default_rng(0)
+    given, random = set[tuple[int, ...]](), np.random.default_rng(0)
+
+    def watched(*form: object) -> Engine:
+        engine = load_form(*form)
+        return lambda batch: given.add(batch.input_ids.shape) or engine(batch)
+
+    monkeypatch.setattr(predictor_module, "load_form", watched)
+    predictor = Predictor(folder)
     examples = EXAMPLES[spec.name]
     features = featurise(spec, examples, TOKENIZER, 24)
     expected = predict(model, spec, examples, features, TOKENIZER.pad_id)
-    monkeypatch.setattr(
-        predictor, "_engine", lambda batch, engine=predictor._engine: given.add(batch.input_ids.shape) or engine(batch)
-    )
     for _ in range(60):
         chosen = random.permutation(len(examples))[: random.integers(1, len(examples) + 1)]
         for number, found in zip(chosen, predictor.predict([examples[number] for number in chosen])):

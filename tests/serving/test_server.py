@@ -152,14 +152,14 @@ def test_odd_texts_are_texts(client: Any) -> None:
     assert ask(client, "afqmc", {"texts": [["今天", ""]]}).status_code == 200  # one of two may be empty
 
 
-@pytest.mark.parametrize("texts, status, said", [
-    ([""], 422, "texts[0] is empty: there is nothing to answer"),
-    (["花", " \n"], 422, "texts[1] is empty"),
-    (["a\ud800"], 422, "texts[0] has half a character: \\ud800"),
+@pytest.mark.parametrize("texts, said", [
+    ([""], "texts[0] is empty: there is nothing to answer"),
+    (["花", " \n"], "texts[1] is empty"),
+    (["a\ud800"], "texts[0] has half a character: \\ud800"),
 ])  # fmt: skip
-def test_what_is_no_text_is_refused(texts: list[str], status: int, said: str, client: Any) -> None:
+def test_what_is_no_text_is_refused(texts: list[str], said: str, client: Any) -> None:
     found = client.post("/v1/tnews/predict", content=json.dumps({"texts": texts}).encode())
-    assert found.status_code == status and said in found.json()["error"]
+    assert found.status_code == 422 and said in found.json()["error"]
     assert ask(client, "afqmc", {"texts": [["", ""]]}).status_code == 422
     assert ask(client, "tnews", {"inputs": [{"sentence": ""}]}).status_code == 422
 

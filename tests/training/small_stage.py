@@ -23,6 +23,7 @@ from ernie_tiny.training.curves import StageCurves
 from ernie_tiny.training.events import EventLog
 from ernie_tiny.training.loop import LoopSettings, StageLoop
 from ernie_tiny.training.network import StageNetwork
+from tests.shapes import TINY
 
 VOCABULARY = 40
 
@@ -86,17 +87,8 @@ def build(
     `used_rows`: token ids whose embeddings alone are trained.
     """
     paddle.seed(1)
-    shape = {
-        "num_hidden_layers": 2,
-        "hidden_size": 16,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "vocab_size": VOCABULARY,
-        "max_position_embeddings": 8,
-        "type_vocab_size": 2,
-        "hidden_dropout_prob": dropout,
-        "attention_probs_dropout_prob": dropout,
-    }
+    dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    shape = {**TINY, "vocab_size": VOCABULARY, "max_position_embeddings": 8, **dropouts}
     heads = [HeadSpec(name, ROW, 3, ("a", "b", "c")) for name in ("topic", "never drawn")]
     model = MultiTaskModel(build_encoder("ernie", shape), heads)
     kinds = dict.fromkeys(model.head_specs, CLASSIFICATION)

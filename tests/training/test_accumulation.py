@@ -26,6 +26,7 @@ from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.training.events import read_events
 from ernie_tiny.training.loop import Step, draw_step
 from ernie_tiny.training.network import StageNetwork
+from tests.shapes import TINY
 from tests.training.small_stage import Stream, build
 
 VOCABULARY = 30
@@ -86,17 +87,8 @@ class Cut:
 
 def model_of(width: int, kind: str, masked: bool, seed: int) -> MultiTaskModel:
     paddle.seed(seed)
-    shape = {
-        "num_hidden_layers": 2,
-        "hidden_size": width,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "vocab_size": VOCABULARY + 1,
-        "max_position_embeddings": 16,
-        "type_vocab_size": 2,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-    }
+    shape = {**TINY, "hidden_size": width, "vocab_size": VOCABULARY + 1, "max_position_embeddings": 16}
+    shape |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     labels = ("a", "b", "c") if kind == "classification" else ()
     task = TaskSpec("topic", kind, files={}, labels=labels)
     model = MultiTaskModel(build_encoder("ernie", shape), [head_of(task)])

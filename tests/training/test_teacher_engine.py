@@ -28,16 +28,9 @@ from ernie_tiny.models.signals import SignalRequest
 from ernie_tiny.runtime import Processor, processor
 from ernie_tiny.training import teacher_engine as module
 from ernie_tiny.training.teacher_engine import TeacherEngine, check_agreement, frozen_teacher, teacher_engine
+from tests.shapes import TINY
 
-SHAPE = {
-    "num_hidden_layers": 3,
-    "hidden_size": 32,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "vocab_size": 40,
-    "max_position_embeddings": 24,
-    "type_vocab_size": 2,
-}
+SHAPE = {**TINY, "num_hidden_layers": 3, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
 BILSTM = {
     "num_hidden_layers": 1,
     "hidden_size": 16,
@@ -238,7 +231,7 @@ def test_a_gpu_is_waited_for_before_the_clock_is_read(model, tmp_path, monkeypat
     def wait():
         now[0] = due[0]
 
-    monkeypatch.setattr(module, "_gpu", lambda: 0)
+    monkeypatch.setattr(module.paddle.device, "get_device", lambda: "gpu:0")
     monkeypatch.setattr(module, "frozen_teacher", lambda model, request, each: launch)
     monkeypatch.setattr(module.paddle.device, "synchronize", wait)
     arguments = (RuntimeConfig(teacher_engine="auto"), "distil", tmp_path, model, SignalRequest(logits=True))
