@@ -15,7 +15,7 @@ import yaml
 from ernie_tiny.config.check import check
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.files import at_home, encoding_advice, file_head
+from ernie_tiny.files import at_home, encoding_advice, file_head, to_json
 
 Origins = dict[str, str]
 LONGEST_PART, LONGEST_PATH = 255, 4096  # bytes of a file's name and of a path, on Linux
@@ -55,6 +55,11 @@ def load_config(path: Union[str, Path], overrides: Sequence[str] = ()) -> RunCon
         raise InputError(f"{path}: is nested too deeply, or an anchor (&name) holds itself (*name).") from None
     fault = _Fault(str(path), origins)
     return check(_with_base_run(_build(RunConfig, raw, "", fault), fault), fault)
+
+
+def load_run(folder: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The config of a run's folder, which may have moved since it was written; errors are those of load_config."""
+    return load_config(folder / CONFIG_FILE, [f"output_dir={to_json(str(folder))}", *overrides])
 
 
 def _with_base_run(run: RunConfig, fault: _Fault) -> RunConfig:
