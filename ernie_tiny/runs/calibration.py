@@ -32,6 +32,7 @@ from ernie_tiny.runtime import processor
 from ernie_tiny.training.loop import LoopSettings, StageLoop
 from ernie_tiny.training.stage import PreparedStage, prepare_stage
 from ernie_tiny.training.tasks import report_tasks
+from ernie_tiny.training.teachers import PARTS_FILE, shared_cache
 
 SAMPLE = 2000  # examples of a split that are tokenised
 DRAWN, DRAWN_TEXT = 240, 12  # batches whose sizes are looked at; those of general text are all full
@@ -202,7 +203,8 @@ class Calibration:
             assert optim.epochs is not None
             steps = max(1, math.ceil(optim.epochs * epoch / optim.accumulate))
         cached = epoch or float(steps * optim.accumulate)
-        if stage.cache is None or not stage.teachers or _is_written(stage, title):
+        shared = shared_cache(stage, title)
+        if stage.cache is None or not stage.teachers or (shared is not None and (shared / PARTS_FILE).is_file()):
             cached = 0.0
         every = stage.select.every
         return Work(
@@ -330,9 +332,3 @@ class Calibration:
     def _features_of(self, task: str, examples: Any, max_length: Optional[int]) -> list[Any]:
         spec = self._workspace.task(task)
         return featurise(spec, examples, self._workspace.tokenizer, max_length or spec.max_length)
-
-
-def _is_written(stage: StageConfig, title: str) -> bool:
-    """Whether the cache that runs share is there."""
-    folder: Optional[str] = stage.cache.folder if stage.cache is not None else None
-    return folder is not None and (Path(folder) / title / "parts.txt").is_file()

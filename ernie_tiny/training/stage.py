@@ -43,7 +43,7 @@ from ernie_tiny.training.loop import LoopSettings, StageLoop
 from ernie_tiny.training.network import StageNetwork
 from ernie_tiny.training.size_guard import Size, size_warnings
 from ernie_tiny.training.streams import BatchStream, corpus_stream, task_stream, training_examples
-from ernie_tiny.training.teachers import CACHE_FOLDER, ByTask, connect_teacher, load_teachers, recorded_teacher
+from ernie_tiny.training.teachers import CACHE_FOLDER, ByTask, Lesson, connect_teacher, load_teachers, recorded_teacher
 from ernie_tiny.training.workspace import Workspace
 
 PROJECTIONS_FILE = "projections.safetensors"  # beside the model, for a stage that goes on from it
@@ -115,7 +115,7 @@ def prepare_stage(
 ) -> PreparedStage:
     """A stage as it stands before its first step; the teacher's cache is written if there is to be one.
 
-    `compare_engine` is that of connect_teacher.
+    `compare_engine` is that of Lesson.
     """
     tasks = (task,) if task is not None else stage.data.tasks
     title = stage.title(task)
@@ -133,12 +133,9 @@ def prepare_stage(
     if steps is None:
         assert isinstance(stream, TaskStream) and stage.optim.epochs is not None
         steps = max(1, math.ceil(stage.optim.epochs * stream.batches_per_epoch / stage.optim.accumulate))
-    batches = steps * stage.optim.accumulate
-    request = network.teacher_request
-    if stage.answers is not None:
-        teacher: Optional[Teacher] = recorded_teacher(workspace, stage, tasks)
-    else:
-        teacher = connect_teacher(workspace, stage, teachers, request, stream, batches, title, folder, compare_engine)
+    batches, request = steps * stage.optim.accumulate, network.teacher_request
+    lesson = Lesson(workspace, stage, title, folder, teachers, request, stream, batches, compare_engine)
+    teacher = connect_teacher(lesson) if stage.answers is None else recorded_teacher(workspace, stage, tasks)
     return PreparedStage(title, tasks, seed, network, stream, examples, steps, teacher)
 
 
