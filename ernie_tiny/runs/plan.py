@@ -116,7 +116,7 @@ def _stage_lines(
         head += f", on {augment.copies} more copies of each example by {augment.model}"
     lines = [head + (", once a task" if stage.per_task else "")]
     for each in stage.parts:
-        part, group = stage.of_task(each), stage.data.tasks if each is None else (each,)
+        part, group = stage.of_task(each), stage.tasks_of(each)
         source = ", ".join(group) if part.data.corpus is None else f"{part.data.corpus} text"
         trained = [_trained(part, specs[task], counts[task]) for task in group]
         totals = {split: sum(count.get(split, 0) for count in trained if count) for split in ("train", UNLABELLED)}
@@ -165,7 +165,7 @@ def _steps(stage: StageConfig, counts: list[Optional[Counts]]) -> Optional[int]:
     optim = stage.optim
     if optim.max_steps is not None:
         return optim.max_steps
-    if optim.batch_size is None or optim.epochs is None or any(count is None for count in counts):
+    if optim.batch_size is None or any(count is None for count in counts):
         return None
     copies = 0 if stage.data.augment is None else stage.data.augment.copies
     batches = sum(
@@ -173,7 +173,7 @@ def _steps(stage: StageConfig, counts: list[Optional[Counts]]) -> Optional[int]:
         for count in counts
         if count
     )
-    return max(1, math.ceil(optim.epochs * batches / optim.accumulate))
+    return optim.steps(batches)
 
 
 def ready_data(run: RunConfig) -> None:

@@ -108,9 +108,7 @@ def _splits(run: RunConfig) -> Iterator[tuple[str, str, Optional[int]]]:
     """The same, and what export reads."""
     yield from _learned_and_scored(run)
     if run.export.model is not None:
-        stage_name = split_reference(run.export.model)[1]
-        assert stage_name is not None
-        for task in run.export.tasks or run.stage(stage_name).data.tasks:
+        for task in run.export.tasks or run.stage_of(run.export.model).data.tasks:
             yield task, "dev", run.export.parity_examples
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 import zlib
 from dataclasses import asdict, dataclass
@@ -117,8 +116,7 @@ def prepare_stage(
 
     `compare_engine` is that of Lesson.
     """
-    tasks = (task,) if task is not None else stage.data.tasks
-    title = stage.title(task)
+    tasks, title = stage.tasks_of(task), stage.title(task)
     _check_batch(stage)
     seed = _stage_seed(stage.seed if stage.seed is not None else workspace.run.seed, title)
     teachers = load_teachers(workspace, stage, tasks, task)
@@ -129,10 +127,7 @@ def prepare_stage(
     on_tasks = stage.data.corpus is None
     stream = task_stream(workspace, stage, tasks, seed) if on_tasks else corpus_stream(workspace, stage, seed)
     examples = training_examples(workspace, stage, tasks)
-    steps = stage.optim.max_steps
-    if steps is None:
-        assert isinstance(stream, TaskStream) and stage.optim.epochs is not None
-        steps = max(1, math.ceil(stage.optim.epochs * stream.batches_per_epoch / stage.optim.accumulate))
+    steps = stage.optim.steps(stream.batches_per_epoch if isinstance(stream, TaskStream) else 0)
     batches, request = steps * stage.optim.accumulate, network.teacher_request
     lesson = Lesson(workspace, stage, title, folder, teachers, request, stream, batches, compare_engine)
     teacher = connect_teacher(lesson) if stage.answers is None else recorded_teacher(workspace, stage, tasks)
@@ -173,23 +168,18 @@ def _train(
         log,
         told_to_stop=lambda: interruption.received is not None,
     )
-    resumed = processes.from_main(lambda: _latest_checkpoint(folder))
-    if resumed is not None:
+    resumed = processes.from_main(lambda: str(latest_checkpoint(folder) or ""))
+    if resumed:
         logger.info("%s: continues from %s", title, resumed)
     processes.wait_for_all()
     with interruption.deferred():
-        loop.train(None if resumed is None else Path(resumed))
+        loop.train(Path(resumed) if resumed else None)
         if loop.stopped:
             interruption.leave(f"Stopped after step {loop.step} of {title}; a checkpoint is saved")
     result = _finish(workspace, stage, loop, prepared, folder)
     if log is not None:
         log.close()
     return result
-
-
-def _latest_checkpoint(folder: Path) -> Optional[str]:
-    found = latest_checkpoint(folder)
-    return None if found is None else str(found)
 
 
 def _stage_seed(seed: int, title: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
-from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import RunConfig, StageConfig
 from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
@@ -137,6 +137,4 @@ def report_tasks(run: RunConfig) -> tuple[str, ...]:
     reference = run.report.first
     if run.report.tasks or reference is None:
         return run.report.tasks
-    stage_name = split_reference(reference)[1]
-    assert stage_name is not None
-    return run.stage(stage_name).data.tasks
+    return run.stage_of(reference).data.tasks
