@@ -56,11 +56,6 @@ class Pretrained:
     masked_tokens: Mapping[str, Array]
 
 
-def load_encoder(pretrained: str, **changes: float) -> nn.Layer:
-    """The encoder of `load_pretrained`."""
-    return load_pretrained(pretrained, **changes).encoder
-
-
 def load_pretrained(pretrained: str, **changes: float) -> Pretrained:
     """A pretrained encoder from a folder of PaddleNLP's or of transformers, or by name, downloaded once.
 
