@@ -10,8 +10,7 @@ from ernie_tiny.config.check_objective import Fault
 from ernie_tiny.config.schema import AugmentConfig, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import folder_config
 from ernie_tiny.family_facts import MADE_BY_PADDLENLP
-
-HEADS_FILE = "heads.json"  # of a model that this project saved
+from ernie_tiny.kind_facts import HEADS_FILE
 
 
 def check_augmentation(run: RunConfig, stage: StageConfig, augment: AugmentConfig, fault: Fault) -> None:

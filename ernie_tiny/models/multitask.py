@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from ernie_tiny.batch import Array, Batch
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
+from ernie_tiny.kind_facts import HEADS_FILE
 from ernie_tiny.models.backbone import load_pretrained
 from ernie_tiny.models.cpu_layers import use_cpu_layers
 from ernie_tiny.models.families import set_norm_epsilon
@@ -24,7 +25,6 @@ from ernie_tiny.models.heads import MaskedTokenHead, build_head
 from ernie_tiny.models.pooling import encode as encode_and_pool
 from ernie_tiny.models.pooling import ending_with_first_token, reads_first_token
 from ernie_tiny.models.signals import SignalRequest, Signals, stopping_after, tap, to_tensor
-from ernie_tiny.models.weights import HEADS_FILE
 
 HEAD_WEIGHTS_FILE = "heads.safetensors"
 

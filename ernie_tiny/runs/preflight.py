@@ -16,9 +16,9 @@ from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import FACTS
+from ernie_tiny.kind_facts import HEADS_FILE
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.forms import read_heads
-from ernie_tiny.models.weights import HEADS_FILE
 from ernie_tiny.training.flops import input_length
 from ernie_tiny.training.tasks import Examples, report_tasks, stage_answers, task_specs, training_splits
 
