@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.corpus import check_general_text, corpus_files
 from ernie_tiny.data.sample import write_sample
-from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
+from ernie_tiny.data.task import UNLABELLED, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import alone_at
 from ernie_tiny.kind_facts import facts_of
-from ernie_tiny.kinds.read import missing_file, split_reader
+from ernie_tiny.kinds.read import missing_file
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
 from ernie_tiny.training.flops import input_length, planned_shape, stage_flops, vocabulary_size
 from ernie_tiny.training.size_guard import Size, size_warnings
-from ernie_tiny.training.tasks import Examples, stage_answers, task_specs, training_splits
+from ernie_tiny.training.tasks import Examples, stage_answers, task_reader, task_specs, training_splits
 
 
 def plan(run: RunConfig) -> str:
@@ -36,11 +36,7 @@ def plan(run: RunConfig) -> str:
     check_machine(run)
     check_lengths(run)
     check_heads(run)
-    read = split_reader(specs.__getitem__, root)
-
-    def examples(task: str, split: str, limit: Optional[int]) -> Sequence[Example]:
-        return read(task, split, limit).examples
-
+    examples = task_reader(run, specs)
     counts = {name: _count(specs[name], root, examples) for name in specs}
     for stage in run.own_stages:
         for task in stage.answer_files:
