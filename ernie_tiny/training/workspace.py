@@ -19,7 +19,7 @@ from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.corpus import build_corpus, corpus_files, is_built_from, paragraphs_of
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, build_vocabulary, load_tokenizer
-from ernie_tiny.errors import InputError
+from ernie_tiny.errors import InputError, first_line
 from ernie_tiny.files import MANIFEST, require_whole, whole_folder
 from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.kinds.read import split_reader
@@ -227,7 +227,7 @@ def _downloaded_vocabulary(name: str, folder: Path) -> Path:
         AutoTokenizer.from_pretrained(name).save_pretrained(str(folder))
     except (OSError, ValueError, RuntimeError, AttributeError, KeyError) as error:
         raise InputError(
-            f"tokenizer: the vocabulary of {name} cannot be fetched ({str(error).strip().splitlines()[0][:200]}). "
+            f"tokenizer: the vocabulary of {name} cannot be fetched ({first_line(error)}). "
             "Set tokenizer.vocab to a vocab.txt, or run once where there is a network."
         ) from error
     return folder
