@@ -169,7 +169,8 @@ def _check_weights(encoder: nn.Layer, found: Mapping[str, Array], file: Path) ->
 
 def usable_positions(encoder: nn.Layer) -> Optional[int]:
     """The longest input of an encoder, in tokens; None where it has no limit."""
-    return family_of(encoder).usable_positions(encoder)
+    rows: Optional[int] = encoder.config.max_position_embeddings
+    return rows if rows is None else rows - family_of(encoder).facts.first_position(encoder.config.pad_token_id or 0)
 
 
 def count_parameters(layer: nn.Layer) -> int:
