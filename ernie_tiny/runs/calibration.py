@@ -312,14 +312,10 @@ class Calibration:
         while True:
             part = examples[:: max(1, len(examples) // count)][:count]
             start = self._clock()
-            features = self._features_of(task, part, max_length)
+            features = featurise(spec, part, self._workspace.tokenizer, max_length or spec.max_length)
             score_model(model, spec, part, features, self._workspace.tokenizer.pad_id)
             seconds = self._clock() - start
             larger = min(most, len(examples), 4 * count)
             if larger == count or self._clock() + seconds * larger / count > end:
                 return seconds / count
             count = larger
-
-    def _features_of(self, task: str, examples: Any, max_length: Optional[int]) -> list[Any]:
-        spec = self._workspace.task(task)
-        return featurise(spec, examples, self._workspace.tokenizer, max_length or spec.max_length)
