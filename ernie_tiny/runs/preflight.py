@@ -135,9 +135,9 @@ def check_lengths(run: RunConfig) -> None:
 
 def _padding(run: RunConfig) -> int:
     """The id of the run's padding token, where its vocabulary is on this machine; 0, as in one that is built, else."""
-    source = Path(run.vocabulary_source or "")
+    source = run.vocabulary_source
     behind = [model for model in run.models.values() if FACTS[model.family].positions_behind_padding]
-    return load_tokenizer(source).pad_id if behind and vocabulary_file(source) is not None else 0
+    return load_tokenizer(Path(str(source))).pad_id if behind and _has_vocabulary(source) else 0
 
 
 def check_heads(run: RunConfig) -> None:
@@ -198,5 +198,5 @@ def check_vocabularies(run: RunConfig, tokenizer: Tokenizer) -> None:
             )
 
 
-def _has_vocabulary(pretrained: Optional[str]) -> bool:
-    return pretrained is not None and vocabulary_file(Path(pretrained)) is not None
+def _has_vocabulary(place: Optional[str]) -> bool:
+    return place is not None and vocabulary_file(Path(place)) is not None
