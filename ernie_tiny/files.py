@@ -6,6 +6,7 @@ checked by checksum; advice where a text is in another encoding.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -14,7 +15,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Optional
 
@@ -111,14 +112,19 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder to write into; when the block ends well it is synced and takes the place of `folder`.
 
     Otherwise it is removed: a full disk needs the room.
+
+    Raises:
+        InputError: another process writes it.
     """
     partial = _partial(folder)
-    shutil.rmtree(partial, ignore_errors=True)
+    with _held(partial, folder) if partial.is_dir() else nullcontext():  # free where a kill has left it
+        shutil.rmtree(partial, ignore_errors=True)
     try:
         with errors_named(folder):
             partial.mkdir(parents=True)
-            yield partial
-            seal(partial)
+            with _held(partial, folder):
+                yield partial
+                seal(partial)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -129,6 +135,23 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     os.replace(partial, folder)
     _sync(folder.parent)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def _held(partial: Path, folder: Path) -> Iterator[None]:
+    """A block in which no other process may write the folder that is written here; the system ends it with us."""
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise InputError(f"{folder}: another process writes it. Wait until it ends, or name another folder.") from None
+    except OSError as error:
+        logger.debug("%s: %s", partial, error)  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -38,7 +38,10 @@ RECORDED_PACKAGES = (
     "jieba",
     "pyyaml",
 )
-HARMLESS_WARNINGS = ("No ccache found", "pkg_resources is deprecated", "Setuptools is replacing distutils")
+HARMLESS_WARNINGS = (
+    *("No ccache found", "pkg_resources is deprecated", "Setuptools is replacing distutils"),
+    "Tensor do not have 'place' interface",  # Paddle's of its own ones_like, in each export of a BERT
+)
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 GARBAGE = "0.002"  # GB of dead tensors that Paddle Inference collects before a thread frees them
@@ -290,6 +293,12 @@ def count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def environment_threads() -> Optional[int]:
+    """The threads that OMP_NUM_THREADS asks for, of those of nested levels the outermost; None without a number."""
+    found = re.match(r"\s*(\d+)", os.environ.get("OMP_NUM_THREADS", ""))
+    return int(found[1]) if found else None
 
 
 def _read_cpu() -> str:

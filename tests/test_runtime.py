@@ -113,6 +113,11 @@ def test_prepare_is_silent_and_takes_the_cores_of_a_cpu():
     assert (done.stdout.split(), done.stderr) == ([str(cores), "False", "0.002", "cpu"], "")
 
 
+def test_an_export_of_a_bert_is_silent():
+    start = "from ernie_tiny.runtime import prepare; prepare('cpu'); import paddle; paddle.enable_static()"
+    assert run_python(f"{start}; paddle.ones_like(paddle.static.data('ids', [None, None], 'int64'))").stderr == ""
+
+
 def test_prepare_keeps_what_the_user_set():
     own = {"OMP_NUM_THREADS": "3", "FLAGS_use_stride_kernel": "1", "FLAGS_eager_delete_tensor_gb": "-1.0"}
     done = run_python(PREPARE.format(arguments="'cpu'"), **own)
@@ -190,6 +195,12 @@ def test_prepare_gives_every_process_a_thread(prepared, monkeypatch):
     monkeypatch.delenv("PADDLE_LOCAL_SIZE", raising=False)
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "8")
     assert prepared("cpu") == "1"
+
+
+@pytest.mark.parametrize(("value", "threads"), [("3", 3), ("4,2", 4), ("many", None), ("", None), ("0", 0)])
+def test_the_environment_may_ask_for_threads_of_several_levels(value: str, threads: Optional[int], monkeypatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert runtime.environment_threads() == threads
 
 
 def test_prepare_takes_the_threads_it_is_given(prepared):

@@ -21,10 +21,7 @@ def above_majority(score: float, majority: float, examples: float) -> bool:
 
 def draws_of(tasks: Sequence[str]) -> dict[str, list[str]]:
     """Task to its draws, or to itself."""
-    return {
-        name: [task for task in tasks if task == name or task.rpartition("-")[0] == name]
-        for name in by_drawn_task(dict.fromkeys(tasks, 0.0))
-    }
+    return by_drawn_task(dict(zip(tasks, tasks)))
 
 
 def averages(scores: Sequence[Mapping[str, float]], tasks: Sequence[str]) -> list[float]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from pathlib import Path
+from typing import Callable
 
 from ernie_tiny.files import at_home
 
 
 def add_config(parser: argparse.ArgumentParser, required: bool = True, note: str = "") -> None:
-    """Adds -c, with a note behind its help."""
+    """Adds -c, with a note behind its help, and -o."""
     parser.add_argument("-c", "--config", required=required, help=f"YAML file{note}")
+    add_overrides(parser)
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +23,18 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="a.b=v, stages.NAME.x=v"
     )
+
+
+def above(low: float, kind: type = int) -> Callable[[str], float]:
+    """A type for argparse: finite numbers above one, whole ones by default."""
+
+    def number(text: str) -> float:
+        value: float = kind(text)
+        if not low < value < math.inf:  # NaN is not, either
+            raise argparse.ArgumentTypeError(f"{text}: must be above {low:g}")
+        return value
+
+    return number
 
 
 def show_log() -> None:

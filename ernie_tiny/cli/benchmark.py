@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ernie_tiny.cli.arguments import above
 from ernie_tiny.engine_facts import AUTO, FACTS, PRECISIONS, forms
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs.references import check_input, check_output_file
@@ -18,10 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     engines = (*FACTS, AUTO)
     parser.add_argument("--engines", nargs="+", choices=engines, default=list(engines), help="of those a folder holds")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32], help="rows of a call")
-    parser.add_argument("--lengths", type=int, nargs="+", default=[32, 128], help="tokens of a row")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of calls a model, engine and shape, roughly")
+    parser.add_argument("--batches", type=above(0), nargs="+", default=[1, 32], help="rows of a call")
+    parser.add_argument("--lengths", type=above(0), nargs="+", default=[32, 128], help="tokens of a row")
+    parser.add_argument("--threads", type=above(0), default=1)
+    parser.add_argument(
+        "--seconds", type=above(0, float), default=2.0, help="of calls a model, engine and shape, roughly"
+    )
     parser.add_argument(
         "--texts", type=Path, help="JSON lines of the first model's task, to time with tokenisation too"
     )

@@ -6,13 +6,12 @@ import argparse
 import sys
 from collections.abc import Iterable
 
-from ernie_tiny.cli.arguments import add_config, add_overrides
+from ernie_tiny.cli.arguments import add_config
 from ernie_tiny.runs.installation import FAULT, Finding, examine_installation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser, required=False, note="; without it the installation alone is looked at")
-    add_overrides(parser)
 
 
 def show(findings: Iterable[Finding]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ernie_tiny.cli.arguments import add_overrides
+from ernie_tiny.cli.arguments import above, add_overrides
 from ernie_tiny.config import load_run
 from ernie_tiny.runs.references import check_models, check_output_folder, check_tasks
 from ernie_tiny.runtime import prepare
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", help="model@stage; by default those that the report compares")
     parser.add_argument("--tasks", nargs="+", help="by default those of each model's stage")
     parser.add_argument("--split", default="dev", help="a split with labels")
-    parser.add_argument("--examples", type=int, help="draw so many, by the hash of their texts")
+    parser.add_argument("--examples", type=above(0), help="draw so many, by the hash of their texts")
     parser.add_argument("--output", type=Path, help="folder for <model@stage>/<task>.jsonl and evaluation.json")
     add_overrides(parser)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ernie_tiny.cli.arguments import above
 from ernie_tiny.engine_facts import AUTO, FACTS, PRECISIONS
 from ernie_tiny.files import to_json
 from ernie_tiny.runs.references import check_input
@@ -14,10 +15,10 @@ from ernie_tiny.runtime import prepare
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder that tools/export.py wrote")
     parser.add_argument("--input", type=Path, default=Path("/dev/stdin"), help="a file of JSON lines")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=above(0), default=1)
     parser.add_argument("--engine", choices=(*FACTS, AUTO), default="paddle", help="auto: the fastest, measured once")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of auto the lowest allowed")
-    parser.add_argument("--batch-tokens", type=int, default=2048)
+    parser.add_argument("--batch-tokens", type=above(0), default=2048)
     parser.add_argument("--token-ids", action="store_true", help="print the network's inputs and do not answer")
 
 

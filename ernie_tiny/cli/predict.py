@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ernie_tiny.cli.arguments import above
 from ernie_tiny.leaderboard.clue import BOARDS
 from ernie_tiny.runs.references import check_output_file
 from ernie_tiny.runtime import prepare
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", nargs="+", choices=BOARDS, default=["test"], help="CLUE 1.1's (test), CLUE 1.0's")
     parser.add_argument("--reference", help="model@stage of a run; by default its report's student")
     parser.add_argument("--device", default="auto", help="of a run; exported models use the CPU")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 takes every core")
+    parser.add_argument("--threads", type=above(-1), default=0, help="CPU threads; 0 takes every core")
 
 
 def main(args: argparse.Namespace) -> None:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 
-from ernie_tiny.cli.arguments import add_config, add_overrides, show_log
+from ernie_tiny.cli.arguments import add_config, show_log
 from ernie_tiny.config import load_config
 from ernie_tiny.runtime import prepare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
-    add_overrides(parser)
 
 
 def main(args: argparse.Namespace) -> None:

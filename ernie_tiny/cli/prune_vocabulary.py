@@ -9,7 +9,7 @@ import argparse
 from itertools import chain
 from pathlib import Path
 
-from ernie_tiny.cli.arguments import add_config, add_overrides
+from ernie_tiny.cli.arguments import above, add_config
 from ernie_tiny.config import load_config
 from ernie_tiny.runs.references import check_input, check_output_folder
 from ernie_tiny.runtime import prepare
@@ -19,10 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder with a model and its tokenizer")
     parser.add_argument("--output", type=Path, required=True, help="new folder")
     add_config(parser, required=False, note="; the train and unlabelled files of its tasks are texts")
-    add_overrides(parser)
     parser.add_argument("--texts", type=Path, nargs="+", default=[], help="text files")
     parser.add_argument("--field", help="of texts in JSON lines: the field that holds the text")
-    parser.add_argument("--min-count", type=int, default=2, help="of a character of words to be kept by itself")
+    parser.add_argument("--min-count", type=above(0), default=2, help="of a character of words to be kept by itself")
 
 
 def main(args: argparse.Namespace) -> None:

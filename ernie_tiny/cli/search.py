@@ -9,17 +9,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from ernie_tiny.cli.arguments import add_config, add_overrides
+from ernie_tiny.cli.arguments import above, add_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
-    add_overrides(parser)
     parser.add_argument(
         "--grid", nargs="+", action="extend", required=True, metavar="KEY=V1,V2", help="* in a key: each name; seed=1,2"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for all runs, search.json, .md and .html")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the CPU's threads")
+    parser.add_argument("--jobs", type=above(0), default=1, help="runs at a time, which share the CPU's threads")
     parser.add_argument("--score", metavar="MODEL@STAGE", help="whose scores count; by default the report's student")
     parser.add_argument("--check", action="store_true", help="validate every config, print the runs, train nothing")
 

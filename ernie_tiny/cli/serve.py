@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from ernie_tiny.cli.arguments import above
 from ernie_tiny.engine_facts import AUTO, FACTS, PRECISIONS, needed
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import at_home
@@ -19,12 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", required=True, metavar="[NAME=]DIR", help="folders of tools/export.py")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for all of this machine's")
     parser.add_argument("--port", type=int, default=8000, help="0 for any that is free, which the log tells")
-    parser.add_argument("--threads", type=int, default=1, help="of each model's engine")
+    parser.add_argument("--threads", type=above(0), default=1, help="of each model's engine")
     parser.add_argument("--engine", choices=(*FACTS, AUTO), default="paddle")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of auto the lowest allowed")
-    parser.add_argument("--batch", type=int, default=32, help="examples that are answered together")
-    parser.add_argument("--room", type=int, default=2048, help="examples that may wait; others get 429")
-    parser.add_argument("--seconds", type=float, default=30.0, help="for a request to come in, and for its answer")
+    parser.add_argument("--batch", type=above(0), default=32, help="examples that are answered together")
+    parser.add_argument("--room", type=above(0), default=2048, help="examples that may wait; others get 429")
+    parser.add_argument(
+        "--seconds", type=above(0, float), default=30.0, help="for a request to come in, and for its answer"
+    )
 
 
 def served_folders(models: Iterable[str]) -> dict[str, Path]:

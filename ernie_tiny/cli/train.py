@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from ernie_tiny.cli.arguments import add_config, add_overrides, show_log
+from ernie_tiny.cli.arguments import add_config, show_log
 from ernie_tiny.config import load_config
 from ernie_tiny.runtime import prepare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
-    add_overrides(parser)
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--check", action="store_true", help="validate, print the plan, train nothing")
     either.add_argument("--cost", action="store_true", help="the plan with hours, by a minute of measuring here")

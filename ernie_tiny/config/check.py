@@ -262,6 +262,7 @@ def _check_stage_data(run: RunConfig, stage: StageConfig, key: str, fault: Fault
         raise fault(f"{key}.data", "has neither tasks nor a corpus.")
     if data.corpus is not None and data.corpus not in run.data.corpora:
         raise fault(f"{key}.data.corpus", f"= {data.corpus!r}: {offer(data.corpus, run.data.corpora)}")
+    _check_once(data.tasks, f"{key}.data.tasks", fault)
     if stage.per_task and not data.tasks:
         raise fault(f"{key}.per_task", "is true, but data.tasks is empty.")
     for task, settings in stage.task_settings.items():
@@ -272,6 +273,12 @@ def _check_stage_data(run: RunConfig, stage: StageConfig, key: str, fault: Fault
             if getattr(settings, name) is not None and getattr(stage.optim, name) is None:
                 raise fault(f"{where}.{name}", f"cannot be given: the stage's optim sets no {name}.")
     _check_sampling(stage, f"{key}.data.sampling", fault)
+
+
+def _check_once(names: tuple[str, ...], key: str, fault: Fault) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise fault(key, f"= {list(names)}: {twice!r} stands twice.")
 
 
 def _check_sampling(stage: StageConfig, key: str, fault: Fault) -> None:
@@ -303,6 +310,8 @@ def _check_optim(stage: StageConfig, key: str, fault: Fault) -> None:
 
 
 def _check_results(run: RunConfig, skipped: list[str], fault: Fault) -> None:
+    _check_once(run.report.tasks, "report.tasks", fault)
+    _check_once(run.export.tasks, "export.tasks", fault)
     for title in run.report.others:
         if title in RESERVED_TITLES or unfit_name(title) is not None:
             raise fault(

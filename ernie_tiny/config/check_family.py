@@ -86,7 +86,7 @@ def _check_narrowed(
         raise fault(
             f"models.{name}.init_from",
             f"= {source}, of the family {there.name}, and {name} is of {here.name}: weights are narrowed within one "
-            "family. Give both one.",
+            f"family. Set models.{name}.family to {there.name}.",
         )
     for key, part in NARROWED_WIDTHS.items():
         if getattr(own, part) > getattr(other, part):

@@ -17,10 +17,10 @@ def collate(features: Sequence[Feature], task: str, pad_id: int) -> Batch:
     """The features as one batch, padded to its longest sequence.
 
     Labels are given when a feature has one; shorter ones are filled up with NO_LABEL, and features without one get
-    UNKNOWN, NaN beside floats. A choice feature with fewer
-    candidates than another gets sequences that stand in for the missing ones: its own first token ([CLS]), alone and
-    counted as real. Were such a row padding throughout, the softmax of its attention would have nothing to sum over and
-    give NaN, which no mask takes out of a gradient again. choice_mask is 0 for it.
+    UNKNOWN, NaN beside floats. A choice feature with fewer candidates than another gets sequences that stand in for the
+    missing ones: its own first token ([CLS]), alone and counted as real. Were such a row padding throughout, the
+    softmax of its attention would have nothing to sum over and give NaN, which no mask takes out of a gradient again.
+    choice_mask is 0 for it.
     """
     num_choices = max(len(feature.sequences) for feature in features)
     length = max(len(ids) for feature in features for ids, _ in feature.sequences)

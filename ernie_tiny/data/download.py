@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import http
 import http.client
 import stat
 import tempfile
@@ -54,20 +53,15 @@ class Archive:
         return f"clue/{PurePosixPath(self.name).stem}"
 
 
-def _checked(task: str, md5: str) -> Archive:
+def _archive(task: str, folder: str) -> Archive:
     name = f"{task}_public.zip"
-    return Archive(name, f"https://bj.bcebos.com/paddlenlp/datasets/{name}", md5)
-
-
-def _unchecked(task: str) -> Archive:
-    name = f"{task}_public.zip"
-    return Archive(name, f"https://paddlenlp.bj.bcebos.com/datasets/{name}")
+    return Archive(name, f"https://{folder}/datasets/{name}", MD5_OF_TASK.get(task))
 
 
 ARCHIVES: Mapping[str, Archive] = MappingProxyType(
     {
-        **{task: _checked(task, md5) for task, md5 in MD5_OF_TASK.items()},
-        **{task: _unchecked(task) for task in TASKS_WITHOUT_MD5},
+        **{task: _archive(task, "bj.bcebos.com/paddlenlp") for task in MD5_OF_TASK},
+        **{task: _archive(task, "paddlenlp.bj.bcebos.com") for task in TASKS_WITHOUT_MD5},
     }
 )
 

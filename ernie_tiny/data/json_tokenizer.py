@@ -78,13 +78,8 @@ class JsonTokenizer(Tokenizer):
     @property
     def _settings(self) -> object:
         content = json.loads(self._backend.to_str())
-        content["model"].pop("vocab")  # the tokens are counted without it; Unigram's scores matter too
-        return [content, self.special_tokens, self._scores()]
-
-    def _scores(self) -> list[float]:
-        """Of Unigram's pieces; of other models none."""
-        model = json.loads(self._backend.to_str())["model"]
-        return [score for _, score in model["vocab"]] if self._model == "Unigram" else []
+        vocabulary = content["model"].pop("vocab")  # the tokens are counted without it; Unigram's scores matter too
+        return [content, self.special_tokens, [score for _, score in vocabulary] if self._model == "Unigram" else []]
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoded]:
         """As Tokenizer.encode_batch."""

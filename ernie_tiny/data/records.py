@@ -104,6 +104,11 @@ def table_records(
             if "\r" in "".join(names):
                 raise InputError(f"{path}:{line}: the header holds a carriage return. Let lines end with LF or CR LF.")
             continue
+        if columns and tuple(row) == names:
+            raise InputError(
+                f"{path}:{line}: is the header, and columns names what a file without one holds. Take its split out of "
+                "columns, or the line out of the file."
+            )
         if len(row) == len(names):
             yield f"{path}:{line}", dict(zip(names, row))
         elif drop_broken:

@@ -52,7 +52,6 @@ def write_sample(root: Path, seed: int = 0, size: int = 1) -> None:
     Raises:
         InputError: Below the root lies data that this function did not write.
     """
-    root = Path(root)
     marker = root / "sample.json"
     wanted = {"version": VERSION, "seed": seed, "size": size}
     if marker.is_file():

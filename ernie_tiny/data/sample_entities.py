@@ -13,9 +13,7 @@ from typing import Any, Callable
 
 from ernie_tiny.data import sample_words as words
 from ernie_tiny.data.clue import CLUENER
-from ernie_tiny.data.sample_tasks import people, scene
-from ernie_tiny.errors import InputError
-from ernie_tiny.files import to_json
+from ernie_tiny.data.sample_tasks import different, json_lines, people, scene
 
 # A field named as a type of CLUENER is an entity of it, any other one a word of an event.
 SENTENCES = (
@@ -60,20 +58,9 @@ def entity_files(counts: Mapping[str, int], rng: random.Random) -> dict[str, str
     Raises:
         InputError: The patterns do not give so many different sentences.
     """
-    wanted = sum(counts.values())
-    rows: dict[str, dict[str, Any]] = {}
-    for _ in range(20 * wanted):
-        row = _sentence(rng)
-        rows.setdefault(row["text"], row)
-        if len(rows) == wanted:
-            break
-    else:
-        raise InputError(f"The sample has fewer than {wanted} different rows of cluener. Give a smaller size.")
-    remaining = iter(rows.values())
+    rows = different(CLUENER.name, sum(counts.values()), lambda: _sentence(rng), lambda row: row["text"])
     return {
-        CLUENER.files[split][0]: "".join(
-            to_json(_record(split, number, next(remaining))) + "\n" for number in range(count)
-        )
+        CLUENER.files[split][0]: json_lines([_record(split, number, next(rows)) for number in range(count)])
         for split, count in counts.items()
     }
 

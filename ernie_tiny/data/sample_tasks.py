@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ernie_tiny.data import sample_words as words
 from ernie_tiny.data.clue import CLUE
@@ -14,6 +14,7 @@ from ernie_tiny.files import to_json
 LABEL_NOISE = 0.03  # share of train rows whose label is drawn at random
 
 Row = tuple[str, dict[str, Any]]  # label, fields
+T = TypeVar("T")
 
 
 def task_files(task: str, counts: Mapping[str, int], rng: random.Random) -> dict[str, str]:
@@ -73,35 +74,32 @@ def _count(number: int, measure: str) -> str:
     return ("两" if number == 2 else words.NUMBERS[number]) + measure
 
 
-def _json_lines(records: Sequence[Any]) -> str:
+def json_lines(records: Sequence[Any]) -> str:
+    """The text of a file with a record a line."""
     return "".join(to_json(record) + "\n" for record in records)
-
-
-def _json_document(document: Any) -> str:
-    return to_json(document, indent=1)
 
 
 # The flat tasks: a function gives one row.
 
 
 def _flat(task: str, counts: Mapping[str, int], rng: random.Random) -> dict[str, str]:
-    rows: dict[str, Row] = {}
-    wanted = sum(counts.values())
-    for _ in range(20 * wanted):
-        row = _ROWS[task](rng)
-        # No text stands twice: dev and test hold nothing of train.
-        rows.setdefault(repr([row[1][name] for name in CLUE[task].texts]), row)
-        if len(rows) == wanted:
-            break
-    else:
-        raise InputError(f"The sample has fewer than {wanted} different rows of {task}. Give a smaller size.")
-    remaining = iter(rows.values())
+    texts = CLUE[task].texts
+    rows = different(task, sum(counts.values()), lambda: _ROWS[task](rng), lambda row: [row[1][name] for name in texts])
     return {
-        CLUE[task].files[split][0]: _json_lines(
-            [_record(task, split, number, next(remaining), rng) for number in range(count)]
-        )
+        CLUE[task].files[split][0]: json_lines([_record(task, split, n, next(rows), rng) for n in range(count)])
         for split, count in counts.items()
     }
+
+
+def different(task: str, wanted: int, draw: Callable[[], T], text_of: Callable[[T], object]) -> Iterator[T]:
+    """So many rows as they are drawn, of which no text stands twice: dev and test hold nothing of train."""
+    rows: dict[str, T] = {}
+    for _ in range(20 * wanted):
+        row = draw()
+        rows.setdefault(repr(text_of(row)), row)
+        if len(rows) == wanted:
+            return iter(rows.values())
+    raise InputError(f"The sample has fewer than {wanted} different rows of {task}. Give a smaller size.")
 
 
 def _record(task: str, split: str, number: int, row: Row, rng: random.Random) -> dict[str, Any]:
@@ -318,13 +316,13 @@ def _c3(counts: Mapping[str, int], rng: random.Random) -> dict[str, str]:
         names = CLUE["c3"].files[split]
         if not split.startswith("test"):
             for name, part in zip(names, (stories, talks)):
-                files[name] = _json_document([[*passage, f"{n}-1"] for n, passage in enumerate(part)])
+                files[name] = to_json([[*passage, f"{n}-1"] for n, passage in enumerate(part)], indent=1)
             continue
         passages = stories + talks
         for number, question in enumerate(question for _, questions in passages for question in questions):
             del question["answer"]
             question["id"] = number
-        files[names[0]] = _json_document(passages)
+        files[names[0]] = to_json(passages, indent=1)
     return files
 
 
@@ -371,7 +369,7 @@ def _cmrc2018(counts: Mapping[str, int], rng: random.Random) -> dict[str, str]:
                 questions.append({"question": question, "id": f"{name}_QUERY_{index}", "answers": answers})
             paragraph = {"id": name, "context": context, "qas": questions}
             data.append({"paragraphs": [paragraph], "id": name, "title": name})
-        files[CLUE["cmrc2018"].files[split][0]] = _json_document({"version": "v1.0", "data": data})
+        files[CLUE["cmrc2018"].files[split][0]] = to_json({"version": "v1.0", "data": data}, indent=1)
     return files
 
 
@@ -393,6 +391,6 @@ def _chid(counts: Mapping[str, int], rng: random.Random) -> dict[str, str]:
             candidates = [rng.choice(idioms.split()) for idioms, *_ in meanings]
             records.append({"content": content, "candidates": candidates})
         passages_file, *answer_files = CLUE["chid"].files[split]
-        files[passages_file] = _json_lines(records)
-        files.update({file: _json_document(answers) for file in answer_files})
+        files[passages_file] = json_lines(records)
+        files.update({file: to_json(answers, indent=1) for file in answer_files})
     return files

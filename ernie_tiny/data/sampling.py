@@ -63,6 +63,8 @@ class TaskStream:
             Of a choice feature every sequence counts, as if it had as many candidates as any of its task.
         pad_id: The id of [PAD].
         rank, world_size: This process gets the features rank::world_size of each global batch.
+    Attributes:
+        batches_per_epoch: Batches that hold every feature of every task once; under max_tokens epochs differ by a few.
     Raises:
         InputError: A batch could be too small to give every process a feature, or as plan_batches.
     """
@@ -89,12 +91,12 @@ class TaskStream:
         self._step = 0
         self._places = {task: [0, 0] for task in self._tasks}  # epoch, batch in it
         self._plans = {task: (0, self._plan(task, 0)) for task in self._tasks}
-        self._batches_per_epoch = sum(len(plan) for _, plan in self._plans.values())
+        self.batches_per_epoch = sum(len(plan) for _, plan in self._plans.values())
 
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches that hold every feature of every task once; under max_tokens epochs differ by a few."""
-        return self._batches_per_epoch
+    def features(self) -> Iterator[Feature]:
+        """Every feature of every task, of all processes."""
+        for task in self._tasks:
+            yield from self._features[task]
 
     def next_batch(self) -> Batch:
         """This process's part of the next global batch."""

@@ -34,8 +34,6 @@ from ernie_tiny.data.wordpiece import (
 from ernie_tiny.errors import InputError
 
 __all__ = [
-    "BPE_VOCABULARY_FILE",
-    "MERGES_FILE",
     "ROBERTA_SPECIAL_TOKENS",
     "ByteLevelTokenizer",
     "Encoded",
@@ -47,10 +45,8 @@ __all__ = [
     "load_tokenizer",
     "vocabulary_file",
 ]
-VOCABULARY_FILES = (  # the first of them that a folder holds is read
-    *(JSON_FILE, BPE_VOCABULARY_FILE, VOCABULARY_FILE),
-    *SENTENCEPIECE_FILES,
-)
+# The first of them that a folder holds is read.
+VOCABULARY_FILES = (JSON_FILE, BPE_VOCABULARY_FILE, VOCABULARY_FILE, *SENTENCEPIECE_FILES)
 
 
 def vocabulary_file(path: Path) -> Optional[Path]:

@@ -131,18 +131,33 @@ class _Index:
                         f"{place}: the id {found[0][1].id!r} stands in {' and in '.join(split for split, _ in found)}. "
                         "Give the rows of the task's files ids of their own, or answer by text."
                     )
+                self._require_texts(record, found, place)
                 return found
         try:
             return self._by_texts.get(self._recorded.texts(self._spec, record, place), [])
         except InputError as error:
             raise InputError(f"{error} An answer has the 'id' of its example, or its texts.") from None
 
+    def _require_texts(self, record: dict[str, Any], found: Sequence[tuple[str, Example]], place: str) -> None:
+        """Ids may be numbers of rows, which are other rows' once the files are sorted anew."""
+        try:
+            stated = self._recorded.texts(self._spec, record, place)
+        except InputError:  # not all that a row with an id may leave out
+            return
+        for split, example in found:
+            if stated != example.texts:
+                own, other = (cut_json(" ".join(texts)) for texts in (example.texts, stated))
+                raise InputError(
+                    f"{place}: answers the id {example.id!r} with the text {other}, and in {split} that is {own}. Mend "
+                    "the ids, or take them out: texts are enough."
+                )
+
 
 def _answer(
     spec: TaskSpec, recorded: Recorded, reading: Reading, example: Example, record: dict[str, Any], place: str
 ) -> Answer:
     names = recorded.options(spec, example)
-    form, value = _stated(record, names, recorded)
+    form, value = _stated(record, recorded)
     if form is None:
         raise InputError(
             f"{place}: holds neither logits, probabilities nor a label. Fields here: {', '.join(record) or 'none'}."
@@ -162,17 +177,15 @@ def _answer(
     return Answer(example, len(names), numbers)
 
 
-def _stated(record: dict[str, Any], names: Sequence[str], recorded: Recorded) -> tuple[Optional[str], Any]:
+def _stated(record: dict[str, Any], recorded: Recorded) -> tuple[Optional[str], Any]:
     """The fullest form of answer that a row has, and its value; columns such as "logits.NAME" are one."""
     for form, fields in FIELDS.items():
         if form != LABEL and recorded.softened is None:  # a number is all that there is
             continue
         for field in fields:
-            nothing: tuple[Any, ...] = (
-                (None, "") if form == LABEL else (None, "", [])
-            )  # no entities are an answer, no numbers are none
-            if record.get(field) not in nothing:
-                return form, record[field]
+            value = record.get(field)
+            if value not in (None, "") and (form == LABEL or value != []):  # no entities are an answer, no numbers none
+                return form, value
             columns = {name[len(field) + 1 :]: value for name, value in record.items() if name.startswith(f"{field}.")}
             if columns and form != LABEL:
                 return form, columns

@@ -15,14 +15,7 @@ from ernie_tiny.data.tokenizer import Encoded, Tokenizer
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import FACTS
 from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, count_features, refuse_id_field
-from ernie_tiny.kinds.metrics import (
-    accuracy,
-    labels_of,
-    log_softmax,
-    most_frequent,
-    percent_equal,
-    scores_of_arrays,
-)
+from ernie_tiny.kinds.metrics import accuracy, labels_of, log_softmax, most_frequent, percent_equal, scores_of_arrays
 from ernie_tiny.kinds.recorded import Recorded, with_label
 from ernie_tiny.kinds.sequences import Room, Row, encoded, row
 from ernie_tiny.kinds.submission import Submission, shown
@@ -64,12 +57,7 @@ def choices_of(record: Any, name: str, place: str) -> tuple[str, ...]:
     return choices
 
 
-def _label(
-    question: Mapping[str, Any],
-    choices: tuple[str, ...],
-    place: str,
-    split: str,
-) -> int | None:
+def _label(question: Mapping[str, Any], choices: tuple[str, ...], place: str, split: str) -> int | None:
     if split == UNLABELLED:
         return 0 if "answer" in question else None
     if not has_field(question, "answer", place) and not is_labelled(split):

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -18,7 +18,7 @@ from ernie_tiny.data.task import UNLABELLED, Example, Prediction, TaskSpec, is_l
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import FACTS, facts_of
-from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, count_features
+from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, check_label, count_features
 from ernie_tiny.kinds.metrics import (
     METRICS,
     labels_of,
@@ -34,6 +34,8 @@ from ernie_tiny.kinds.submission import Submission, shown
 
 MAX_LABELS = 20  # that a message lists
 TEXT = "今年的粮食又是一个丰收年"
+TextOf = Callable[[Any, str, str], str]  # from a record, a field's name and the record's place to the text
+ValueOf = Callable[[TaskSpec, str, str], float]  # from the task, a label's text and its place to Example.label
 
 
 def text_field(record: Any, name: str, place: str) -> str:
@@ -84,8 +86,7 @@ def marked_text(record: Any, name: str, place: str) -> str:
 
 def index_of_label(spec: TaskSpec, label: str, place: str) -> int:
     """The place of a label among the task's."""
-    if label not in spec.labels:
-        raise InputError(f"{place}: {spec.name} has no label {label!r}. {offer(label, spec.labels)}")
+    check_label(spec, label, place)
     return spec.labels.index(label)
 
 
@@ -119,29 +120,14 @@ def _as_text(label: Any) -> str:
 
 
 def read(
-    spec: TaskSpec,
-    paths: Sequence[Path],
-    split: str,
-    text_of: Callable[[Any, str, str], str] = text_field,
-    value_of: Callable[[TaskSpec, str, str], float] = index_of_label,
+    spec: TaskSpec, paths: Sequence[Path], split: str, text_of: TextOf = text_field, value_of: ValueOf = index_of_label
 ) -> Rows:
-    """A record a line.
-
-    Args:
-        text_of: From a record, a field's name and the record's place to the text.
-        value_of: From the task, the label's text and the record's place to Example.label.
-    """
+    """A record a line."""
     records = itertools.chain.from_iterable(_records(spec, path, split) for path in paths)
     return _examples(spec, records, split, text_of, value_of)
 
 
-def _examples(
-    spec: TaskSpec,
-    records: Iterable[tuple[str, Any]],
-    split: str,
-    text_of: Callable[[Any, str, str], str],
-    value_of: Callable[[TaskSpec, str, str], float],
-) -> Rows:
+def _examples(spec: TaskSpec, records: Records, split: str, text_of: TextOf, value_of: ValueOf) -> Rows:
     for number, (place, record) in enumerate(records):
         if record is None:
             yield place, None
@@ -159,7 +145,7 @@ def _examples(
         yield place, Example(id_of(record, spec.id_field, number, place), texts, value)
 
 
-def inputs(spec: TaskSpec, records: Records, text_of: Callable[[Any, str, str], str] = text_field) -> Rows:
+def inputs(spec: TaskSpec, records: Records, text_of: TextOf = text_field) -> Rows:
     """A record of the task's own files each, whose label is not looked at."""
     own = dataclasses.replace(spec, label_field="", drop_labels=())
     return _examples(own, records, "test", text_of, index_of_label)
@@ -249,11 +235,8 @@ def submission_fault(spec: TaskSpec, example: Example, answer: Any) -> tuple[Opt
     return None, None
 
 
-def recorded(
-    text_of: Callable[[Any, str, str], str] = text_field,
-    value_of: Callable[[TaskSpec, str, str], float] = index_of_label,
-) -> Recorded:
-    """Of labels; the arguments are those of `read`."""
+def recorded(text_of: TextOf = text_field, value_of: ValueOf = index_of_label) -> Recorded:
+    """Of labels."""
     return Recorded(
         texts=lambda spec, record, place: tuple(text_of(record, name, place) for name in spec.texts),
         options=lambda spec, example: spec.labels,

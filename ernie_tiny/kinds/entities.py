@@ -14,7 +14,7 @@ import numpy as np
 from ernie_tiny.data.records import checked, cut_json, field_of, id_of, json_lines, text_lines
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec, is_labelled
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.kinds.kind import Rows
+from ernie_tiny.kinds.kind import Rows, check_label
 from ernie_tiny.kinds.tags import OUTSIDE, PREFIXES, spans_of, tag_names
 
 BLANKS = re.compile(r"[ \t]+")  # between columns
@@ -72,7 +72,7 @@ def _by_type(spec: TaskSpec, text: str, label: Any, place: str) -> tuple[Entity,
     """The entities of CLUENER's form."""
     found: list[Entity] = []
     for name in label:
-        check_type(spec, name, place)
+        check_label(spec, name, place)
         for words, places in field_of(label, name, dict, place).items():
             for first, last in places_of(places, f"{place}: {name}, {words!r}"):
                 if text[first : last + 1] != words:
@@ -93,7 +93,7 @@ def recorded_entities(spec: TaskSpec, example: Example, value: Any, place: str) 
     for item in checked(value, list, f"{place}: the entities"):
         name = field_of(item, "type", str, place)
         start, end = (field_of(item, end, int, place) for end in ("start", "end"))
-        check_type(spec, name, place)
+        check_label(spec, name, place)
         words = text[max(start, 0) : max(end, 0)]
         if not 0 <= start < end <= len(text) or item.get("text", words) != words:
             raise InputError(
@@ -208,9 +208,3 @@ def _unknown(spec: TaskSpec, tag: str) -> str:
         f"the tag {tag!r} is none of {spec.scheme.upper()}: {OUTSIDE}, or one of "
         f"{', '.join(dict.fromkeys(PREFIXES[spec.scheme]))} with - and a label. Is scheme = {spec.scheme!r} right?"
     )
-
-
-def check_type(spec: TaskSpec, name: str, place: str) -> None:
-    """Raises an InputError unless the task has entities of this type."""
-    if name not in spec.labels:
-        raise InputError(f"{place}: {spec.name} has no label {name!r}. {offer(name, spec.labels)}")

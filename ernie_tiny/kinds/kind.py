@@ -17,7 +17,7 @@ import numpy as np
 from ernie_tiny.batch import Array, Batch, Feature, known
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
-from ernie_tiny.errors import InputError
+from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import KindFacts
 from ernie_tiny.kinds.recorded import Recorded
 from ernie_tiny.kinds.submission import Submission
@@ -111,6 +111,12 @@ class Kind:
 def count_features(batch: Batch) -> int:
     """The features of a batch: its examples, or the windows of long ones."""
     return len(batch.example_ids)
+
+
+def check_label(spec: TaskSpec, label: str, place: str) -> None:
+    """Raises an InputError unless a label, or the type of an entity, is one of the task's."""
+    if label not in spec.labels:
+        raise InputError(f"{place}: {spec.name} has no label {label!r}. {offer(label, spec.labels)}")
 
 
 def refuse_id_field(spec: TaskSpec) -> None:

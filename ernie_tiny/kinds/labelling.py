@@ -19,8 +19,8 @@ from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import FACTS
-from ernie_tiny.kinds.entities import Entity, check_type, places_of, read, recorded_entities
-from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf
+from ernie_tiny.kinds.entities import Entity, places_of, read, recorded_entities
+from ernie_tiny.kinds.kind import Decisions, Kind, Outputs, Records, Rows, ScoresOf, check_label
 from ernie_tiny.kinds.metrics import log_softmax
 from ernie_tiny.kinds.recorded import Recorded, softened
 from ernie_tiny.kinds.sequences import encoded, row, sliding_windows
@@ -130,7 +130,7 @@ def _entities(spec: TaskSpec, text: str, windows: Sequence[tuple[Feature, Array]
     starts = sorted(best)
     if not starts:
         return (), 0
-    scores = np.array([log_softmax(best[start][2]) for start in starts])
+    scores = log_softmax(np.stack([best[start][2] for start in starts]))
     names = tag_names(spec.labels, spec.scheme)
     tags = scores.argmax(axis=1)
     spans, broken = spans_of([names[tag] for tag in tags], spec.scheme)
@@ -209,7 +209,7 @@ def submission_fault(spec: TaskSpec, example: Example, answer: Any) -> tuple[Opt
         return f"the answer is {shown(answer)}, and must be an object of types.", None
     try:
         for name, words in answer.items():
-            check_type(spec, name, "the answer")
+            check_label(spec, name, "the answer")
             for text, places in words.items():
                 for first, last in places_of(places, f"{name}, {text!r}"):
                     if example.texts[0][first : last + 1] != text:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import MappingProxyType
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from ernie_tiny.batch import Array
 from ernie_tiny.data.task import Example, TaskSpec
@@ -79,7 +79,6 @@ def percent_equal(first: Sequence[object], second: Sequence[object]) -> float:
 
 
 def log_softmax(values: Array) -> Array:
-    """Log-probabilities of logits [options], float64."""
-    shifted: Array = values.astype(np.float64) - values.max()
-    normaliser: float = np.log(np.exp(shifted).sum())
-    return shifted - normaliser
+    """Log-probabilities of logits [..., options], float64."""
+    found: Array = special.log_softmax(values.astype(np.float64), axis=-1)
+    return found

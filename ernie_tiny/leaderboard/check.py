@@ -149,7 +149,7 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, check: FileCheck
         return None
     if content.startswith(BYTE_ORDER_MARK):
         check.faults.append("line 1: begins with a byte-order mark. Save the file as UTF-8 without one.")
-    return content[len(BYTE_ORDER_MARK) :] if content.startswith(BYTE_ORDER_MARK) else content
+    return content.removeprefix(BYTE_ORDER_MARK)
 
 
 def _check_content(check: FileCheck, spec: TaskSpec, split: str, content: bytes, root: Path) -> None:
@@ -169,7 +169,7 @@ def _check_content(check: FileCheck, spec: TaskSpec, split: str, content: bytes,
         entries = list(_rows(check, content.removesuffix(b"\n").split(b"\n")))
         check.checked = f"{len(entries):,} rows"
     else:
-        lines = (content[:-1] if content.endswith(b"\n") else content).split(b"\n")
+        lines = content.removesuffix(b"\n").split(b"\n")
         entries = list(_lines(check, lines))
         check.checked = f"{len(lines):,} lines"
     _check_entries(check, spec, examples, entries)

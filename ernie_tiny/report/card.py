@@ -11,7 +11,7 @@ from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.clue import SUBMITTED
 from ernie_tiny.data.fewclue import FEWCLUE
 from ernie_tiny.data.glue import GLUE
-from ernie_tiny.data.task import TaskSpec
+from ernie_tiny.data.task import UNLABELLED, TaskSpec
 from ernie_tiny.files import to_json
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.report.document import rendered
@@ -92,6 +92,7 @@ def model_card(export: Export) -> str:
         stages=stages,
         kind=kind,
         method=_method(export, stages),
+        unlabelled=[stage for stage in stages if _reads_unlabelled(run, stage)],
         met={split_reference(name)[0] for stage in stages for name in (*stage.trained, *stage.teachers)},
         scores=_scores(models, export),
         scored=export.reference in [model.reference for model in models],
@@ -113,6 +114,12 @@ def _lineage(run: RunConfig, reference: str, task: str) -> dict[str, StageConfig
     for other in (*stage.teachers, *augment, stage.trained[model]):
         found.update(_lineage(run, other, task))
     return {**found, stage_name: stage.of_task(task if stage.per_task else None)}
+
+
+def _reads_unlabelled(run: RunConfig, stage: StageConfig) -> bool:
+    """Whether the stage trained on texts without labels, too."""
+    own = [name for name, task in run.data.tasks.items() if UNLABELLED in (*task.files, *task.held_out)]
+    return stage.reads_unlabelled and not {*own, *run.data.unlabelled}.isdisjoint(stage.data.tasks)
 
 
 def _method(export: Export, stages: Sequence[StageConfig]) -> Table:

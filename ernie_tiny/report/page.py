@@ -65,10 +65,12 @@ def summary(entries: Sequence[Entry]) -> str:
         ("quality_kept", "keeps most of its teacher's average ({:.1f} %)"),
         ("gain", "gains most by distillation ({:+.1f} points)"),
     ):
-        found = [(getattr(entry.results, key).get("average", math.nan), entry.mark) for entry in entries]
-        best = max((pair for pair in found if math.isfinite(pair[0])), default=None)
-        sentences += [f"Run {best[1]} {text.format(best[0])}."] if best is not None else []
-    return " ".join(sentences) or "No student was compared."
+        values = [(getattr(entry.results, key).get("average", math.nan), entry.mark) for entry in entries]
+        found = [pair for pair in values if math.isfinite(pair[0])]
+        if len(found) > 1:
+            best, mark = max(found)
+            sentences.append(f"Run {mark} {text.format(best)}.")
+    return " ".join(sentences) or "There are no two students to compare."
 
 
 def run_notes(entries: Sequence[Entry]) -> list[str]:

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Optional, final
+from typing import Any, Callable, Optional, TypeVar, final
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -18,6 +18,7 @@ from ernie_tiny.evaluation.statistics import mean_and_deviation
 COMPARISONS = ("quality_kept", "gain", "agreement")
 DRAW = re.compile(r"(.+)-[0-9]+")  # a task of which there are several draws of training data, as FewCLUE has them
 Percents = dict[str, float]  # by task, in percent
+T = TypeVar("T")
 
 
 @final  # so that a type checker knows: a value is true, and None is not
@@ -184,9 +185,9 @@ def mean_of(scores: Mapping[str, float], tasks: Sequence[str]) -> float:
     return mean({task: scores.get(task, math.nan) for task in tasks})
 
 
-def by_drawn_task(scores: Mapping[str, float]) -> dict[str, list[float]]:
+def by_drawn_task(scores: Mapping[str, T]) -> dict[str, list[T]]:
     """The scores of each task: those of its draws under the name before the hyphen and the number."""
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[T]] = {}
     for task, value in scores.items():
         drawn = DRAW.fullmatch(task)
         found.setdefault(drawn[1] if drawn else task, []).append(value)

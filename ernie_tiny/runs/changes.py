@@ -102,7 +102,9 @@ def _may_change(change: Change, run: RunConfig, folder: Path) -> bool:
         return not (folder / RESULTS_FILE).is_file()
     if room == "stages":
         return rest.endswith(".optim.max_steps") and _may_grow(change, run, folder)
-    return change.key == "output_dir" or (room == "runtime" and "precision" not in rest and rest != "teacher_engine")
+    if room == "runtime":
+        return "precision" not in rest and rest != "teacher_engine"
+    return change.key in ("output_dir", "data.root")
 
 
 def _may_grow(change: Change, run: RunConfig, folder: Path) -> bool:

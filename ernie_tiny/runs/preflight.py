@@ -23,6 +23,7 @@ from ernie_tiny.training.flops import input_length
 from ernie_tiny.training.tasks import Examples, report_tasks, stage_answers, task_specs, training_splits
 
 FEW = 5  # labels that a warning names
+PROBE = "A a É é 今天"  # which tokenizers of the same tokens cut otherwise if their rules differ
 logger = logging.getLogger(__name__)
 
 
@@ -45,7 +46,7 @@ def check_run(run: RunConfig, examples: Examples, tokenizer: Callable[[], Tokeni
 
 
 def read_data(run: RunConfig, examples: Examples) -> Iterator[str]:
-    """Reads every split that the run needs; yields a sentence for each that lacks labels or shares examples.
+    """Reads every split that the run needs; yields a sentence for each that lacks labels or texts or shares examples.
 
     Unlabelled texts may lack labels, and no label of a dev example is learnt from them.
     """
@@ -53,9 +54,14 @@ def read_data(run: RunConfig, examples: Examples) -> Iterator[str]:
     wanted = list(dict.fromkeys(_splits(run)))
     found = {key: examples(*key) for key in wanted}
     for task, split, limit in dict.fromkeys(_learned_and_scored(run)):
+        read = found[task, split, limit]
+        empty = sum(_lacks_text(specs[task], example) for example in read)
+        if empty:
+            told = f"{empty:,} of {len(read):,} examples of {split} have an empty text"
+            yield f"{task}: {told}. Mend the files, or the fields."
         if split == UNLABELLED:
             continue
-        warning = _label_warning(specs[task], split, found[task, split, limit], limit)
+        warning = _label_warning(specs[task], split, read, limit)
         if warning is not None:
             yield warning
     for stage in run.own_stages:
@@ -71,6 +77,12 @@ def read_data(run: RunConfig, examples: Examples) -> Iterator[str]:
                     f"{task}: {len(shared):,} of {len(dev):,} dev examples ({len(set(shared)):,} different inputs) "
                     f"stand in {split} too, so that {effect}. Take them out of {split} where the data is yours."
                 )
+
+
+def _lacks_text(spec: TaskSpec, example: Example) -> bool:
+    """Whether a field is empty that the task names; of other kinds all texts, as one beside a blank may be empty."""
+    present = [bool(text.strip()) for text in example.texts]
+    return bool(present) and not (all(present) if spec.texts else any(present))
 
 
 def _label_warning(spec: TaskSpec, split: str, examples: Sequence[Example], limit: Optional[int]) -> Optional[str]:
@@ -179,14 +191,15 @@ def _labels_of_heads(file: Path) -> dict[str, tuple[str, ...]]:
 
 
 def check_vocabularies(run: RunConfig, tokenizer: Tokenizer) -> None:
-    """Raises an InputError for the first pretrained folder whose vocabulary is not the run's.
+    """Raises an InputError for the first pretrained folder whose vocabulary is not the run's; warns of other rules.
 
     A model of another vocabulary would read every text as nonsense, without an error.
     """
     for name, model in run.models.items():
         if not _has_vocabulary(model.pretrained):
             continue
-        own = load_tokenizer(Path(str(model.pretrained))).tokens
+        its = load_tokenizer(Path(str(model.pretrained)))
+        own = its.tokens
         if own != tokenizer.tokens:
             pairs = enumerate(zip([*own, "nothing"], [*tokenizer.tokens, "nothing"]))
             place, (theirs, here) = next((index, pair) for index, pair in pairs if pair[0] != pair[1])
@@ -195,6 +208,12 @@ def check_vocabularies(run: RunConfig, tokenizer: Tokenizer) -> None:
                 f"({len(own):,} and {len(tokenizer.tokens):,} tokens; token {place} is {theirs!r} there and {here!r} "
                 f"here). Set tokenizer.vocab to {model.pretrained}, and give no tokenizer.build_from; all models of a "
                 "run share one vocabulary."
+            )
+        if its.encode(PROBE)[0].tolist() != tokenizer.encode(PROBE)[0].tolist():
+            logger.warning(
+                "models.%s.pretrained = %s: its tokenizer cuts %r otherwise than the run's, which has the same tokens: "
+                "by case, accents or spaces. Set tokenizer.vocab to %s, or give both one tokenizer_config.json.",
+                *(name, model.pretrained, PROBE, model.pretrained),
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from ernie_tiny.runs.children import Children
 from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.plan import ready_data
 from ernie_tiny.runs.run_folders import read_results
-from ernie_tiny.runtime import count_cores
+from ernie_tiny.runtime import count_cores, environment_threads
 from ernie_tiny.training.tasks import report_tasks, task_specs
 
 SEED = "seed"  # the key whose values repeat every cell
@@ -181,9 +180,7 @@ def run_search(search: Search, output: Path, command: Sequence[str], jobs: int =
     Raises:
         InputError: Another search works in the folder, data are missing, or a run failed; the others are finished.
     """
-    if jobs < 1:
-        raise InputError(f"--jobs {jobs}: at least one run at a time.")
-    threads = search.run.runtime.threads or int(os.environ.get("OMP_NUM_THREADS") or count_cores())
+    threads = search.run.runtime.threads or environment_threads() or count_cores()
     with run_lock(output):
         results = _write(search, output)
         waiting = [trial["folder"] for trial in results["trials"] if trial["state"] != "finished"]

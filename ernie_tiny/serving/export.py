@@ -87,7 +87,7 @@ def is_static(engine: str, int8: str) -> bool:
 
 
 def parity(
-    folder: Path, model: MultiTaskModel, features: Sequence[Feature], pad_id: int, forms: Sequence[Form] = (PADDLE,)
+    folder: Path, model: MultiTaskModel, features: Sequence[Feature], pad_id: int, forms: Sequence[Form]
 ) -> dict[str, float]:
     """Largest absolute difference of the logits between dygraph and what was exported.
 

@@ -23,8 +23,9 @@ def read_spec(folder: Path) -> TaskSpec:
     """The task that a folder was exported for, with the input length that its model was trained with.
 
     Raises:
-        InputError: task.json is missing or damaged, or another file of the folder has not the size that it was written
-            with: Paddle reads weights that lack their last bytes, and answers wrongly.
+        InputError: task.json is missing or damaged; a file of the tokenizer is missing, without which texts may be cut
+            otherwise; or a file has not the size that it was written with: Paddle reads weights that lack their last
+            bytes, and answers wrongly.
     """
     description = folder / TASK_FILE
     if not description.is_file():
@@ -42,12 +43,13 @@ def read_spec(folder: Path) -> TaskSpec:
             "tools/export.py."
         ) from error
     for name, size in sizes.items():
-        file = folder / name
-        if file.is_file() and file.stat().st_size != size:  # who needs a file that is missing says so
-            raise InputError(
-                f"{file}: is cut off or damaged: it has {file.stat().st_size} bytes, and {size} were written. Copy the "
-                "folder again, or export it anew with tools/export.py."
-            )
+        file, again = folder / name, "Copy the folder again, or export it anew with tools/export.py."
+        if file.is_file():
+            if file.stat().st_size != size:
+                found = f"it has {file.stat().st_size} bytes, and {size} were written"
+                raise InputError(f"{file}: is cut off or damaged: {found}. {again}")
+        elif not name.startswith(f"{MODEL_PREFIX}."):  # one network is enough; who needs another one says so
+            raise InputError(f"{file}: is not there, and without it texts may be cut otherwise. {again}")
     return spec
 
 

@@ -50,13 +50,7 @@ class Predictor:
         InputError: the folder is none, is damaged, or does not hold this form.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        threads: int = 1,
-        engine: str = "paddle",
-        precision: str = "float32",
-    ) -> None:
+    def __init__(self, folder: Path, threads: int = 1, engine: str = "paddle", precision: str = "float32") -> None:
         self.spec = read_spec(folder)
         self.tokenizer = load_tokenizer(folder)
         self.engine_seconds = 0.0

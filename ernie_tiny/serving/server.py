@@ -77,11 +77,7 @@ class Metrics:
         )
         waiting = Gauge("ernie_tiny_waiting", "Examples that wait", ("model",), registry=self.registry)
         for name, model in models.items():
-            waiting.labels(name).set_function(partial(_waiting, model))
-
-
-def _waiting(model: ServedModel) -> int:
-    return model.queue.waiting
+            waiting.labels(name).set_function(partial(getattr, model.queue, "waiting"))
 
 
 class Service:
@@ -151,8 +147,7 @@ class Service:
         began = time.perf_counter()
         status, headers, count = 200, dict[str, str](), 0
         try:
-            _authorise(request, self._token)
-            served = _named(self._models, model)
+            served = self._served(model, request)
             body = await body_of(request, self._limits)
             questions = questions_of(body, served.predictor, self._limits, next(self._asked))
             count = len(questions)
@@ -172,15 +167,23 @@ class Service:
 
     async def reload(self, model: str, request: Request) -> Response:
         """Reads the model's folder again; the old model goes on where the new one is damaged."""
-        status, content = 200, {"model": model, "reloaded": True}
+        status, headers, content = 200, dict[str, str](), {"model": model, "reloaded": True}
         try:
-            _authorise(request, self._token)
-            await asyncio.to_thread(_named(self._models, model).reload)
+            await asyncio.to_thread(self._served(model, request).reload)
         except RefusedError as refused:
-            status, content = refused.status, {"error": str(refused)}
+            status, content, headers = refused.status, {"error": str(refused)}, refused.headers
         except InputError as error:
             status, content = 409, {"error": str(error)}
-        return Response(to_json(content), status, media_type="application/json")
+        return Response(to_json(content), status, headers, media_type="application/json")
+
+    def _served(self, name: str, request: Request) -> ServedModel:
+        """The model of a name, for a client that may ask."""
+        given = request.headers.get("authorization", "").encode()
+        if self._token is not None and not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
+            raise RefusedError(401, "give the header Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
+        if name not in self._models:
+            raise RefusedError(404, f"there is no model {name!r}; there are: {', '.join(self._models)}")
+        return self._models[name]
 
 
 def make_app(service: Service) -> FastAPI:
@@ -282,18 +285,6 @@ def _described(model: ServedModel) -> dict[str, Any]:
         "sample": kind.sample_input(spec),
         "max_length": spec.max_length,
     }
-
-
-def _authorise(request: Request, token: Optional[str]) -> None:
-    given = request.headers.get("authorization", "")
-    if token is not None and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-        raise RefusedError(401, "give the header Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
-
-
-def _named(models: Mapping[str, ServedModel], name: str) -> ServedModel:
-    if name not in models:
-        raise RefusedError(404, f"there is no model {name!r}; there are: {', '.join(models)}")
-    return models[name]
 
 
 async def _answers(model: ServedModel, questions: Sequence[Example], limits: Limits) -> list[dict[str, Any]]:

@@ -159,6 +159,7 @@ class StageLoop:
             scale = 1.0 if self.scaler is None else float(self.scaler.state_dict()["scale"])
             self._log.histograms(self.network, self.step + 1, scale)
         if self._optimize():
+            self.network.decay_unused_rows(1 - self.optimizer.get_lr() * self.settings.optim.weight_decay)
             self.schedule.step()
         if self._sharding is not None:
             self._sharding.spread()

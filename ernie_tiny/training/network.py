@@ -10,11 +10,12 @@ from typing import Any, Optional
 import paddle
 from paddle import Tensor, nn
 
-from ernie_tiny.batch import Batch
+from ernie_tiny.batch import Array, Batch
 from ernie_tiny.distill.objective import Objective
 from ernie_tiny.models.cpu_layers import use_cpu_layers
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest, Signals
+from ernie_tiny.training.used_rows import UsedRows, train_all_rows, train_used_rows
 
 
 class StageNetwork(nn.Layer):
@@ -28,12 +29,29 @@ class StageNetwork(nn.Layer):
         super().__init__()
         self.models: Any = nn.LayerDict(models)
         self.objectives: Any = nn.LayerDict(objectives)
+        self._used_rows: list[UsedRows] = []
         use_cpu_layers(self)
 
     @property
     def model(self) -> MultiTaskModel:
         """The first of the models; most stages train one."""
         return next(iter(self.models.values()))
+
+    def train_used_rows(self, ids: Array) -> None:
+        """Has the models train these rows of their token embeddings, where that is less, until `train_all_rows`."""
+        found = (train_used_rows(model, ids) for model in self.models.values())
+        self._used_rows = [rows for rows in found if rows is not None]
+
+    def decay_unused_rows(self, factor: float) -> None:
+        """What a step of the optimizer does to the rows that it does not see: it multiplies them."""
+        for rows in self._used_rows:
+            rows.decay_others(factor)
+
+    def train_all_rows(self) -> None:
+        """Puts the rows that were not in use beside those that were trained."""
+        for model in self.models.values():
+            train_all_rows(model)
+        self._used_rows = []
 
     @property
     def teacher_request(self) -> SignalRequest:

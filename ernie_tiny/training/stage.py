@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import zlib
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -13,6 +15,7 @@ import paddle
 from safetensors.numpy import load_file, save_file
 
 from ernie_tiny import processes
+from ernie_tiny.batch import Array, Feature
 from ernie_tiny.config.schema import StageConfig, split_reference
 from ernie_tiny.data.sampling import TaskStream
 from ernie_tiny.data.task import UNLABELLED
@@ -43,6 +46,7 @@ from ernie_tiny.training.network import StageNetwork
 from ernie_tiny.training.size_guard import Size, size_warnings
 from ernie_tiny.training.streams import BatchStream, corpus_stream, task_stream, training_examples
 from ernie_tiny.training.teachers import CACHE_FOLDER, ByTask, Lesson, connect_teacher, load_teachers, recorded_teacher
+from ernie_tiny.training.used_rows import used_ids
 from ernie_tiny.training.workspace import Workspace
 
 PROJECTIONS_FILE = "projections.safetensors"  # beside the model, for a stage that goes on from it
@@ -126,12 +130,26 @@ def prepare_stage(
         _warn_of_sizes(stage, network, teachers)
     on_tasks = stage.data.corpus is None
     stream = task_stream(workspace, stage, tasks, seed) if on_tasks else corpus_stream(workspace, stage, seed)
+    if isinstance(stream, TaskStream):
+        network.train_used_rows(_used_ids(workspace, stage, tasks, stream))
     examples = training_examples(workspace, stage, tasks)
     steps = stage.optim.steps(stream.batches_per_epoch if isinstance(stream, TaskStream) else 0)
     batches, request = steps * stage.optim.accumulate, network.teacher_request
     lesson = Lesson(workspace, stage, title, folder, teachers, request, stream, batches, compare_engine)
     teacher = connect_teacher(lesson) if stage.answers is None else recorded_teacher(workspace, stage, tasks)
     return PreparedStage(title, tasks, seed, network, stream, examples, steps, teacher)
+
+
+def _used_ids(workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...], stream: TaskStream) -> Array:
+    """The token ids that a stage meets while it trains: of its own examples, and of those that it is scored on."""
+    features = list(stream.features())
+    for task in tasks if stage.select.every is not None else ():
+        features += _scored_features(workspace, stage, task)
+    return used_ids(features, workspace.tokenizer.pad_id, workspace.tokenizer.vocab_size)
+
+
+def _scored_features(workspace: Workspace, stage: StageConfig, task: str) -> Sequence[Feature]:
+    return workspace.features(task, "dev", stage.data.max_length, stage.select.examples)
 
 
 def _warn_of_sizes(stage: StageConfig, network: StageNetwork, teachers: dict[str, ByTask]) -> None:
@@ -159,27 +177,25 @@ def _train(
         runtime = workspace.run.runtime
         curves = StageCurves(workspace.folder, title, runtime.histograms) if runtime.visualdl else None
         log = StageLog(title, workspace.events, curves)
-    loop = StageLoop(
-        network,
-        prepared.stream,
-        prepared.teacher,
-        _settings(stage, workspace, folder, prepared),
-        lambda: _score_models(workspace, stage, network, tasks),
-        log,
-        told_to_stop=lambda: interruption.received is not None,
-    )
-    resumed = processes.from_main(lambda: str(latest_checkpoint(folder) or ""))
-    if resumed:
-        logger.info("%s: continues from %s", title, resumed)
-    processes.wait_for_all()
-    with interruption.deferred():
-        loop.train(Path(resumed) if resumed else None)
-        if loop.stopped:
-            interruption.leave(f"Stopped after step {loop.step} of {title}; a checkpoint is saved")
-    result = _finish(workspace, stage, loop, prepared, folder)
-    if log is not None:
-        log.close()
-    return result
+    with nullcontext() if log is None else closing(log):  # an error stands on a line of its own, behind the bar's
+        loop = StageLoop(
+            network,
+            prepared.stream,
+            prepared.teacher,
+            _settings(stage, workspace, folder, prepared),
+            lambda: _score_models(workspace, stage, network, tasks),
+            log,
+            told_to_stop=lambda: interruption.received is not None,
+        )
+        resumed = processes.from_main(lambda: str(latest_checkpoint(folder) or ""))
+        if resumed:
+            logger.info("%s: continues from %s", title, resumed)
+        processes.wait_for_all()
+        with interruption.deferred():
+            loop.train(Path(resumed) if resumed else None)
+            if loop.stopped:
+                interruption.leave(f"Stopped after step {loop.step} of {title}; a checkpoint is saved")
+        return _finish(workspace, stage, loop, prepared, folder)
 
 
 def _stage_seed(seed: int, title: str) -> int:
@@ -273,7 +289,7 @@ def _score_models(
     for task in tasks:
         spec = workspace.task(task)
         examples = workspace.examples(task, "dev", stage.select.examples)
-        features = workspace.features(task, "dev", stage.data.max_length, stage.select.examples)
+        features = _scored_features(workspace, stage, task)
         for name, model in network.models.items():
             own = score_model(model, spec, examples, features, workspace.tokenizer.pad_id)
             scores[network.title(name, task)] = own.main
@@ -293,6 +309,7 @@ def _finish(
             loop.evaluate()
         loop.best.load()
     network, title = loop.network, prepared.title
+    network.train_all_rows()
     for model in network.models.values():
         if stage.auxiliary_layers:
             drop_layers(model.encoder, stage.auxiliary_layers)

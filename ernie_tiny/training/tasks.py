@@ -36,9 +36,10 @@ def custom_tasks(run: RunConfig) -> dict[str, TaskSpec]:
                 f"data.tasks.{name}.texts = {list(spec.texts)}: the kind {facts.name} has "
                 f"{' or '.join(map(str, facts.texts))}. Name the fields of a record that hold them."
             )
-        twice = sorted({label for label in spec.labels if spec.labels.count(label) > 1})
-        if twice:
-            raise InputError(f"data.tasks.{name}.labels = {list(spec.labels)}: {twice[0]!r} stands twice.")
+        for key, values in (("labels", spec.labels), ("texts", spec.texts)):
+            twice = sorted({value for value in values if values.count(value) > 1})
+            if twice:
+                raise InputError(f"data.tasks.{name}.{key} = {list(values)}: {twice[0]!r} stands twice.")
     for name, files in run.data.unlabelled.items():
         try:
             spec = find_task(name, specs)

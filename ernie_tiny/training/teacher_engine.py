@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -29,7 +28,7 @@ from ernie_tiny.models.forms import MASKED_LOGIT
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signal_network import SignalNetwork
 from ernie_tiny.models.signals import SignalRequest, Signals
-from ernie_tiny.runtime import processor
+from ernie_tiny.runtime import environment_threads, processor
 
 CHOICE_FILE = "teacher_engine.json"
 BOUNDS = {"float32": 1.0e-4, "bfloat16": 0.05}  # largest difference from dygraph, over a signal's largest value
@@ -89,7 +88,7 @@ def frozen_teacher(model: MultiTaskModel, request: SignalRequest, chosen: Teache
         return LiveTeacher(model, request)
     network = SignalNetwork(model, request)
     signature = Signature(network.length_axes, usable_positions(model.encoder))
-    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
+    threads = environment_threads() or 1
     # The guard has no prefix: Paddle knows the variables that it makes of a loop by how their names begin.
     with tempfile.TemporaryDirectory() as folder, paddle.utils.unique_name.guard():
         export_network(network, Path(folder))

@@ -169,7 +169,7 @@ def _write_cache(lesson: Lesson, cache: Path, identity: dict[str, str]) -> None:
         iterable=lesson.stream.all_inputs(lesson.batches), desc="teacher", unit="batch", disable=silent
     )
     own, precision = {**identity, "engine": str(chosen)}, lesson.stage.cache.precision
-    with whole_folder(cache / f"part-{processes.rank()}") as part:
+    with inputs, whole_folder(cache / f"part-{processes.rank()}") as part:
         write_cache(part, _computing_teacher(lesson, chosen), inputs, lesson.request, precision, own, lesson.heads)
     processes.wait_for_all()
     processes.from_main(lambda: write_text(cache / PARTS_FILE, str(processes.world_size())))

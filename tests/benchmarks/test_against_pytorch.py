@@ -62,7 +62,7 @@ def test_the_sides_take_the_same_steps(case: str, data: Path, tmp_path: Path, mo
     assert found["facts"]["tokens"] <= 4 * 32
     if WITH_PYTORCH:
         theirs = [step["loss"] for step in found["steps"]["torch-float32"]]
-        assert losses == pytest.approx(theirs, rel=comparison.CLOSE, abs=1e-6)
+        assert losses == pytest.approx(theirs, rel=1e-4, abs=1e-6)
     for name in brewed:  # another objective: it trains, and on the same batches
         brewers = [step["loss"] for step in found["steps"][name]]
         assert np.isfinite(brewers).all() and len(set(brewers)) > 1

@@ -17,6 +17,7 @@ from benchmarks.quality.real_teacher import run as study
 from benchmarks.quality.real_teacher.arms import ARMS, GROUPS
 from benchmarks.quality.real_teacher.parts import ENHANCED, FEW_CLUE, NANO, TEACHERS, Part, queue
 from ernie_tiny.config import load_config, to_yaml
+from ernie_tiny.config.shapes import SHAPES
 from ernie_tiny.files import to_json
 from ernie_tiny.report.results import Results, StageResult, to_record
 from ernie_tiny.runs.lock import run_lock
@@ -51,6 +52,10 @@ with (root / "ends").open("a") as ends:
 """
 
 
+TEACHER: dict[str, Any] = {  # the shape of the study's
+    "model_type": "bert", "num_hidden_layers": 12, "hidden_size": 384, "num_attention_heads": 12,
+    "intermediate_size": 1536, "vocab_size": 34376, "max_position_embeddings": 512, "type_vocab_size": 2,
+}  # fmt: skip
 RESULTS = to_json(to_record(Results("made", [], {}, {}, {}, {}, {}, [])))
 
 
@@ -88,7 +93,10 @@ def write_results(folder: Path, text: str = RESULTS) -> None:
 
 def load_all(output: Path) -> dict[str, Any]:
     """Every part's config as the queue gives it to tools/train.py, in order, each base's config in its folder."""
-    args = study.parse_args(["--data", "no-data", "--teacher", "a-teacher", "--output", str(output)])
+    teacher = output / "pretrained"
+    teacher.mkdir(parents=True)
+    (teacher / "config.json").write_text(to_json(TEACHER), encoding="utf-8")
+    args = study.parse_args(["--data", "no-data", "--teacher", str(teacher), "--output", str(output)])
     runs = {}
     for part in queue():
         run = runs[part.name] = load_config(part.file, study.overrides(args, part))
@@ -129,6 +137,14 @@ def test_each_arm_learns_from_the_teacher_that_it_is_named_after(runs: Mapping[s
     assert runs["seed=2/combined"].stage("TAD").train == "student@distil"
     assert {run.seed for name, run in runs.items() if name.startswith("seed=2/")} == {2}
     assert "afqmc" not in runs[ENHANCED].stage("enhance").data.tasks
+
+
+def test_students_of_other_sizes_take_from_the_teacher_what_they_can(runs: Mapping[str, Any]) -> None:
+    small, deep = (runs[f"seed=1/{name}"].models["student"] for name in ("mitkd-3L128H", "mitkd-6L384H"))
+    width = TEACHER["hidden_size"] // TEACHER["num_attention_heads"]
+    assert SHAPES["pico"].hidden_size // small.num_attention_heads == width  # a head can be narrowed, never widened
+    assert SHAPES["mini"].hidden_size == TEACHER["hidden_size"]
+    assert deep.init_narrowed is None and len(deep.init_layers) == SHAPES["mini"].num_hidden_layers
 
 
 def test_runs_share_what_a_teacher_says_of_the_rows_of_a_task(runs: Mapping[str, Any]) -> None:
@@ -174,7 +190,7 @@ def test_several_at_a_time_wait_for_what_they_need(root: Path) -> None:
         ended[name] = int(number)
     for part in queue():
         position = begun.index(f"train {part.name}")
-        assert all(ended[needed] <= position for needed in part.needs)
+        assert part.base is None or ended[part.base] <= position
     assert any(number > begun.index(f"train {name}") + 1 for name, number in ended.items())  # not one by one
 
 

@@ -73,6 +73,8 @@ def test_an_order_holds_for_every_seed_or_not_at_all() -> None:
     assert verdict(made, "c > b, few labels") == DOES_NOT  # the second seed is a point below
     made["arms"]["d"] = made_arm(everywhere(41.0))
     assert verdict(made, "d > c, few labels") == f"{HOLDS} so far, 1 of 3 seeds"
+    made["arms"]["d"] = made_arm(everywhere(41.0), everywhere(40.0))
+    assert verdict(made, "d > c, few labels") == f"{DOES_NOT}, 2 of 3 seeds"  # whatever the third comes to
 
 
 def test_draws_and_sizes_of_a_task_count_once() -> None:
@@ -101,6 +103,8 @@ def test_the_best_student_is_held_against_the_teacher_of_the_same_rows() -> None
     made["arms"]["a"] = made_arm(everywhere(51.0))
     assert verdict(made, text) == DOES_NOT
     assert verdict(made_study(e=students["e"]), text) == NOT_RUN
+    made["arms"]["k"] = made_arm(*map(everywhere, (50.1, 50.0)))  # 98.14 %, and its third seed is not run
+    assert verdict(made, text) == f"{HOLDS} so far, 2 of 3 seeds"
 
 
 def test_one_teacher_stands_beside_every_seed_of_a_bilstm() -> None:

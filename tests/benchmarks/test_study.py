@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.quality.judging import averages
+from benchmarks.quality.judging import averages, draws_of
 from ernie_tiny.config import load_config, to_yaml
 from ernie_tiny.training.tasks import task_specs
 
@@ -74,6 +74,10 @@ def test_a_task_carries_a_signal_two_standard_errors_above_the_majority(study: M
     # of 1,000 examples at a share of a half: 100 * sqrt(0.25 / 1000) = 1.58
     assert not study.carries_signal(task(50, 53.1))
     assert study.carries_signal(task(50, 53.2))
+
+
+def test_draws_are_those_that_a_number_tells_apart() -> None:
+    assert draws_of(["a", "a-b", "few-0", "few-1"]) == {"a": ["a"], "a-b": ["a-b"], "few": ["few-0", "few-1"]}
 
 
 def test_tables_and_claims_by_hand(study: ModuleType) -> None:

@@ -114,6 +114,15 @@ def test_each_fault_of_a_table_has_its_own_explanation(name: str, content: str, 
         table(tmp_path / name, content.encode())
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_header_below_columns_that_are_named_is_no_row(name: str, tmp_path: Path) -> None:
+    mark = "," if name == "a.csv" else "\t"
+    content = f"a{mark}b\n1{mark}x\n".encode()
+    with pytest.raises(InputError, match=r"a\..sv:1: is the header, and columns names"):
+        table(tmp_path / name, content, ("a", "b"))
+    assert table(tmp_path / name, content, ("b", "a"))[0] == {"b": "a", "a": "b"}
+
+
 def test_columns_without_a_name_may_be_many(tmp_path: Path) -> None:
     assert table(tmp_path / "a.csv", b"a,,\nx,,\n") == [{"a": "x", "": ""}]
 

@@ -57,6 +57,7 @@ LABELLING = "{kind: labelling, labels: [PER], files: {train: [named.jsonl], dev:
         ),
         ("D76", [{"id": 0, "label": [ENTITY]}], [f"data.tasks.mine={LABELLING}", *SMOOTHED]),
         ("D77", [{"id": 0, "logits": [1, "x"]}], ()),
+        ("D84", [{"id": 0, "text": "天", "logits": [0, 1]}], ()),
         ("D78", [{"id": 0, "probabilities": [1.5, -0.5]}], ()),
     ],
 )

@@ -113,6 +113,23 @@ def test_every_reference(command: str, folder: Path, capsys: pytest.CaptureFixtu
     assert wrong is not None and wrong[1] in error_of(command.replace("!", ""), folder, capsys)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(f"{EVALUATE} --examples {number}" for number in ("-3", "0")),
+        *(f"benchmark --models run --{option}" for option in ("batches 0", "lengths -1", "seconds nan", "threads 0")),
+        *(f"serve --models run --{option}" for option in ("batch 0", "room -1", "seconds inf")),
+        "infer --model run --threads -3", f"{SEARCH} --output out --jobs 0", f"{PRUNE} --output out --min-count -1",
+    ],
+)  # fmt: skip
+def test_a_number_that_is_none_of_what_is_counted(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(command.split())
+    option, number = command.split()[-2:]
+    assert caught.value.code == 2
+    assert f"argument {option}: {number}: must be above 0" in capsys.readouterr().err
+
+
 def test_an_export_removes_nothing_that_is_not_one(folder: Path, capsys, says) -> None:
     (folder / "empty/mine").touch()
     says("F40", error_of(f"{EXPORT} --output empty", folder, capsys))

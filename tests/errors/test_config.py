@@ -108,6 +108,8 @@ def test_text(row: str, part: str, broken: str, path: Path, says, monkeypatch: p
         ("C26", ["data.tasks.mine.kind=par"]),
         ("C27", ["data.tasks.mine.texts=[a]"]),
         ("C28", [f"{LABELS}=[x, x]"]),
+        ("C80", ["stages.second.data.tasks=[mine, mine]"]),
+        ("C81", ["data.tasks.mine.texts=[a, a]"]),
         ("C46", ["output_dir=~gone/run"]),
         ("C29", ["stages.first.optim.epochs=1"]),
         ("C31", ["report.student=student@first"]),

@@ -90,6 +90,7 @@ def read(folder: Path, task: TaskSpec, content: bytes, split: str = "train") -> 
         ("D49", spec(files={"train": ("train.jsonl", "./train.jsonl")}), lines(GOOD)),
         ("D50", CSV, b'text,label\n"x,no\n"y",no\n'),
         ("D51", spec(file_format="tsv"), b"text\tlabel\rx\tno\r"),
+        ("D86", spec(file_format="tsv", columns={"train": ("text", "label")}), b"text\tlabel\nx\tno\n"),
         ("D18", CHOICE, question()[:-5]),
         ("D19", CHOICE, question(answer="丙")),
         ("D83", spec("reading", id_field="qid"), b"{}"),
@@ -348,6 +349,12 @@ def test_sets_that_lack_labels(run: RunConfig, tmp_path: Path, says, caplog: pyt
     tasks = {**run.data.tasks, "mine": dataclasses.replace(run.data.tasks["mine"], **three)}
     check(dataclasses.replace(run, data=dataclasses.replace(run.data, tasks=tasks)))
     says("D44", caplog.text)
+
+
+def test_texts_that_are_empty(run: RunConfig, tmp_path: Path, says, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "train.jsonl").write_bytes(lines(*({"text": text, "label": "a"} for text in ("今", " ", ""))))
+    check(run)
+    says("D85", caplog.text)
 
 
 def test_a_fault_of_the_last_stage_is_found_before_the_first_trains(run: RunConfig, tmp_path: Path, says) -> None:

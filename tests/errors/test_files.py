@@ -102,7 +102,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("row", "name", "filled"),
-    [("F5", "task.json", None), ("F6", "model.pdiparams", b"\0"), ("F7", "task.json", b""), ("F39", "vocab.txt", b"")],
+    [
+        ("F5", "task.json", None),
+        ("F6", "model.pdiparams", b"\0"),
+        ("F7", "task.json", b""),
+        ("F39", "vocab.txt", b""),
+        ("F41", "tokenizer_config.json", None),
+    ],
 )
 def test_exports(row: str, name: str, filled: Optional[bytes], exported: Path, says) -> None:
     whole = (exported / name).read_bytes()
@@ -113,6 +119,15 @@ def test_exports(row: str, name: str, filled: Optional[bytes], exported: Path, s
         Predictor(exported)
     (exported / name).write_bytes(whole)
     says(row, caught.value)
+
+
+def test_two_that_write_one_folder(tmp_path: Path, says) -> None:
+    with whole_folder(tmp_path / "export") as first:
+        (first / "a").write_text("first", encoding="utf-8")
+        with pytest.raises(InputError) as caught, whole_folder(tmp_path / "export") as second:
+            (second / "a").write_text("second", encoding="utf-8")
+        says("F42", caught.value)
+    assert (tmp_path / "export/a").read_text(encoding="utf-8") == "first"
 
 
 def test_questions_that_are_none(exported: Path, says) -> None:

@@ -65,6 +65,16 @@ def test_another_vocabulary(folder: Path, says) -> None:
     check_vocabularies(run, load_tokenizer(folder.parent / "vocabulary"))
 
 
+def test_the_same_vocabulary_under_other_rules(folder: Path, says, caplog: pytest.LogCaptureFixture) -> None:
+    tokens = [*TOKENS[:-2], *"Aa"]
+    run = run_with(folder, tokens)
+    for lowercase, warned in ((True, False), (False, True)):
+        Tokenizer(tokens, lowercase).save(folder)
+        check_vocabularies(run, load_tokenizer(folder.parent / "vocabulary"))
+        assert bool(caplog.text) == warned
+    says("M43", caplog.text)
+
+
 @pytest.mark.parametrize(("row", "text"), [("M17", "[UNK]\n[CLS]\n[SEP]\n"), ("M18", "[PAD]\t0\n今\t1\n天\t7\n")])
 def test_a_broken_vocabulary(row: str, text: str, tmp_path: Path, says) -> None:
     (tmp_path / "vocab.txt").write_text(text, encoding="utf-8")

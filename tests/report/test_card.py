@@ -86,6 +86,28 @@ def test_line_of_the_command_is_one_that_the_model_reads(task, tmp_path):
     assert read_inputs(dataclasses.replace(spec, max_length=64), tmp_path / "lines.jsonl")
 
 
+def test_texts_without_labels_are_told_of_the_stages_that_read_them():
+    stages = section(card("student@distil", "own_data.yaml"), "Data").split()
+    assert " ".join(stages) == "- teach: train of mine - distil: train of mine, and texts without labels"
+    some = card("student@distil", "own_data.yaml", overrides=["stages.distil.data.unlabelled_examples=2000"])
+    assert "- distil: train of mine, and 2,000 texts without labels\n" in some
+    none = card("student@distil", "own_data.yaml", overrides=["stages.distil.data.unlabelled_examples=0"])
+    assert "- distil: train of mine\n" in none
+
+
+@pytest.mark.parametrize(
+    "task, said",
+    [
+        ("ocnli", "Inputs are cut to 128 tokens.\n"),
+        ("cmrc2018", "Texts of more than 512 tokens are answered in windows.\n"),
+        ("cluener", "Texts of more than 128 tokens are answered in windows.\n"),
+    ],
+)
+def test_limits_say_what_becomes_of_long_inputs(task, said):
+    tasks = [f"stages.{stage}.data.tasks=[{task}]" for stage in ("enhance", "finetune", "scratch")]
+    assert f"- {said}" in section(card(task=task, overrides=tasks), "Limits")
+
+
 def test_limits_and_language_are_not_those_of_one_benchmark():
     chosen = section(card(), "Limits")
     assert "- Dev also selected the weights, so that its score is optimistic. There is no score on test.\n" in chosen
@@ -93,6 +115,7 @@ def test_limits_and_language_are_not_those_of_one_benchmark():
     run = load_config(CONFIGS / "mitkd/nano.yaml")
     export = Export(run, "student@finetune", GLUE["stsb"], 1, 1, None, 1.0, transformers_head="SequenceClassification")
     assert "library_name: transformers" in model_card(export) and "language" not in model_card(export)
+    assert "longer ones are cut where `truncation=True` is given" in section(model_card(export), "Limits")
 
 
 def test_python_of_the_card_compiles():

@@ -119,6 +119,7 @@ def test_unfinished_run_shows_what_there_is():
     assert f"This run is {run.state}." in page.text and "1,500" in page.text and "nan" not in page.text
     together = html_page([made(), run])
     assert "B half (unfinished)" in together and "step 20 of 1,500" in together
+    assert "keeps most" not in together and "keeps most" in html_page([made(), made("other", by=1.0)])
     assert state_so_far(events[:1]) == "unfinished: distil, step 0 of 10"
     assert state_so_far(events[:2]) == "unfinished: distil is done" and state_so_far([]) == "unfinished: no step yet"
 

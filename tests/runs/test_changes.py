@@ -31,6 +31,7 @@ def load(folder: Path, *overrides: str):
         ("report.examples=40", "changed: report.examples: None -> 40"),
         ("export.tolerance=0.1", "changed: export.tolerance: 0.0001 -> 0.1"),
         ("output_dir=elsewhere", "-> elsewhere"),
+        ("data.root=elsewhere", "-> elsewhere"),
         ("stages.distil.optim.max_steps=900", "changed: stages.distil.optim.max_steps: 300 -> 900. If the stage has "
          "begun, its next step has the learning rate and the terms' weights that a stage of 900 steps has there"),
     ],

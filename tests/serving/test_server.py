@@ -204,7 +204,8 @@ def test_a_token_is_asked_for_where_there_is_one(folders: dict[str, Path]) -> No
     with fastapi_client.TestClient(make_app(Service(models, LIMITS, token="secret"))) as client:
         assert ask(client, "tnews", {"texts": ["a"]}).status_code == 401
         wrong = client.post("/v1/tnews/reload", headers={"Authorization": "Bearer secre"})
-        assert wrong.status_code == 401 and client.get("/health").status_code == 200
+        assert wrong.status_code == 401 and wrong.headers["WWW-Authenticate"] == "Bearer"
+        assert client.get("/health").status_code == 200
         right = {"Authorization": "Bearer secret"}
         assert client.post("/v1/tnews/predict", json={"texts": ["a"]}, headers=right).status_code == 200
 

@@ -77,9 +77,14 @@ def build(
     part_labelled: bool = False,
     dropout: float = 0.1,
     max_grad_norm: float = 1.0,
+    weight_decay: float = 0.0,
+    used_rows: Optional[np.ndarray] = None,
     **runtime: Any,
 ) -> StageLoop:
-    """A loop of six steps, with a head of which no batch makes use; `runtime` is of RuntimeConfig."""
+    """A loop of six steps, with a head of which no batch makes use; `runtime` is of RuntimeConfig.
+
+    `used_rows`: token ids whose embeddings alone are trained.
+    """
     paddle.seed(1)
     shape = {
         "num_hidden_layers": 2,
@@ -97,8 +102,14 @@ def build(
     kinds = dict.fromkeys(model.head_specs, CLASSIFICATION)
     objective = Objective(ObjectiveConfig(hard=HardTerm(0.5)), side_of(model), kinds=kinds)
     network = StageNetwork({"student": model}, {"student": objective})
+    if used_rows is not None:
+        network.train_used_rows(used_rows)
     optim = OptimConfig(
-        learning_rate=1e-2, warmup_ratio=0.3, weight_decay=0.0, accumulate=accumulate, max_grad_norm=max_grad_norm
+        learning_rate=1e-2,
+        warmup_ratio=0.3,
+        weight_decay=weight_decay,
+        accumulate=accumulate,
+        max_grad_norm=max_grad_norm,
     )
     options = RuntimeConfig(**{"logging_steps": 2, "save_steps": 3, **runtime})
     settings = LoopSettings(folder, steps, seed, optim, options, evaluate_every, part_labelled=part_labelled)

@@ -59,6 +59,23 @@ def test_a_task_of_a_stage_is_as_long_as_its_own_settings_say(workspace: Workspa
         assert prepare_stage(workspace, stage.of_task(task), task, tmp_path).steps == 2
 
 
+def test_the_rows_in_use_are_those_of_training_and_of_what_is_scored(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(CONFIG.replace("dev: [a.jsonl]", "dev: [dev.jsonl]"), encoding="utf-8")
+    (tmp_path / "general.txt").write_text("".join(map(chr, range(0x4E00, 0x4E28))) * 20, encoding="utf-8")
+    for name, text in (("a", "一丁"), ("dev", "一七")):  # U+4E00, U+4E01, U+4E03
+        rows = [{"text": text, "label": label} for label in "ab"]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    files = [f"data.root={tmp_path}", f"output_dir={tmp_path}/run"]
+
+    def rows(*overrides: str) -> int:
+        workspace = Workspace(load_config(tmp_path / "run.yaml", [*files, *overrides]))
+        network = prepare_stage(workspace, workspace.run.stage("learn").of_task("bias"), "bias", tmp_path).network
+        return network.model.encoder.embeddings.word_embeddings.weight.shape[0]
+
+    assert rows() == 5  # [PAD] [CLS] [SEP] 一 丁
+    assert rows("stages.learn.select.every=1") == 6  # and 七
+
+
 def test_one_input_a_process_cannot_be_compared(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

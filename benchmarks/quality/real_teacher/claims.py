@@ -79,15 +79,19 @@ def _order(study: Mapping[str, Any], above: str, below: str, group: str) -> Clai
     if not pairs:
         return Claim(number, text, "", NOT_RUN)
     gains, verdict = gains_between(*zip(*pairs))
-    verdict = HOLDS if verdict == "holds" else DOES_NOT
     by_seed = ", ".join(f"{gain:+.2f}" for gain in gains)
     ends = study["intervals"].get(text)
     interval = f"{ends[0]:+.2f} to {ends[1]:+.2f}" if ends else ""
-    return Claim(number, text, f"{shown(gains, '+.2f')} ({by_seed})", _so_far(verdict, len(gains)), interval)
+    holds = verdict == "holds"
+    found = _of_seeds(HOLDS if holds else DOES_NOT, len(gains), decided=not holds)
+    return Claim(number, text, f"{shown(gains, '+.2f')} ({by_seed})", found, interval)
 
 
-def _so_far(verdict: str, seeds: int) -> str:
-    return verdict if seeds == len(SEEDS) else f"{verdict} so far, {seeds} of {len(SEEDS)} seeds"
+def _of_seeds(verdict: str, seeds: int, decided: bool = False) -> str:
+    """A verdict with the number of seeds it rests on; it is one "so far" unless no further seed can change it."""
+    if seeds == len(SEEDS):
+        return verdict
+    return f"{verdict}{'' if decided else ' so far'}, {seeds} of {len(SEEDS)} seeds"
 
 
 def _kept(study: Mapping[str, Any]) -> Iterator[Claim]:
@@ -100,11 +104,12 @@ def _kept(study: Mapping[str, Any]) -> Iterator[Claim]:
     if teacher is None or not by_arm:
         yield Claim(1, text, "", NOT_RUN)
     else:
-        whole = {arm: found for arm, found in by_arm.items() if len(found) == len(SEEDS)} or by_arm
-        best = max(whole, key=lambda arm: mean_and_deviation(whole[arm])[0])
-        kept = [100 * value / teacher for value in whole[best]]
-        verdict = HOLDS if sum(kept) / len(kept) >= KEPT else DOES_NOT
-        yield Claim(1, text, f"{best}: {shown(kept)} % of {teacher:.2f}", _so_far(verdict, len(kept)))
+        kept = {arm: [100 * value / teacher for value in found] for arm, found in by_arm.items()}
+        mean = {arm: mean_and_deviation(found)[0] for arm, found in kept.items()}
+        enough = [arm for arm in kept if mean[arm] >= KEPT and len(kept[arm]) == len(SEEDS)]
+        best = max(enough or kept, key=lambda arm: mean[arm])
+        verdict = HOLDS if mean[best] >= KEPT else DOES_NOT
+        yield Claim(1, text, f"{best}: {shown(kept[best])} % of {teacher:.2f}", _of_seeds(verdict, len(kept[best])))
     own = {task: average(study, "s", SEEDS[0], [task]) for task in MARKED}
     yield _kept_by_shown(study, own, KEPT, "the shown student")
     yield _kept_by_shown(study, study["int8"], KEPT_IN_INT8, "the shown student in INT8")
@@ -128,7 +133,7 @@ def _shown_student(study: Mapping[str, Any]) -> Iterator[Claim]:
     """Claim 3: the student that is shown, against the published ones of its size."""
     shown_seeds = study["arms"]["s"]["seeds"]
     layers = shown_seeds[SEEDS[0]]["layers"] if shown_seeds else None
-    tnews, ocnli = (average(study, "s", SEEDS[0], [task]) for task in ("tnews", "ocnli"))
+    tnews, ocnli = (average(study, "s", SEEDS[0], [task]) for task in MARKED)
     teacher = average(study, "s+", SEEDS[0], ["ocnli"])
     yield _at_least(
         "the shown student's layers have at most 5 M parameters", layers, lambda value: value <= LARGEST_LAYERS, ",.0f"

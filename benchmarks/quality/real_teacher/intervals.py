@@ -25,10 +25,12 @@ def unpacked(text: str, examples: int) -> Array:
 
 
 def interval(study: Mapping[str, Any], above: str, below: str, tasks: Sequence[str]) -> Optional[tuple[float, float]]:
-    """The ends of the interval over the seeds that both arms have; None where there are none, or a task lacks."""
-    seeds = common_seeds(study, above, below)
-    judged = [set(_right(study, arm, seed)) for arm in (above, below) for seed in seeds]
-    if not judged or not tasks or not set(tasks) <= set.intersection(*judged):
+    """The ends of the interval over the seeds with which both arms have every task; None where there are none."""
+    seeds = [
+        seed for seed in common_seeds(study, above, below)
+        if all(set(tasks) <= set(_right(study, arm, seed)) for arm in (above, below))
+    ]  # fmt: skip
+    if not seeds or not tasks:
         return None
     draws = draws_of(tasks)
     pairs = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from benchmarks.quality import judging
@@ -51,14 +52,14 @@ def scores_table(study: Mapping[str, Any], group: str) -> str:
 
 
 def claims_table(study: Mapping[str, Any]) -> str:
-    header = ["claim", "", "", "95 % of examples and seeds", ""]
+    header = ["claim", "what is claimed", "what was found", "95 % of examples and seeds", "verdict"]
     rows = [[str(each.number), each.text, each.numbers, each.interval, each.verdict] for each in claims(study)]
     return Table(header, [rows]).markdown()
 
 
 def costs_table(study: Mapping[str, Any]) -> str:
-    """Parameters, bytes, latency at batch 1 and hours beside quality."""
-    rows = []
+    """Parameters, bytes, latency at batch 1 (of the shape) and hours beside quality."""
+    latency, rows = latencies(study), []
     for letter, arm in study["arms"].items():
         seeds = list(arm["seeds"].values())
         if not seeds:
@@ -67,7 +68,7 @@ def costs_table(study: Mapping[str, Any]) -> str:
         quality = averages([seed["scores"] for seed in seeds], tasks_of(study, "in-domain"))
         rows.append([
             letter, arm["what"], number(first["parameters"] / 1e6, ".2f"), number(first["layers"] / 1e6, ".2f"),
-            number(first["megabytes"]), number(_median(seed["latency"] for seed in seeds), ".2f"),
+            number(first["megabytes"]), number(latency.get(first["parameters"]), ".2f"),
             number(mean_and_deviation([seed["hours"] for seed in seeds])[0], ".2f"), shown(quality),
         ])  # fmt: skip
     header = ["arm", "", "parameters, M", "of layers, M", "MB", "ms at batch 1", "training hours", "in-domain"]
@@ -84,16 +85,19 @@ def left_out(study: Mapping[str, Any]) -> list[str]:
 
 def draw(study: Mapping[str, Any], target: Path) -> None:
     """The picture of the arms that are scored in domain."""
-    points = []
+    latency, points = latencies(study), []
     for letter, arm in study["arms"].items():
         seeds = list(arm["seeds"].values())
         found = averages([seed["scores"] for seed in seeds], tasks_of(study, "in-domain"))
-        if found and seeds[0]["latency"] is not None:
-            latency = _median(seed["latency"] for seed in seeds)
-            points.append(Point(letter, arm["what"], seeds[0]["parameters"], latency, found))
+        if found and (size := seeds[0]["parameters"]) in latency:
+            points.append(Point(letter, arm["what"], size, latency[size], found))
     judging.draw(points, target)
 
 
-def _median(values: Any) -> float:
-    found: Sequence[float] = sorted(value for value in values if value is not None)
-    return found[len(found) // 2] if found else float("nan")
+def latencies(study: Mapping[str, Any]) -> dict[int, float]:
+    """Parameters to the median of all measurements of networks with so many, which have one shape."""
+    found: dict[int, list[float]] = {}
+    for seed in (seed for arm in study["arms"].values() for seed in arm["seeds"].values()):
+        if seed["latency"] is not None:
+            found.setdefault(seed["parameters"], []).append(seed["latency"])
+    return {parameters: float(np.median(values)) for parameters, values in found.items()}

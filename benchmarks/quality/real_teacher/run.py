@@ -159,23 +159,18 @@ def run_queue(args: argparse.Namespace, parts: Sequence[Part]) -> list[str]:
     Raises:
         InputError: another queue works in the folder.
     """
-    with run_lock(args.output):
-        return _run_parts(args, parts)
-
-
-def _run_parts(args: argparse.Namespace, parts: Sequence[Part]) -> list[str]:
-    waiting = [part for part in parts if state(part, args.output) != "finished"]
     running: dict[str, tuple[Part, Iterator[tuple[str, ...]]]] = {}
     failed: list[str] = []
-    with Children({}, args.jobs, LOG_FILE) as children:
+    with run_lock(args.output), Children({}, args.jobs, LOG_FILE) as children:
+        waiting = [part for part in parts if state(part, args.output) != "finished"]
 
         def begin() -> None:
             unfinished = {part.name for part in waiting} | {part.name for part, _ in running.values()}
             for part in list(waiting):
-                if part.needs & set(failed):
+                if part.base in failed:
                     waiting.remove(part)
                     failed.append(part.name)
-                elif len(running) < args.jobs and not part.needs & unfinished:
+                elif len(running) < args.jobs and part.base not in unfinished:
                     waiting.remove(part)
                     print(f"{now()} {part.name} begins", flush=True)
                     share_text(args.output / CORPORA, args.output / part.name / CORPORA)

@@ -75,38 +75,12 @@ def main() -> None:
 
 def run_all(args: argparse.Namespace, seeds: Sequence[str]) -> None:
     root, output = f"data.root={args.data}", args.output
-    tool(
-        "train.py",
-        "-c",
-        HERE / "pretrain.yaml",
-        "-o",
-        root,
-        f"output_dir={output}/pretrain",
-        f"models.teacher.pretrained={args.encoder}",
-    )
-    tool(
-        "train.py",
-        "-c",
-        HERE / "teachers.yaml",
-        "-o",
-        root,
-        f"output_dir={output}/teachers",
-        f"base_run={output}/pretrain",
-    )
-    tool(
-        "search.py",
-        "-c",
-        HERE / "students.yaml",
-        "-o",
-        root,
-        f"base_run={output}/teachers",
-        "--grid",
-        f"seed={args.seeds}",
-        "--output",
-        output / "students",
-        "--jobs",
-        args.jobs,
-    )
+    pretrain = (f"output_dir={output}/pretrain", f"models.teacher.pretrained={args.encoder}")
+    tool("train.py", "-c", HERE / "pretrain.yaml", "-o", root, *pretrain)
+    teachers = (f"output_dir={output}/teachers", f"base_run={output}/pretrain")
+    tool("train.py", "-c", HERE / "teachers.yaml", "-o", root, *teachers)
+    grid = ("--grid", f"seed={args.seeds}", "--output", output / "students", "--jobs", args.jobs)
+    tool("search.py", "-c", HERE / "students.yaml", "-o", root, f"base_run={output}/teachers", *grid)
     score_unseen(output / "teachers", FIRST)
     for seed in seeds:
         score_unseen(output / f"students/seed={seed}", [ARMS[arm][1] for arm in EVERYWHERE])
@@ -118,19 +92,8 @@ def score_unseen(run: Path, models: Sequence[str]) -> None:
     for split, tasks in (("dev", ["shopping_10"]), ("dev_few_all", few)):
         folder = run / "unseen" / split
         if not (folder / "evaluation.json").is_file():
-            tool(
-                "evaluate.py",
-                "--run",
-                run,
-                "--models",
-                *models,
-                "--tasks",
-                *tasks,
-                "--split",
-                split,
-                "--output",
-                folder,
-            )
+            what = ("--models", *models, "--tasks", *tasks, "--split", split)
+            tool("evaluate.py", "--run", run, *what, "--output", folder)
 
 
 def unseen(run: Path) -> list[dict[str, Any]]:

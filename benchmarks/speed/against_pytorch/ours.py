@@ -16,11 +16,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from benchmarks.speed.against_pytorch.worker import SIDE, peak, resident, serve
+from ernie_tiny.batch import Array
 from ernie_tiny.config import load_config
 from ernie_tiny.files import to_json
 from ernie_tiny.runtime import prepare
 
 TEXT_BYTES = 500_000  # of each file of general text
+EXAMPLES = 60_000  # of each split: as many rows of the token embeddings are in use as where a stage trains
 BATCHES = 24  # that are drawn, and taken in turn
 WEIGHTS, CASE = "weights.npz", "case.json"
 
@@ -38,14 +40,14 @@ class Case:
     """The last stage of a config, with random weights in place of what the stages before it would have made."""
 
     def __init__(self, args: argparse.Namespace, folder: Path) -> None:
-        from ernie_tiny.runs.calibration import SAMPLE, TimedLoop
+        from ernie_tiny.runs.calibration import TimedLoop
         from ernie_tiny.runs.sampled import SampledWorkspace
         from ernie_tiny.training.loop import LoopSettings
         from ernie_tiny.training.stage import prepare_stage
 
         run = load_config(args.config, [*args.override, f"output_dir={to_json(str(folder))}"])
         self.run, self.stage = run, run.stages[-1]
-        workspace = SampledWorkspace(run, SAMPLE)
+        workspace = SampledWorkspace(run, EXAMPLES)
         workspace.text_bytes = TEXT_BYTES
         live = replace(self.stage, cache=None)
         self.prepared = prepare_stage(workspace, live, None, folder / "stage", compare_engine=False)
@@ -70,7 +72,7 @@ class Case:
 
     def write(self, folder: Path) -> None:
         """What the other side needs to compute the same."""
-        arrays = {f"network.{name}": value.numpy() for name, value in self.prepared.network.state_dict().items()}
+        arrays = {f"network.{name}": value for name, value in _weights(self.prepared.network).items()}
         if self.teacher_model is not None and not self.answers:
             arrays |= {f"teacher.{name}": value.numpy() for name, value in self.teacher_model.state_dict().items()}
         for number, batch in enumerate(self.batches):
@@ -110,6 +112,18 @@ class Case:
         cached = self.stage.cache is not None  # its FLOPs would be those of another stage
         million = None if cached else stage_flops(self.run, self.stage, specs, 1_000_000)
         return {"tokens": float(np.mean(tokens)), "real": sum(tokens) / sum(padded), "flops": (million or 0) / 1e6}
+
+
+def _weights(network: Any) -> dict[str, Array]:
+    """The weights of a network by name, all rows of its token embeddings among them."""
+    from ernie_tiny.training.used_rows import UsedRows
+
+    found = {name: value.numpy() for name, value in network.state_dict().items()}
+    for name, layer in network.named_sublayers():
+        if isinstance(layer, UsedRows):
+            found[f"{name}.weight"] = layer.whole_again().weight.numpy()
+            del found[f"{name}.row_of_id"], found[f"{name}.decay"]
+    return found
 
 
 def _heads(model: Any) -> int:

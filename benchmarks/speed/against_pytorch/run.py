@@ -41,7 +41,6 @@ OURS = {
 THEIRS = ("torch-float32", "torch-bfloat16")
 TEXTBREWER = "textbrewer"  # in float32; of the case task, by losses of its own
 WARM_UP = 2  # of each side, not counted
-CLOSE = 1e-4  # of the losses
 
 
 def parse_args() -> argparse.Namespace:

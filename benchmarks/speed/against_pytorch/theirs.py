@@ -108,15 +108,11 @@ def part(weights: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}
 
 
-def has(weights: Mapping[str, Any], prefix: str) -> bool:
-    return any(name.startswith(prefix) for name in weights)
-
-
 def model_of(weights: dict[str, Any], heads: int, kernel: str) -> Any:
     """The encoder of the weights with its heads; `kernel` is transformers' name of what computes attention."""
     only = next(iter(weights)).partition(".")[0]
     weights = part(weights, f"{only}.") if only not in ("encoder", "heads") else weights
-    return bilstm(weights) if has(weights, "encoder.pooling.") else bert(weights, heads, kernel)
+    return bilstm(weights) if part(weights, "encoder.pooling.") else bert(weights, heads, kernel)
 
 
 def bert(weights: dict[str, Any], heads: int, kernel: str) -> Any:
