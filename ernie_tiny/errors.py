@@ -1,4 +1,4 @@
-"""The one exception that means "what you gave is wrong", and the sentence that offers what would be right."""
+"""The one exception that means "what you gave is wrong", and what goes into its message."""
 
 from __future__ import annotations
 
@@ -21,3 +21,9 @@ def offer(name: str, valid: Iterable[str]) -> str:
     if close:
         return f"Did you mean {close[0]!r}?"
     return f"Valid: {', '.join(names)}." if names else "There is none."
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says in its first line, at most 200 characters; its class where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

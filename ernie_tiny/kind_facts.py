@@ -14,8 +14,9 @@ from ernie_tiny.errors import InputError, offer
 
 # The forms of heads: what a head gives for a batch. See ernie_tiny.models.forms.
 ROW, CANDIDATE, POSITION = "per row", "per candidate", "per position"
+HEADS_FILE = "heads.json"  # beside the weights of a model that this project saved: its heads and their labels
 
-# "kind" of a head in a heads.json written before heads had forms, to its form and the number of its outputs (None: one
+# "kind" of a head in a HEADS_FILE written before heads had forms, to its form and the number of its outputs (None: one
 # a label).
 OLD_HEADS: Mapping[str, tuple[str, Optional[int]]] = MappingProxyType(
     {"classification": (ROW, None), "regression": (ROW, 1), "choice": (CANDIDATE, 1), "span": (POSITION, 2)}

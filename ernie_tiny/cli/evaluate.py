@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ernie_tiny.cli.arguments import above, add_overrides
-from ernie_tiny.config import load_config
+from ernie_tiny.config import load_run
 from ernie_tiny.runs.references import check_models, check_output_folder, check_tasks
 from ernie_tiny.runtime import prepare
 
@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    run = load_config(args.run / "config.yaml", [f"output_dir={args.run}", *args.override])
+    run = load_run(args.run, args.override)
     references = args.models or list(run.report.models.values())
     check_models(run, references)
     for reference in references:
-        check_tasks(run, args.tasks or run.stage(reference.partition("@")[2]).data.tasks, args.split)
+        check_tasks(run, args.tasks or run.stage_of(reference).data.tasks, args.split)
     if args.output is not None:
         check_output_folder("--output", args.output)
     prepare(run.runtime.device, run.runtime.threads)

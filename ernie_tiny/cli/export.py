@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ernie_tiny.cli.arguments import add_overrides
-from ernie_tiny.config import load_config
+from ernie_tiny.config import load_run
 from ernie_tiny.engine_facts import FACTS, PRECISIONS
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import MANIFEST, to_json
@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> None:
         raise InputError("--task: an export for Paddle Inference answers a task. Name one of the model's.")
     given = {"engines": args.engines, "precisions": args.precision, "max_loss": args.max_loss}
     own = [f"export.{key}={to_json(value)}" for key, value in given.items() if value is not None]
-    run = load_config(args.run / "config.yaml", [f"output_dir={args.run}", *own, *args.override])
+    run = load_run(args.run, [*own, *args.override])
     check_models(run, [args.model])
     check_tasks(run, [args.task] if args.task else [])
     place = args.run / ("export" if args.format == "paddle" else "huggingface")

@@ -326,7 +326,7 @@ def _check_results(run: RunConfig, skipped: list[str], fault: Fault) -> None:
     for key, reference in compared.items():
         _check_final(run, reference, key, run.report.tasks, skipped, fault)
     if run.report.first is not None and not run.report.tasks:
-        tasks = run.stage(str(split_reference(run.report.first)[1])).data.tasks
+        tasks = run.stage_of(run.report.first).data.tasks
         for key, reference in compared.items():
             _check_final(run, reference, key, tasks, skipped, fault)
     if run.export.model is not None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Optional
 
 from ernie_tiny.config.check_objective import Fault
 from ernie_tiny.config.schema import AugmentConfig, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import folder_config
 from ernie_tiny.family_facts import MADE_BY_PADDLENLP
-
-HEADS_FILE = "heads.json"  # of a model that this project saved
+from ernie_tiny.kind_facts import HEADS_FILE
 
 
 def check_augmentation(run: RunConfig, stage: StageConfig, augment: AugmentConfig, fault: Fault) -> None:
@@ -23,7 +21,8 @@ def check_augmentation(run: RunConfig, stage: StageConfig, augment: AugmentConfi
     if stage_name is not None:
         able = run.stage(stage_name).objective.mlm is not None
     else:
-        able = _has_masked_token_head(run.models[model].pretrained, f"{key}.model", fault)
+        pretrained = run.models[model].pretrained
+        able = pretrained is not None and _has_masked_token_head(pretrained, f"{key}.model", fault)
     if not able:
         raise fault(
             f"{key}.model",
@@ -33,13 +32,13 @@ def check_augmentation(run: RunConfig, stage: StageConfig, augment: AugmentConfi
         )
 
 
-def _has_masked_token_head(pretrained: Optional[str], key: str, fault: Fault) -> bool:
+def _has_masked_token_head(pretrained: str, key: str, fault: Fault) -> bool:
     """Whether a folder holds the head: by its heads.json, or by the class that transformers saved it as."""
-    file = Path(pretrained or "") / HEADS_FILE
+    file = Path(pretrained) / HEADS_FILE
     try:
-        if pretrained is not None and file.is_file():
+        if file.is_file():
             return bool(json.loads(file.read_text(encoding="utf-8"))["masked_tokens"])
-        config = folder_config(pretrained or "") or {}
+        config = folder_config(pretrained) or {}
         classes = [] if MADE_BY_PADDLENLP in config else config.get("architectures") or []
         return any(str(name).endswith(("ForMaskedLM", "BertForPreTraining")) for name in classes)
     except (ValueError, LookupError, TypeError) as error:

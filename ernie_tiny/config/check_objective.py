@@ -97,7 +97,7 @@ def _check_terms_fit_data(stage: StageConfig, where: str, fault: Fault) -> None:
             f"= {stage.auxiliary_layers}: they are dropped behind the stage, and its heads would have learned to read "
             "them. Set it to 0, or take terms that compare inner layers alone.",
         )
-    unfit = [name for name in objective.terms() if name not in ("hard", "soft", "logit_mse")]
+    unfit = [name for name in objective.terms() if name not in ANSWER_TERMS]
     if len(stage.ensemble) > 1 and unfit:
         raise fault(f"{where}.{unfit[0]}", "compares inner layers; an ensemble has none in common. Name one teacher.")
     batch = stage.optim.batch_size

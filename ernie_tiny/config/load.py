@@ -15,23 +15,15 @@ import yaml
 from ernie_tiny.config.check import check
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError, offer
-from ernie_tiny.files import at_home, encoding_advice, file_head
+from ernie_tiny.files import at_home, encoding_advice, file_head, to_json
 
 Origins = dict[str, str]
 LONGEST_PART, LONGEST_PATH = 255, 4096  # bytes of a file's name and of a path, on Linux
 CONFIG_FILE = "config.yaml"  # of a run's folder: the merged config
-PATHS = (
-    "output_dir",
-    "base_run",
-    "root",
-    "files",
-    "unlabelled",
-    "answers",
-    "vocab",
-    "pretrained",
-    "folder",
+PATHS = (  # keys
+    *("output_dir", "base_run", "root", "files", "unlabelled", "answers", "vocab", "pretrained", "folder"),
     "taken_from",
-)  # keys
+)
 
 WHOLE_NUMBER = re.compile(r"(?:0|-?[1-9][0-9]*)$")
 EXPECTED = {
@@ -62,25 +54,12 @@ def load_config(path: Union[str, Path], overrides: Sequence[str] = ()) -> RunCon
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply, or an anchor (&name) holds itself (*name).") from None
     fault = _Fault(str(path), origins)
-    run = _at_home(_build(RunConfig, raw, "", fault), "", fault)
-    return check(_with_base_run(run, fault), fault)
+    return check(_with_base_run(_build(RunConfig, raw, "", fault), fault), fault)
 
 
-def _at_home(value: Any, key: str, fault: _Fault) -> Any:
-    """A block with the home folder in place of each path's `~`, so that it is one place to all that read the config."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        items = {item.name: _at_home(getattr(value, item.name), item.name, fault) for item in dataclasses.fields(value)}
-        return replace(value, **items)
-    if isinstance(value, Mapping):
-        return {name: _at_home(item, key, fault) for name, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_at_home(item, key, fault) for item in value)
-    if not isinstance(value, str) or key not in PATHS:
-        return value
-    try:
-        return at_home(value)
-    except InputError as error:
-        raise fault(key, f"= {error}") from None
+def load_run(folder: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The config of a run's folder, which may have moved since it was written; errors are those of load_config."""
+    return load_config(folder / CONFIG_FILE, [f"output_dir={to_json(str(folder))}", *overrides])
 
 
 def _with_base_run(run: RunConfig, fault: _Fault) -> RunConfig:
@@ -289,7 +268,23 @@ def _build_dataclass(kind: Any, value: Any, key: str, fault: _Fault) -> Any:
         required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
         if required and item.name not in value:
             raise fault(f"{prefix}{item.name}", "is missing and has no default.")
-    return kind(**{name: _build(hints[name], item, f"{prefix}{name}", fault) for name, item in value.items()})
+    built = {}
+    for name, item in value.items():
+        found = _build(hints[name], item, f"{prefix}{name}", fault)
+        built[name] = _at_home(found, f"{prefix}{name}", fault) if name in PATHS else found
+    return kind(**built)
+
+
+def _at_home(value: Any, key: str, fault: _Fault) -> Any:
+    """The home folder in place of each path's `~`, so that it is one place to all that read the config."""
+    if isinstance(value, Mapping):
+        return {name: _at_home(item, f"{key}.{name}", fault) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_at_home(item, f"{key}.{index}", fault) for index, item in enumerate(value))
+    try:
+        return at_home(value) if isinstance(value, str) else value
+    except InputError as error:
+        raise fault(key, f"= {error}") from None
 
 
 def _build_scalar(kind: type, value: Any, key: str, fault: _Fault) -> Any:

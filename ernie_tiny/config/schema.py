@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Optional, Union
@@ -223,6 +224,13 @@ class OptimConfig:
     adam_beta2: float = 0.999
     adam_epsilon: float = 1.0e-8
 
+    def steps(self, epoch: float) -> int:
+        """Optimizer steps of a stage whose epoch has so many batches; general text has no epochs."""
+        if self.max_steps is not None:
+            return self.max_steps
+        assert self.epochs is not None
+        return max(1, math.ceil(self.epochs * epoch / self.accumulate))
+
 
 @dataclass(frozen=True)
 class SelectConfig:
@@ -286,6 +294,10 @@ class StageConfig:
     def parts(self) -> tuple[Optional[str], ...]:
         """What it runs for, in turn: each of its tasks where it runs per task, else None for all of them at once."""
         return self.data.tasks if self.per_task else (None,)
+
+    def tasks_of(self, part: Optional[str]) -> tuple[str, ...]:
+        """The tasks of one of its parts."""
+        return self.data.tasks if part is None else (part,)
 
     def title(self, task: Optional[str]) -> str:
         """The name of the stage, or of its part for a task."""
@@ -369,6 +381,10 @@ class RunConfig:
 
     def stage(self, name: str) -> StageConfig:
         return next(stage for stage in self.stages if stage.name == name)
+
+    def stage_of(self, reference: str) -> StageConfig:
+        """The stage of model@stage."""
+        return self.stage(reference.partition("@")[2])
 
 
 def split_reference(reference: str) -> tuple[str, Optional[str]]:

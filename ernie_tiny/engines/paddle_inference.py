@@ -13,7 +13,7 @@ from ernie_tiny.batch import Array, Batch
 from ernie_tiny.engines.buckets import in_buckets
 from ernie_tiny.engines.export import INPUTS, MODEL_PREFIX, missing_file
 from ernie_tiny.engines.signature import Engine, Signature
-from ernie_tiny.errors import InputError
+from ernie_tiny.errors import InputError, first_line
 
 
 def paddle_inference(
@@ -44,10 +44,9 @@ def paddle_inference(
     try:
         predictor = inference.create_predictor(config)
     except (RuntimeError, ValueError, OSError) as error:
-        said = str(error).strip().partition("\n")[0]
         raise InputError(
-            f"{folder}: {network.name} or {weights.name} is cut off or damaged ({said}). Copy the folder again, or "
-            "export it anew with tools/export.py."
+            f"{folder}: {network.name} or {weights.name} is cut off or damaged ({first_line(error)}). Copy the folder "
+            "again, or export it anew with tools/export.py."
         ) from error
     inputs = {name: predictor.get_input_handle(name) for name in INPUTS}
     names, outputs = predictor.get_output_names(), signature.outputs

@@ -14,7 +14,7 @@ from paddlenlp import transformers
 from paddlenlp.utils.download import resolve_file_path
 
 from ernie_tiny.batch import Array
-from ernie_tiny.errors import InputError
+from ernie_tiny.errors import InputError, first_line
 from ernie_tiny.family_facts import facts_of_folder
 from ernie_tiny.models.families import FAMILIES, Family, family_of
 from ernie_tiny.models.head_size import heads_of, set_heads
@@ -56,11 +56,6 @@ class Pretrained:
     masked_tokens: Mapping[str, Array]
 
 
-def load_encoder(pretrained: str, **changes: float) -> nn.Layer:
-    """The encoder of `load_pretrained`."""
-    return load_pretrained(pretrained, **changes).encoder
-
-
 def load_pretrained(pretrained: str, **changes: float) -> Pretrained:
     """A pretrained encoder from a folder of PaddleNLP's or of transformers, or by name, downloaded once.
 
@@ -82,7 +77,7 @@ def load_pretrained(pretrained: str, **changes: float) -> Pretrained:
         encoder = family.read(pretrained, weights, **changes)
     except LOADING_ERRORS as error:
         raise InputError(
-            f"{pretrained}: cannot be loaded as a pretrained model ({_first_line(error)}). Give the name of a "
+            f"{pretrained}: cannot be loaded as a pretrained model ({first_line(error)}). Give the name of a "
             "PaddleNLP model, with a network the first time, or a folder with config.json and "
             f"weights ({', '.join(WEIGHTS_FILES)}); a downloaded folder can be copied to a machine without a network."
         ) from error
@@ -174,12 +169,8 @@ def _check_weights(encoder: nn.Layer, found: Mapping[str, Array], file: Path) ->
 
 def usable_positions(encoder: nn.Layer) -> Optional[int]:
     """The longest input of an encoder, in tokens; None where it has no limit."""
-    return family_of(encoder).usable_positions(encoder)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__
+    rows: Optional[int] = encoder.config.max_position_embeddings
+    return rows if rows is None else rows - family_of(encoder).facts.first_position(encoder.config.pad_token_id or 0)
 
 
 def count_parameters(layer: nn.Layer) -> int:

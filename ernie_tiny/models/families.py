@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType, new_class
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from paddle import nn
 from paddlenlp import transformers
@@ -87,12 +87,6 @@ class Family:
         for theirs, own in self.renamed.items():
             inner = inner.replace(theirs, own) if inner.startswith(theirs) else inner
         return inner
-
-    def usable_positions(self, encoder: nn.Layer) -> Optional[int]:
-        """The longest input of an encoder, in tokens; None where it has no limit."""
-        config = encoder.config
-        rows: Optional[int] = config.max_position_embeddings
-        return None if rows is None else rows - self.facts.first_position(config.pad_token_id or 0)
 
 
 def _with_norms(encoder: nn.Layer) -> nn.Layer:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Optional
 
-from ernie_tiny.errors import InputError
+from ernie_tiny.errors import InputError, first_line
 from ernie_tiny.models.families import FAMILIES
 from ernie_tiny.models.weights import INDEX, WEIGHTS_FILES, has_all_weights, weights_file
 
@@ -44,11 +44,10 @@ def hub_folder(name: str) -> Path:
     except HUB_ERRORS as error:
         if cached is not None and (cached / "config.json").is_file() and weights_file(cached) is not None:
             return cached
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise InputError(
-            f"{name}: cannot be fetched from Hugging Face's hub ({reason}). Give the name of a model that is there, "
-            "with a network the first time, or its folder: a downloaded folder can be copied to a machine without a "
-            "network."
+            f"{name}: cannot be fetched from Hugging Face's hub ({first_line(error)}). Give the name of a model that "
+            "is there, with a network the first time, or its folder: a downloaded folder can be copied to a machine "
+            "without a network."
         ) from error
     raise InputError(f"{name}: holds none of {', '.join(WEIGHTS_FILES)} on Hugging Face's hub. Take another model.")
 

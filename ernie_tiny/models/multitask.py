@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Optional
@@ -16,15 +16,15 @@ from safetensors.numpy import load_file, save_file
 from ernie_tiny.batch import Array, Batch
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
+from ernie_tiny.kind_facts import HEADS_FILE
 from ernie_tiny.models.backbone import load_pretrained
 from ernie_tiny.models.cpu_layers import use_cpu_layers
 from ernie_tiny.models.families import set_norm_epsilon
 from ernie_tiny.models.forms import HeadSpec, read_heads
 from ernie_tiny.models.heads import MaskedTokenHead, build_head
 from ernie_tiny.models.pooling import encode as encode_and_pool
-from ernie_tiny.models.pooling import ending_with_first_token, reads_first_token
+from ernie_tiny.models.pooling import without_what_is_not_read
 from ernie_tiny.models.signals import SignalRequest, Signals, stopping_after, tap, to_tensor
-from ernie_tiny.models.weights import HEADS_FILE
 
 HEAD_WEIGHTS_FILE = "heads.safetensors"
 
@@ -79,17 +79,13 @@ class MultiTaskModel(nn.Layer):
         """The requested signals of one batch."""
         signals = Signals(to_tensor(batch.attention_mask))
         inputs = to_tensor(batch.input_ids), to_tensor(batch.token_type_ids)
-        with self._without_what_is_not_read(batch, request):
+        tapped, masked = request.last_layer == self.num_layers - 1, batch.masked_positions is not None
+        whole = tapped or masked or not request.logits or self.heads[batch.task].reads_tokens
+        with without_what_is_not_read(self.encoder, whole):
             sequence, pooled = self.encode(*inputs, request, signals)
         if request.logits:
             signals.logits = self.answer(batch, sequence, pooled, signals.attention_mask)
         return signals
-
-    def _without_what_is_not_read(self, batch: Batch, request: SignalRequest) -> Any:
-        tapped = request.last_layer == self.num_layers - 1
-        if not request.logits or tapped or batch.masked_positions is not None or not reads_first_token(self.encoder):
-            return nullcontext()
-        return nullcontext() if self.heads[batch.task].reads_tokens else ending_with_first_token(self.encoder)
 
     def encode(
         self, input_ids: Tensor, token_type_ids: Tensor, request: SignalRequest, signals: Signals
@@ -129,14 +125,9 @@ class SingleTaskModel(nn.Layer):
         sequence, pooled = encode_and_pool(self.encoder, input_ids, token_type_ids, attention_mask)
         return self.answering(sequence, pooled, attention_mask)
 
-    @contextmanager
-    def without_what_is_not_read(self) -> Iterator[None]:
+    def without_what_is_not_read(self) -> AbstractContextManager[None]:
         """Inside the block the last layer computes the first token alone, where head and pooling read no other."""
-        if self.answering.reads_tokens or not reads_first_token(self.encoder):
-            yield
-        else:
-            with ending_with_first_token(self.encoder):
-                yield
+        return without_what_is_not_read(self.encoder, self.answering.reads_tokens)
 
 
 def save_model(model: MultiTaskModel, folder: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any, Callable, Optional
 
@@ -34,17 +34,16 @@ def encode(
     return sequence, POOLINGS[pooling_of(encoder)](sequence, pooled, attention_mask)
 
 
-def reads_first_token(encoder: nn.Layer) -> bool:
-    """Whether the pooled output depends on the last layer's output at the first token alone."""
-    return pooling_of(encoder) == FIRST_TOKEN and isinstance(encoder.encoder, nn.TransformerEncoder)
+def without_what_is_not_read(encoder: nn.Layer, reads_tokens: bool) -> AbstractContextManager[None]:
+    """Inside the block the last layer computes its output at the first token alone, where that is all that is read.
 
-
-@contextmanager
-def ending_with_first_token(encoder: nn.Layer) -> Iterator[None]:
-    """Inside the block the encoder's last layer computes its output at the first token alone."""
+    Args:
+        reads_tokens: Whether a head, or who asked for signals, reads the output at every token; a pooling may too.
+    """
+    if reads_tokens or pooling_of(encoder) != FIRST_TOKEN or not isinstance(encoder.encoder, nn.TransformerEncoder):
+        return nullcontext()
     layers = encoder.encoder.layers
-    with with_layers(encoder, [*layers[:-1], FirstTokenLayer(layers[-1])]):
-        yield
+    return with_layers(encoder, [*layers[:-1], FirstTokenLayer(layers[-1])])
 
 
 class FirstTokenLayer(nn.Layer):

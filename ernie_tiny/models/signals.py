@@ -10,7 +10,7 @@ from typing import Any, Optional
 import paddle
 from paddle import Tensor, nn
 
-PROJECTED = ("queries", "keys", "values")
+PROJECTED = {"queries": "q_proj", "keys": "k_proj", "values": "v_proj"}  # to layers of the attention
 
 
 @dataclass(frozen=True)
@@ -99,36 +99,27 @@ class Signals:
 def tap(encoder: nn.Layer, request: SignalRequest, signals: Signals) -> Iterator[None]:
     """Fills `signals` with the requested signals of every forward pass inside the block, all but the logits."""
     hooks: list[Any] = []
-
-    def keep(layer: nn.Layer, store: dict[int, Tensor], index: int) -> None:
-        hooks.append(layer.register_forward_post_hook(_storing_in(store, index)))
-
     try:
-        if request.embeddings:
-            hooks.append(encoder.embeddings.register_forward_post_hook(_storing_embeddings(signals)))
-        for index in sorted(request.hidden):
-            keep(encoder.encoder.layers[index], signals.hidden, index)
-        for index in sorted(request.projections):
-            attention = encoder.encoder.layers[index].self_attn
-            keep(attention.q_proj, signals.queries, index)
-            keep(attention.k_proj, signals.keys, index)
-            keep(attention.v_proj, signals.values, index)
+        for signal in request.token_signals:
+            layer = _layer_of(encoder, signal)
+            hooks.append(layer.register_forward_post_hook(_putting(signal, signals)))
         yield
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _storing_in(store: dict[int, Tensor], index: int) -> Any:
+def _layer_of(encoder: nn.Layer, signal: TokenSignal) -> nn.Layer:
+    """The layer whose output the signal is."""
+    if signal.layer is None:
+        return encoder.embeddings
+    layer = encoder.encoder.layers[signal.layer]
+    return layer if signal.name == "hidden" else getattr(layer.self_attn, PROJECTED[signal.name])
+
+
+def _putting(signal: TokenSignal, signals: Signals) -> Any:
     def hook(_layer: nn.Layer, _inputs: Any, output: Any) -> None:
-        store[index] = output[0] if isinstance(output, tuple) else output
-
-    return hook
-
-
-def _storing_embeddings(signals: Signals) -> Any:
-    def hook(_layer: nn.Layer, _inputs: Any, output: Tensor) -> None:
-        signals.embeddings = output
+        signal.put(signals, output[0] if isinstance(output, tuple) else output)
 
     return hook
 
@@ -143,9 +134,8 @@ class ProjectionsOnly(nn.Layer):
 
     def forward(self, src: Tensor, src_mask: Optional[Tensor] = None, cache: Any = None, **_: Any) -> Tensor:
         normed = src if self.norm1 is None else self.norm1(src)
-        self.self_attn.q_proj(normed)
-        self.self_attn.k_proj(normed)
-        self.self_attn.v_proj(normed)
+        for name in PROJECTED.values():
+            getattr(self.self_attn, name)(normed)
         return src
 
 

@@ -24,7 +24,6 @@ from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.torch_pickle import read_torch_pickle, widened
 
-HEADS_FILE = "heads.json"  # beside the weights of a model that this project saved: its heads and their labels
 INDEX = ".index.json"  # of weights in several files: which file holds which array
 PADDLE_FILES = ("model.safetensors", "model_state.pdparams")
 WEIGHTS_FILES = (  # the first of them that a folder holds is read

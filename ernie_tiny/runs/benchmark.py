@@ -71,7 +71,6 @@ def time_texts(
         texts: Questions as tools/infer.py takes them.
         rows: Of a batch, which is as long as its longest text.
     """
-    found: dict[str, dict[str, float]] = {}
     examples = read_inputs(read_spec(folders[0]), texts)
     chunks = [examples[start : start + rows] for start in range(0, len(examples), rows)]
     runnable = _runnable(folders, forms)
@@ -85,10 +84,11 @@ def time_texts(
             if round_ > 0:  # the first chooses kernels and allocates
                 taken[name][0] += time.perf_counter() - began
                 taken[name][1] += predictor.engine_seconds - inside
-    for name, (whole, network) in taken.items():
-        count = ROUNDS * len(examples)
-        found[name] = {"texts_per_second": round(count / whole, 1), "network_alone": round(count / network, 1)}
-    return found
+    count = ROUNDS * len(examples)
+    return {
+        name: {"texts_per_second": round(count / whole, 1), "network_alone": round(count / network, 1)}
+        for name, (whole, network) in taken.items()
+    }
 
 
 def tables(record: Mapping[str, Any], texts: Mapping[str, Mapping[str, float]]) -> list[Union[str, Table]]:

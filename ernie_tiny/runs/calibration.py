@@ -32,6 +32,7 @@ from ernie_tiny.runtime import processor
 from ernie_tiny.training.loop import LoopSettings, StageLoop
 from ernie_tiny.training.stage import PreparedStage, prepare_stage
 from ernie_tiny.training.tasks import report_tasks
+from ernie_tiny.training.teachers import PARTS_FILE, shared_cache
 
 SAMPLE = 2000  # examples of a split that are tokenised
 DRAWN, DRAWN_TEXT = 240, 12  # batches whose sizes are looked at; those of general text are all full
@@ -159,7 +160,7 @@ class Calibration:
                 self._known[shape] = self._measure(stage, task, self._workspace.folder / f"timed-{number}")
             measured = self._known[shape]
             if stage.select.every is not None:
-                measured = replace(measured, evaluation=self._evaluation(stage, self._tasks(stage, task)))
+                measured = replace(measured, evaluation=self._evaluation(stage, stage.tasks_of(task)))
             title = stage.title(task)
             yield stage_cost(title, self._work(stage, task, title), measured)
 
@@ -184,25 +185,17 @@ class Calibration:
                 [models[split_reference(reference)[0]] for reference in stage.teachers],
                 *(stage.answers, stage.objective, stage.auxiliary_layers, stage.cache is not None),
                 *(optim.batch_size, optim.max_tokens, data.max_length, data.corpus, data.augment),
-                (self._tasks(stage, task), data.sampling)
-                if data.corpus is None or stage.objective.reads_answers
-                else (),
+                (stage.tasks_of(task), data.sampling) if data.corpus is None or stage.objective.reads_answers else (),
             )
         )
 
-    @staticmethod
-    def _tasks(stage: StageConfig, task: Optional[str]) -> tuple[str, ...]:
-        return stage.data.tasks if task is None else (task,)
-
     def _work(self, stage: StageConfig, task: Optional[str], title: str) -> Work:
         optim, save_steps = stage.optim, self._run.runtime.save_steps
-        epoch = self._workspace.batches_per_epoch(stage, self._tasks(stage, task)) if stage.data.corpus is None else 0.0
-        steps = optim.max_steps
-        if steps is None:
-            assert optim.epochs is not None
-            steps = max(1, math.ceil(optim.epochs * epoch / optim.accumulate))
+        epoch = self._workspace.batches_per_epoch(stage, stage.tasks_of(task)) if stage.data.corpus is None else 0.0
+        steps = optim.steps(epoch)
         cached = epoch or float(steps * optim.accumulate)
-        if stage.cache is None or not stage.teachers or _is_written(stage, title):
+        shared = shared_cache(stage, title)
+        if stage.cache is None or not stage.teachers or (shared is not None and (shared / PARTS_FILE).is_file()):
             cached = 0.0
         every = stage.select.every
         return Work(
@@ -217,7 +210,7 @@ class Calibration:
 
     def _measure(self, stage: StageConfig, task: Optional[str], folder: Path) -> Measured:
         end = self._clock() + self._time
-        tasks = self._tasks(stage, task)
+        tasks = stage.tasks_of(task)
         plain = replace(
             stage,
             cache=None,
@@ -228,8 +221,8 @@ class Calibration:
         prepared = prepare_stage(self._workspace, plain, task, folder, compare_engine=False)
         prepare = self._clock() - start
         prepare += self._workspace.tokenising(plain, tasks, self._clock)
-        drawn = self._draw(plain, tasks, prepared, 1)
-        small = self._draw(plain, tasks, prepared, SMALLEST)
+        drawn = self._draw(plain, tasks, 1)
+        small = self._draw(plain, tasks, SMALLEST)
         settings = LoopSettings(folder, prepared.steps, 0, plain.optim, self._run.runtime, parts_unused=False)
         teacher, loop = prepared.teacher, TimedLoop(prepared, prepared.teacher, settings, self._clock)
         loop.time_step(small.batches[0])  # chooses kernels
@@ -239,7 +232,7 @@ class Calibration:
         while part < SMALLEST and PARTS * seconds * goal / part > end - self._clock():
             part *= 2
         if part > 1:
-            timed = small if part == SMALLEST else self._draw(plain, tasks, prepared, part)
+            timed = small if part == SMALLEST else self._draw(plain, tasks, part)
         written = [0.0] * len(timed.batches)
         if stage.cache is not None and teacher is not None:
             written, loop.teacher = self._cached(stage, prepared, timed, folder / "cache")
@@ -268,7 +261,7 @@ class Calibration:
             updates += [update for _, update in steps]
         return passes[1:] or passes, float(np.median(updates))
 
-    def _draw(self, stage: StageConfig, tasks: tuple[str, ...], prepared: PreparedStage, part: int) -> Drawn:
+    def _draw(self, stage: StageConfig, tasks: tuple[str, ...], part: int) -> Drawn:
         """Batches of the stage's stream, as large as a part of its own."""
         text = stage.data.corpus is not None
         stream = self._workspace.stream(stage, tasks, part)
@@ -319,20 +312,10 @@ class Calibration:
         while True:
             part = examples[:: max(1, len(examples) // count)][:count]
             start = self._clock()
-            features = self._features_of(task, part, max_length)
+            features = featurise(spec, part, self._workspace.tokenizer, max_length or spec.max_length)
             score_model(model, spec, part, features, self._workspace.tokenizer.pad_id)
             seconds = self._clock() - start
             larger = min(most, len(examples), 4 * count)
             if larger == count or self._clock() + seconds * larger / count > end:
                 return seconds / count
             count = larger
-
-    def _features_of(self, task: str, examples: Any, max_length: Optional[int]) -> list[Any]:
-        spec = self._workspace.task(task)
-        return featurise(spec, examples, self._workspace.tokenizer, max_length or spec.max_length)
-
-
-def _is_written(stage: StageConfig, title: str) -> bool:
-    """Whether the cache that runs share is there."""
-    folder: Optional[str] = stage.cache.folder if stage.cache is not None else None
-    return folder is not None and (Path(folder) / title / "parts.txt").is_file()

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import Shape
@@ -15,14 +15,13 @@ from ernie_tiny.data.corpus import check_general_text, corpus_files
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
-from ernie_tiny.kinds.read import split_reader
 from ernie_tiny.models.weights import no_weights, read_weights, weights_file
 from ernie_tiny.runs.installation import FAULT, OK, WARNING, Finding
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths, check_vocabularies, read_data
 from ernie_tiny.runtime import remedy_of
 from ernie_tiny.training.flops import input_length, planned_shape
-from ernie_tiny.training.tasks import task_specs
+from ernie_tiny.training.tasks import Examples, task_reader, task_specs
 
 UNKNOWN_SHARE = 0.05  # of tokens, above which a vocabulary hardly is the texts' own
 TEXTS = 500  # that are looked at for it
@@ -30,8 +29,6 @@ MEMORY_FILE = Path("/proc/meminfo")
 WEIGHT_BYTES, TRAINED_BYTES = 4, 16  # of a weight: itself; with its gradient and AdamW's two moments
 GIGA = 1e9
 PROCESS_BYTES = 0.55e9
-
-Examples = Callable[[str, str, Optional[int]], Sequence[Example]]
 
 
 def examine_run(run: RunConfig) -> Iterator[Finding]:
@@ -55,7 +52,7 @@ def _findings(run: RunConfig) -> Iterator[Finding]:
     if run.data.sample:
         yield Finding(OK, "data is the project's own, written when the run starts")
         return
-    examples = _reader(run, specs)
+    examples = task_reader(run, specs)
     tasks = {task: _task(specs[task], examples) for task in specs}
     yield from tasks.values()
     readable = [task for task, finding in tasks.items() if finding.state == OK]
@@ -165,15 +162,6 @@ def _model(run: RunConfig, name: str) -> Finding:
     except InputError as error:
         return Finding(FAULT, f"model {name}: {error}")
     return Finding(OK, f"model {name}: {file}, {len(weights)} arrays, {size}")
-
-
-def _reader(run: RunConfig, specs: dict[str, TaskSpec]) -> Examples:
-    read = split_reader(specs.__getitem__, Path(run.data.root))
-
-    def examples(task: str, split: str, limit: Optional[int]) -> Sequence[Example]:
-        return read(task, split, limit).examples
-
-    return examples
 
 
 def _task(spec: TaskSpec, examples: Examples) -> Finding:

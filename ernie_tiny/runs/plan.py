@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.corpus import check_general_text, corpus_files
 from ernie_tiny.data.sample import write_sample
-from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
+from ernie_tiny.data.task import UNLABELLED, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import alone_at
 from ernie_tiny.kind_facts import facts_of
-from ernie_tiny.kinds.read import missing_file, split_reader
+from ernie_tiny.kinds.read import missing_file
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
 from ernie_tiny.training.flops import input_length, planned_shape, stage_flops, vocabulary_size
 from ernie_tiny.training.size_guard import Size, size_warnings
-from ernie_tiny.training.tasks import Examples, stage_answers, task_specs, training_splits
+from ernie_tiny.training.tasks import Examples, stage_answers, task_reader, task_specs, training_splits
 
 
 def plan(run: RunConfig) -> str:
@@ -36,11 +36,7 @@ def plan(run: RunConfig) -> str:
     check_machine(run)
     check_lengths(run)
     check_heads(run)
-    read = split_reader(specs.__getitem__, root)
-
-    def examples(task: str, split: str, limit: Optional[int]) -> Sequence[Example]:
-        return read(task, split, limit).examples
-
+    examples = task_reader(run, specs)
     counts = {name: _count(specs[name], root, examples) for name in specs}
     for stage in run.own_stages:
         for task in stage.answer_files:
@@ -116,7 +112,7 @@ def _stage_lines(
         head += f", on {augment.copies} more copies of each example by {augment.model}"
     lines = [head + (", once a task" if stage.per_task else "")]
     for each in stage.parts:
-        part, group = stage.of_task(each), stage.data.tasks if each is None else (each,)
+        part, group = stage.of_task(each), stage.tasks_of(each)
         source = ", ".join(group) if part.data.corpus is None else f"{part.data.corpus} text"
         trained = [_trained(part, specs[task], counts[task]) for task in group]
         totals = {split: sum(count.get(split, 0) for count in trained if count) for split in ("train", UNLABELLED)}
@@ -165,7 +161,7 @@ def _steps(stage: StageConfig, counts: list[Optional[Counts]]) -> Optional[int]:
     optim = stage.optim
     if optim.max_steps is not None:
         return optim.max_steps
-    if optim.batch_size is None or optim.epochs is None or any(count is None for count in counts):
+    if optim.batch_size is None or any(count is None for count in counts):
         return None
     copies = 0 if stage.data.augment is None else stage.data.augment.copies
     batches = sum(
@@ -173,7 +169,7 @@ def _steps(stage: StageConfig, counts: list[Optional[Counts]]) -> Optional[int]:
         for count in counts
         if count
     )
-    return max(1, math.ceil(optim.epochs * batches / optim.accumulate))
+    return optim.steps(batches)
 
 
 def ready_data(run: RunConfig) -> None:

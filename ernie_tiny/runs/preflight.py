@@ -16,9 +16,9 @@ from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import FACTS
+from ernie_tiny.kind_facts import HEADS_FILE
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.forms import read_heads
-from ernie_tiny.models.weights import HEADS_FILE
 from ernie_tiny.training.flops import input_length
 from ernie_tiny.training.tasks import Examples, report_tasks, stage_answers, task_specs, training_splits
 
@@ -120,9 +120,7 @@ def _splits(run: RunConfig) -> Iterator[tuple[str, str, Optional[int]]]:
     """The same, and what export reads."""
     yield from _learned_and_scored(run)
     if run.export.model is not None:
-        stage_name = split_reference(run.export.model)[1]
-        assert stage_name is not None
-        for task in run.export.tasks or run.stage(stage_name).data.tasks:
+        for task in run.export.tasks or run.stage_of(run.export.model).data.tasks:
             yield task, "dev", run.export.parity_examples
 
 
@@ -149,9 +147,9 @@ def check_lengths(run: RunConfig) -> None:
 
 def _padding(run: RunConfig) -> int:
     """The id of the run's padding token, where its vocabulary is on this machine; 0, as in one that is built, else."""
-    source = Path(run.vocabulary_source or "")
+    source = run.vocabulary_source
     behind = [model for model in run.models.values() if FACTS[model.family].positions_behind_padding]
-    return load_tokenizer(source).pad_id if behind and vocabulary_file(source) is not None else 0
+    return load_tokenizer(Path(str(source))).pad_id if behind and _has_vocabulary(source) else 0
 
 
 def check_heads(run: RunConfig) -> None:
@@ -219,5 +217,5 @@ def check_vocabularies(run: RunConfig, tokenizer: Tokenizer) -> None:
             )
 
 
-def _has_vocabulary(pretrained: Optional[str]) -> bool:
-    return pretrained is not None and vocabulary_file(Path(pretrained)) is not None
+def _has_vocabulary(place: Optional[str]) -> bool:
+    return place is not None and vocabulary_file(Path(place)) is not None

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Optional
 
-from ernie_tiny.config.check_augment import HEADS_FILE
 from ernie_tiny.config.schema import RunConfig, split_reference
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.files import MANIFEST, unlisted
+from ernie_tiny.kind_facts import HEADS_FILE
 from ernie_tiny.training.tasks import custom_tasks
 
 LONGEST_NAME = 255  # bytes of a file's name on most file systems

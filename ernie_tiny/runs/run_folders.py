@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from ernie_tiny.config.load import CONFIG_FILE
-from ernie_tiny.errors import InputError
+from ernie_tiny.errors import InputError, first_line
 from ernie_tiny.files import read_record, write_text
 from ernie_tiny.report.page import report_page
 from ernie_tiny.report.results import Results, from_record
@@ -87,7 +87,7 @@ def _config(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{file}: is damaged ({str(error).splitlines()[0]}). Leave the run out.") from error
+        raise InputError(f"{file}: is damaged ({first_line(error)}). Leave the run out.") from error
     if not isinstance(content, dict):
         raise InputError(f"{file}: holds {type(content).__name__} and no config. Leave the folder out.")
     return content

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ernie_tiny import processes
-from ernie_tiny.config.load import CONFIG_FILE, load_config
+from ernie_tiny.config.load import CONFIG_FILE, load_run
 from ernie_tiny.data.clue import SUBMITTED as CLUE_SUBMITTED
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
 from ernie_tiny.errors import InputError, offer
@@ -149,7 +149,7 @@ def _find_solvers(
 
 def _solvers_in(folder: Path, reference: Optional[str], threads: int) -> Iterator[Solver]:
     if (folder / CONFIG_FILE).is_file():
-        run = load_config(folder / CONFIG_FILE, [f"output_dir={folder}"])
+        run = load_run(folder)
         reference = reference or run.report.student or run.export.model
         if reference is None:
             raise InputError(f"{folder}: its config names no report.student and no export.model. Give --reference.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ernie_tiny.batch import Feature
-from ernie_tiny.config.schema import split_reference
 from ernie_tiny.data.task import Example
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.models.multitask import MultiTaskModel
+from ernie_tiny.runs.references import check_models
 from ernie_tiny.training.workspace import Workspace
 
 
@@ -17,11 +17,9 @@ def trained_tasks(workspace: Workspace, reference: str) -> tuple[str, ...]:
     """The tasks of the stage that model@stage names.
 
     Raises:
-        InputError: The run has no such stage.
+        InputError: The run has no such stage, or it trains no such model.
     """
-    stages = [stage.name for stage in workspace.run.stages]
-    if split_reference(reference)[1] not in stages:
-        raise InputError(f"{reference}: write model@stage; stages of this run: {', '.join(stages)}.")
+    check_models(workspace.run, [reference])
     return workspace.stage_of(reference).data.tasks
 
 

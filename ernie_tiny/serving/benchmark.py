@@ -14,7 +14,7 @@ from ernie_tiny.batch import Batch
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.engine_facts import Form
 from ernie_tiny.engines import Engine
-from ernie_tiny.errors import InputError
+from ernie_tiny.errors import InputError, first_line
 from ernie_tiny.serving.exported import load_form, network_files
 
 WARM_UP = 2  # calls of each before those that count: they choose kernels and allocate
@@ -126,7 +126,7 @@ def _warm(call: Callable[[], object], cell: Cell) -> float:
         return min(_seconds(call) for _ in range(WARM_UP))
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"inputs of {cell.length} tokens cannot be answered: {str(error).strip().splitlines()[0][:200]}. "
+            f"inputs of {cell.length} tokens cannot be answered: {first_line(error)}. "
             "Take a shorter length, within the model's positions."
         ) from error
 

@@ -37,10 +37,8 @@ class Interval:
         """A batch, its weighted loss, by which it adds to its step's, and its raw terms."""
         self.loss = self.loss + loss
         if self._part_labelled:
-            self._examples, self._labelled = (
-                self._examples + len(batch.example_ids),
-                self._labelled + batch.labelled.sum(),
-            )
+            self._examples += len(batch.example_ids)
+            self._labelled += int(batch.labelled.sum())
         for name, value in terms.items():
             self._terms[name].append(value)
 

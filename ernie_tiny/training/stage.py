@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 import zlib
 from collections.abc import Sequence
@@ -46,7 +45,7 @@ from ernie_tiny.training.loop import LoopSettings, StageLoop
 from ernie_tiny.training.network import StageNetwork
 from ernie_tiny.training.size_guard import Size, size_warnings
 from ernie_tiny.training.streams import BatchStream, corpus_stream, task_stream, training_examples
-from ernie_tiny.training.teachers import CACHE_FOLDER, ByTask, connect_teacher, load_teachers, recorded_teacher
+from ernie_tiny.training.teachers import CACHE_FOLDER, ByTask, Lesson, connect_teacher, load_teachers, recorded_teacher
 from ernie_tiny.training.used_rows import used_ids
 from ernie_tiny.training.workspace import Workspace
 
@@ -119,10 +118,9 @@ def prepare_stage(
 ) -> PreparedStage:
     """A stage as it stands before its first step; the teacher's cache is written if there is to be one.
 
-    `compare_engine` is that of connect_teacher.
+    `compare_engine` is that of Lesson.
     """
-    tasks = (task,) if task is not None else stage.data.tasks
-    title = stage.title(task)
+    tasks, title = stage.tasks_of(task), stage.title(task)
     _check_batch(stage)
     seed = _stage_seed(stage.seed if stage.seed is not None else workspace.run.seed, title)
     teachers = load_teachers(workspace, stage, tasks, task)
@@ -135,16 +133,10 @@ def prepare_stage(
     if isinstance(stream, TaskStream):
         network.train_used_rows(_used_ids(workspace, stage, tasks, stream))
     examples = training_examples(workspace, stage, tasks)
-    steps = stage.optim.max_steps
-    if steps is None:
-        assert isinstance(stream, TaskStream) and stage.optim.epochs is not None
-        steps = max(1, math.ceil(stage.optim.epochs * stream.batches_per_epoch / stage.optim.accumulate))
-    batches = steps * stage.optim.accumulate
-    request = network.teacher_request
-    if stage.answers is not None:
-        teacher: Optional[Teacher] = recorded_teacher(workspace, stage, tasks)
-    else:
-        teacher = connect_teacher(workspace, stage, teachers, request, stream, batches, title, folder, compare_engine)
+    steps = stage.optim.steps(stream.batches_per_epoch if isinstance(stream, TaskStream) else 0)
+    batches, request = steps * stage.optim.accumulate, network.teacher_request
+    lesson = Lesson(workspace, stage, title, folder, teachers, request, stream, batches, compare_engine)
+    teacher = connect_teacher(lesson) if stage.answers is None else recorded_teacher(workspace, stage, tasks)
     return PreparedStage(title, tasks, seed, network, stream, examples, steps, teacher)
 
 
@@ -195,20 +187,15 @@ def _train(
             log,
             told_to_stop=lambda: interruption.received is not None,
         )
-        resumed = processes.from_main(lambda: _latest_checkpoint(folder))
-        if resumed is not None:
+        resumed = processes.from_main(lambda: str(latest_checkpoint(folder) or ""))
+        if resumed:
             logger.info("%s: continues from %s", title, resumed)
         processes.wait_for_all()
         with interruption.deferred():
-            loop.train(None if resumed is None else Path(resumed))
+            loop.train(Path(resumed) if resumed else None)
             if loop.stopped:
                 interruption.leave(f"Stopped after step {loop.step} of {title}; a checkpoint is saved")
         return _finish(workspace, stage, loop, prepared, folder)
-
-
-def _latest_checkpoint(folder: Path) -> Optional[str]:
-    found = latest_checkpoint(folder)
-    return None if found is None else str(found)
 
 
 def _stage_seed(seed: int, title: str) -> int:

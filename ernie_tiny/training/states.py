@@ -45,7 +45,7 @@ def load_weights(network: nn.Layer, folder: Path) -> None:
             f"written by another version of ernie_tiny: go on with that one, or remove {folder.parent} to repeat the "
             "stage."
         )
-    network.set_state_dict(_tensors(stored))
+    network.set_state_dict({name: paddle.to_tensor(value) for name, value in stored.items()})
 
 
 def optimizer_state(
@@ -115,7 +115,3 @@ def _save(tensors: Mapping[str, Union[Tensor, Array]], file: Path) -> None:
             "output_dir."
         )
     save_file(arrays, file)
-
-
-def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
-    return {name: paddle.to_tensor(value) for name, value in arrays.items()}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
-from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import RunConfig, StageConfig
 from ernie_tiny.config.shapes import shape_of
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.kinds.answers import Answers, Reading, read_answers, recorded_of
+from ernie_tiny.kinds.read import split_reader
 
 Examples = Callable[[str, str, Optional[int]], Sequence[Example]]  # of a task's split, so many of them
 
@@ -58,6 +59,12 @@ def training_splits(stage: StageConfig, spec: TaskSpec) -> Iterator[tuple[str, O
         yield "train", stage.data.examples
     if spec.files_of(UNLABELLED) and stage.reads_unlabelled:
         yield UNLABELLED, stage.data.unlabelled_examples
+
+
+def task_reader(run: RunConfig, specs: Mapping[str, TaskSpec]) -> Examples:
+    """What reads the splits of tasks, each once."""
+    read = split_reader(specs.__getitem__, Path(run.data.root))
+    return lambda task, split, limit: read(task, split, limit).examples
 
 
 def stage_answers(run: RunConfig, stage: StageConfig, spec: TaskSpec, examples: Examples) -> Answers:
@@ -138,6 +145,4 @@ def report_tasks(run: RunConfig) -> tuple[str, ...]:
     reference = run.report.first
     if run.report.tasks or reference is None:
         return run.report.tasks
-    stage_name = split_reference(reference)[1]
-    assert stage_name is not None
-    return run.stage(stage_name).data.tasks
+    return run.stage_of(reference).data.tasks

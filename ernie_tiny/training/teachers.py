@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Optional, TypeVar
 
 import paddle
 
@@ -30,7 +32,9 @@ from ernie_tiny.training.teacher_engine import TeacherEngine, check_agreement, f
 from ernie_tiny.training.workspace import Workspace
 
 CACHE_FOLDER = "teacher_cache"
+PARTS_FILE = "parts.txt"  # of a cache that is whole: how many parts it has
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 ByTask = dict[str, MultiTaskModel]  # with the key "" for a model that answers every batch
 
 
@@ -45,110 +49,130 @@ def load_teachers(
     found: dict[str, ByTask] = {}
     for reference in stage.teachers:
         with paddle.utils.unique_name.guard("teacher_"):  # names of the trained model's weights must not shift
-            if task is None and _is_per_task(workspace, reference):
+            if task is None and split_reference(reference)[1] is not None and workspace.stage_of(reference).per_task:
                 found[reference] = {name: workspace.model(reference, name) for name in tasks}
             else:
                 found[reference] = {"": workspace.model(reference, task)}
         if stage.objective.soft is not None or stage.objective.logit_mse is not None:
             for name in tasks:
-                model = found[reference].get(name) or found[reference][""]
+                model = _of_task(found[reference], name)
                 check_head(model, head_of(workspace.task(name)), f"stages.{stage.name}: teacher {reference}")
     return found
 
 
-def connect_teacher(
-    workspace: Workspace,
-    stage: StageConfig,
-    models: dict[str, ByTask],
-    request: SignalRequest,
-    stream: BatchStream,
-    batches: int,
-    title: str,
-    folder: Path,
-    compare_engine: bool = True,
-) -> Optional[Teacher]:
-    """The stage's one source of signals, or None without a teacher.
+@dataclass(frozen=True)
+class Lesson:
+    """A stage, the models that teach it, and what they are asked.
 
-    Args:
-        stream, batches: What the stage will train on, to fill a cache with.
+    Attributes:
         title, folder: The stage's.
+        models: Those of load_teachers.
+        stream, batches: What the stage will train on, to fill a cache with.
         compare_engine: Whether an engine's signals must agree with dygraph's; those of random weights may not.
     """
-    if not models:
-        return None
-    first, (reference, by_task) = _first_batch(stream), next(iter(models.items()))
-    key = first.task if first.task in by_task else ""
-    model = by_task[key]
 
-    def choose() -> TeacherEngine:
-        return teacher_engine(workspace.run.runtime, title, folder, model, request, first)
+    workspace: Workspace
+    stage: StageConfig
+    title: str
+    folder: Path
+    models: dict[str, ByTask]
+    request: SignalRequest
+    stream: BatchStream
+    batches: int
+    compare_engine: bool = True
 
-    def source(chosen: TeacherEngine) -> Teacher:
-        by_reference = {
-            name: {task: frozen_teacher(model, request, chosen) for task, model in found.items()}
-            for name, found in models.items()
+    def first_batch(self) -> Batch:
+        """The batch that the stream gives next; its position stays."""
+        position = self.stream.state_dict()
+        batch = self.stream.next_batch()
+        self.stream.load_state_dict(position)
+        return batch
+
+    @property
+    def heads(self) -> dict[str, HeadSpec]:
+        """The heads that give a teacher's logits, by task."""
+        return {task: head_of(self.workspace.task(task)) for task in self.stage.data.tasks}
+
+    def identity(self) -> dict[str, str]:
+        """What the signals of a cache depend on, beside the inputs and the engine."""
+        return {
+            "teacher": fingerprint_of(model for by_task in self.models.values() for model in by_task.values()),
+            "weights": ", ".join(f"{weight:g}" for weight in self.stage.teachers.values()),
+            "tokenizer": self.workspace.tokenizer.fingerprint,
         }
-        if compare_engine:
-            check_agreement(title, by_reference[reference][key], model, request, first, chosen)
-        sources = [(_by_task(found), stage.teachers[name]) for name, found in by_reference.items()]
-        return EnsembleTeacher(sources) if len(sources) > 1 else sources[0][0]
-
-    if stage.cache is None:
-        return source(choose())
-    return _cached_teacher(workspace, stage, models, request, stream, batches, title, folder, choose, source)
 
 
-def _cached_teacher(
-    workspace: Workspace,
-    stage: StageConfig,
-    models: dict[str, ByTask],
-    request: SignalRequest,
-    stream: BatchStream,
-    batches: int,
-    title: str,
-    folder: Path,
-    choose: Callable[[], TeacherEngine],
-    source: Callable[[TeacherEngine], Teacher],
-) -> CachedTeacher:
-    """The signals on disk, written first where they are not there: by the source on the engine that is chosen."""
-    assert stage.cache is not None
-    identity, precision = _identity(workspace, stage, models), stage.cache.precision
-    heads = {task: head_of(workspace.task(task)) for task in stage.data.tasks}
-    shared = stage.cache.folder is not None
-    cache = Path(stage.cache.folder or "") / title if shared else folder / CACHE_FOLDER
-    complete = cache / "parts.txt"
+def connect_teacher(lesson: Lesson) -> Optional[Teacher]:
+    """The stage's one source of signals, or None without a teacher."""
+    if not lesson.models:
+        return None
+    return _computing_teacher(lesson, _choose_engine(lesson)) if lesson.stage.cache is None else _cached_teacher(lesson)
+
+
+def _choose_engine(lesson: Lesson) -> TeacherEngine:
+    batch = lesson.first_batch()
+    model = _of_task(next(iter(lesson.models.values())), batch.task)
+    return teacher_engine(lesson.workspace.run.runtime, lesson.title, lesson.folder, model, lesson.request, batch)
+
+
+def _computing_teacher(lesson: Lesson, chosen: TeacherEngine) -> Teacher:
+    """The signals as the engine computes them, batch by batch."""
+    sources = {
+        name: {task: frozen_teacher(model, lesson.request, chosen) for task, model in by_task.items()}
+        for name, by_task in lesson.models.items()
+    }
+    first = next(iter(sources))
+    if lesson.compare_engine:
+        batch = lesson.first_batch()
+        source, model = _of_task(sources[first], batch.task), _of_task(lesson.models[first], batch.task)
+        check_agreement(lesson.title, source, model, lesson.request, batch, chosen)
+    whole = {name: PerTaskTeacher(found) if "" not in found else found[""] for name, found in sources.items()}
+    if len(whole) == 1:
+        return whole[first]
+    return EnsembleTeacher([(teacher, lesson.stage.teachers[name]) for name, teacher in whole.items()])
+
+
+def _cached_teacher(lesson: Lesson) -> CachedTeacher:
+    """The signals on disk, written first where they are not there."""
+    assert lesson.stage.cache is not None
+    identity, shared = lesson.identity(), shared_cache(lesson.stage, lesson.title)
+    cache = shared or lesson.folder / CACHE_FOLDER
     # Of runs that share a cache one writes it, with all of its processes; the others find it whole.
     with alone_at(cache) if shared and processes.is_main() else nullcontext():
         processes.wait_for_all()
-        written = complete.is_file()
+        written = (cache / PARTS_FILE).is_file()
         if not written:
-            logger.info("%s: writes the teacher's signals to %s", title, cache)
-            chosen = choose()
-            inputs = progress_bar(
-                iterable=stream.all_inputs(batches), desc="teacher", unit="batch", disable=not processes.is_main()
-            )
-            own = {**identity, "engine": str(chosen)}
-            with inputs, whole_folder(cache / f"part-{processes.rank()}") as part:
-                write_cache(part, source(chosen), inputs, request, precision, own, heads)
-            processes.wait_for_all()
-            processes.from_main(lambda: write_text(complete, str(processes.world_size())))
-    parts = [cache / f"part-{number}" for number in range(int(complete.read_text(encoding="utf-8")))]
+            _write_cache(lesson, cache, identity)
+    count = int((cache / PARTS_FILE).read_text(encoding="utf-8"))
+    parts = [cache / f"part-{number}" for number in range(count)]
     for part in parts:
         require_whole(part, f"Remove {cache} to compute the teacher's signals anew.")
-    identity["engine"] = _engine_of(parts[0], workspace.run.runtime) or str(choose())
-    cached = CachedTeacher(parts, request, precision, identity, heads)
+    identity["engine"] = _engine_of(parts[0], lesson.workspace.run.runtime) or str(_choose_engine(lesson))
+    cached = CachedTeacher(parts, lesson.request, lesson.stage.cache.precision, identity, lesson.heads)
     if shared and written:
-        _require_inputs(cached, stage, stream, batches, title, cache)
+        _require_inputs(lesson, cached, cache)
     return cached
 
 
-def _identity(workspace: Workspace, stage: StageConfig, models: dict[str, ByTask]) -> dict[str, str]:
-    """What the signals of a cache depend on, beside the inputs and the engine."""
-    return {
-        "teacher": fingerprint_of(model for by_task in models.values() for model in by_task.values()),
-        "weights": ", ".join(f"{weight:g}" for weight in stage.teachers.values()),
-        "tokenizer": workspace.tokenizer.fingerprint,
-    }
+def shared_cache(stage: StageConfig, title: str) -> Optional[Path]:
+    """The folder of a cache that runs share; None for a stage that has none or keeps it to itself."""
+    folder = stage.cache.folder if stage.cache is not None else None
+    return None if folder is None else Path(folder) / title
+
+
+def _write_cache(lesson: Lesson, cache: Path, identity: dict[str, str]) -> None:
+    """Each process computes and writes a part, on the engine that is chosen."""
+    assert lesson.stage.cache is not None
+    logger.info("%s: writes the teacher's signals to %s", lesson.title, cache)
+    chosen, silent = _choose_engine(lesson), not processes.is_main()
+    inputs = progress_bar(
+        iterable=lesson.stream.all_inputs(lesson.batches), desc="teacher", unit="batch", disable=silent
+    )
+    own, precision = {**identity, "engine": str(chosen)}, lesson.stage.cache.precision
+    with inputs, whole_folder(cache / f"part-{processes.rank()}") as part:
+        write_cache(part, _computing_teacher(lesson, chosen), inputs, lesson.request, precision, own, lesson.heads)
+    processes.wait_for_all()
+    processes.from_main(lambda: write_text(cache / PARTS_FILE, str(processes.world_size())))
 
 
 def _engine_of(part: Path, runtime: RuntimeConfig) -> Optional[str]:
@@ -158,17 +182,15 @@ def _engine_of(part: Path, runtime: RuntimeConfig) -> Optional[str]:
     return engine if allowed else None
 
 
-def _require_inputs(
-    cached: CachedTeacher, stage: StageConfig, stream: BatchStream, batches: int, title: str, cache: Path
-) -> None:
+def _require_inputs(lesson: Lesson, cached: CachedTeacher, cache: Path) -> None:
     """Raises an InputError where a cache, which another run may have written, lacks inputs of the stage.
 
     All inputs of tasks are looked up. Those of general text follow from its first batch and their number.
     """
-    rows = len(_first_batch(stream).example_ids)
-    found = processes.gather((*cached.look_up(stream.all_inputs(1)), rows))
+    title, batches, rows = lesson.title, lesson.batches, len(lesson.first_batch().example_ids)
+    found = processes.gather((*cached.look_up(lesson.stream.all_inputs(1)), rows))
     missing, looked_up, rows = (sum(counts) for counts in zip(*found))
-    on_text, reason = stage.data.corpus is not None, ""
+    on_text, reason = lesson.stage.data.corpus is not None, ""
     if missing:
         differs = "the text, its length or the seed" if on_text else "the examples or max_length"
         reason = f"other inputs; it lacks {missing} of {looked_up} of {title}, so {differs} differ"
@@ -177,7 +199,7 @@ def _require_inputs(
     if reason:
         raise InputError(
             f"{cache}: the teacher's cache was written for {reason}. Undo the change, give "
-            f"stages.{stage.name}.cache.folder another folder, or remove this one to compute it anew."
+            f"stages.{lesson.stage.name}.cache.folder another folder, or remove this one to compute it anew."
         )
 
 
@@ -204,20 +226,8 @@ def recorded_teacher(workspace: Workspace, stage: StageConfig, tasks: tuple[str,
     return teacher
 
 
-def _first_batch(stream: BatchStream) -> Batch:
-    """The batch that the stream gives next; its position stays."""
-    position = stream.state_dict()
-    batch = stream.next_batch()
-    stream.load_state_dict(position)
-    return batch
-
-
-def _by_task(by_reference: dict[str, Teacher]) -> Teacher:
-    return by_reference[""] if "" in by_reference else PerTaskTeacher(by_reference)
-
-
-def _is_per_task(workspace: Workspace, reference: str) -> bool:
-    return split_reference(reference)[1] is not None and workspace.stage_of(reference).per_task
+def _of_task(by_task: Mapping[str, T], task: str) -> T:
+    return by_task[task if task in by_task else ""]
 
 
 def check_head(model: MultiTaskModel, wanted: HeadSpec, owner: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Optional
@@ -20,7 +19,7 @@ from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.corpus import build_corpus, corpus_files, is_built_from, paragraphs_of
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, build_vocabulary, load_tokenizer
-from ernie_tiny.errors import InputError
+from ernie_tiny.errors import InputError, first_line
 from ernie_tiny.files import MANIFEST, require_whole, whole_folder
 from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.kinds.read import split_reader
@@ -100,13 +99,11 @@ class Workspace:
             here = Path(source)
             return load_tokenizer(here if here.exists() else _downloaded_vocabulary(source, self.folder / "vocabulary"))
         if config.build_from is not None:
-            return Tokenizer(build_vocabulary(self._lines(config.build_from), config.vocab_size))
+            lines = paragraphs_of(self.corpus_files(config.build_from), self.run.data.corpora[config.build_from].field)
+            return Tokenizer(build_vocabulary(lines, config.vocab_size))
         raise InputError(
             "tokenizer: no model is pretrained, so there is no vocabulary; set tokenizer.vocab or tokenizer.build_from."
         )
-
-    def _lines(self, corpus: str) -> Iterator[str]:
-        yield from paragraphs_of(self.corpus_files(corpus), self.run.data.corpora[corpus].field)
 
     def corpus_files(self, corpus: str) -> list[Path]:
         """The files of a corpus, its patterns resolved."""
@@ -140,9 +137,7 @@ class Workspace:
 
     def stage_of(self, reference: str, task: Optional[str] = None) -> StageConfig:
         """The stage of model@stage, with the settings of a task."""
-        stage_name = split_reference(reference)[1]
-        assert stage_name is not None
-        return self.run.stage(stage_name).of_task(task)
+        return self.run.stage_of(reference).of_task(task)
 
     def model_folder(self, reference: str, task: Optional[str] = None) -> Path:
         """Where the weights of model@stage lie; `task` picks those of one task of a stage that runs per task."""
@@ -232,7 +227,7 @@ def _downloaded_vocabulary(name: str, folder: Path) -> Path:
         AutoTokenizer.from_pretrained(name).save_pretrained(str(folder))
     except (OSError, ValueError, RuntimeError, AttributeError, KeyError) as error:
         raise InputError(
-            f"tokenizer: the vocabulary of {name} cannot be fetched ({str(error).strip().splitlines()[0][:200]}). "
+            f"tokenizer: the vocabulary of {name} cannot be fetched ({first_line(error)}). "
             "Set tokenizer.vocab to a vocab.txt, or run once where there is a network."
         ) from error
     return folder

@@ -74,6 +74,13 @@ def test_a_pretrained_folder_says_whether_it_has_the_head(heads, able, tmp_path)
         load(tmp_path, *overrides)
 
 
+def test_a_model_without_a_folder_has_no_head_whatever_lies_in_the_folder_that_one_is_in(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertForMaskedLM"]}')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="'teacher' has no head for masked tokens"):
+        load(tmp_path, "stages.enhance.data.augment.model=teacher")
+
+
 def test_a_damaged_heads_file_is_named(tmp_path):
     (tmp_path / "heads.json").write_text("[]", encoding="utf-8")
     with pytest.raises(InputError, match=r"heads\.json is damaged"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ernie_tiny.config import RunConfig, load_config, to_yaml
+from ernie_tiny.config import RunConfig, load_config, load_run, to_yaml
 from tests.config.conftest import refused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -357,3 +357,10 @@ def test_a_task_may_have_settings_of_its_own(base):
     own = stage.of_task("afqmc")
     assert (own.optim.learning_rate, own.data.max_length, own.optim.batch_size) == (0.5, 9, stage.optim.batch_size)
     assert stage.of_task("tnews") == stage.of_task(None) == stage
+
+
+@pytest.mark.parametrize("name", ["2026-11-28", "1.5", "null", "a #1", "a: b", "[a]"])
+def test_a_runs_folder_is_where_it_is_whatever_yaml_would_read_its_name_as(base, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write(Path(name) / "config.yaml", to_yaml(load_config(base, ["output_dir=elsewhere"])))
+    assert load_run(Path(name), ["seed=7"]) == dataclasses.replace(load_config(base), output_dir=name, seed=7)

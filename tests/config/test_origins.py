@@ -37,6 +37,16 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def test_a_path_below_nobodys_home_is_named_with_its_whole_key(base):
+    assert refused(base, "data.root=~nobody-of-that-name").startswith(
+        "-o data.root=~nobody-of-that-name: data.root = '~n"
+    )
+    key = "data.corpora.general.files"
+    assert refused(base, f"{key}=[a.txt, ~nobody-of-that-name]").startswith(
+        f"-o {key}=[a.txt, ~nobody-of-that-name]: {key}.1 "
+    )
+
+
 def test_a_base_keeps_the_keys_of_a_list_that_is_changed_elsewhere(tmp_path):
     bad = write(tmp_path / "bad.yaml", CONFIG.replace("max_steps: 3", "max_steps: three"))
     top = write(tmp_path / "top.yaml", "_BASE_: bad.yaml\nstages: {second: {seed: 1}, 0: {seed: 2}}\n")

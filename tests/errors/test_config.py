@@ -274,6 +274,15 @@ def test_positions_of_a_roberta_begin_behind_padding(path: Path, tmp_path: Path,
     check_lengths(load_config(path, [roberta, vocabulary, "data.tasks.mine.max_length=59"]))
 
 
+def test_a_vocabulary_that_is_built_pads_with_0_whatever_lies_in_the_folder_that_one_is_in(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vocab.txt").write_text("[UNK]\n[CLS]\n[SEP]\n[MASK]\n[PAD]", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    built = ("models.student.family=roberta", "tokenizer.build_from=general")
+    check_lengths(load_config(path, [*built, "data.tasks.mine.max_length=63"]))
+
+
 def test_positions_of_a_roberta_in_a_folder(path: Path, tmp_path: Path) -> None:
     numbers = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
     config = {**numbers, "model_type": "roberta", "max_position_embeddings": 66, "pad_token_id": 1}

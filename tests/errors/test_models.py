@@ -16,7 +16,7 @@ from paddlenlp import transformers
 from safetensors.numpy import load_file, save_file
 
 from ernie_tiny.errors import InputError
-from ernie_tiny.models.backbone import build_encoder, copy_layers, load_encoder
+from ernie_tiny.models.backbone import build_encoder, copy_layers, load_pretrained
 from ernie_tiny.models.narrowing import narrow_layers
 from ernie_tiny.models.weights import read_weights
 from tests.errors.conftest import SHAPE
@@ -34,7 +34,7 @@ class Stranger:
 
 def refused(pretrained: object) -> InputError:
     with pytest.raises(InputError) as caught:
-        load_encoder(str(pretrained))
+        load_pretrained(str(pretrained))
     assert not Path("ran").exists()
     return caught.value
 
@@ -203,9 +203,9 @@ def test_arrays_of_anything_but_numbers_are_refused(array: np.ndarray, folder: P
 
 
 def test_safetensors_are_read_where_both_are_there(folder: Path) -> None:
-    expected = load_encoder(str(folder)).state_dict()
+    expected = load_pretrained(str(folder)).encoder.state_dict()
     (folder / PICKLED).write_bytes(pickle.dumps({"a": Stranger()}))
-    found = load_encoder(str(folder)).state_dict()
+    found = load_pretrained(str(folder)).encoder.state_dict()
     assert all(np.array_equal(found[name].numpy(), value.numpy()) for name, value in expected.items())
     assert not Path("ran").exists()
 
@@ -214,7 +214,7 @@ def test_an_encoder_in_a_pickle_is_read_and_not_by_paddle(folder: Path, monkeypa
     monkeypatch.setattr(paddle, "load", None)
     expected = load_file(folder / SAFE)
     write_pickle(folder, {f"ernie.{name}": value for name, value in expected.items()})
-    found = load_encoder(str(folder)).state_dict()
+    found = load_pretrained(str(folder)).encoder.state_dict()
     assert all(np.array_equal(found[name].numpy(), value) for name, value in expected.items())
 
 

@@ -22,7 +22,7 @@ from ernie_tiny.config.schema import ModelConfig
 from ernie_tiny.config.shapes import shape_of, usable_positions
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.errors import InputError
-from ernie_tiny.models.backbone import load_encoder
+from ernie_tiny.models.backbone import load_pretrained
 from ernie_tiny.models.weights import read_weights
 from tests.fuzz.test_fuzz import changed, damaged, fuzz
 
@@ -62,7 +62,7 @@ def check(config: Any, folder: Path) -> None:
         shape_of(model)
         usable_positions(model, 0)
     with suppress(InputError):
-        load_encoder(str(folder))
+        load_pretrained(str(folder))
 
 
 @fuzz

@@ -22,7 +22,7 @@ from ernie_tiny.models.backbone import (
     count_embedding_parameters,
     count_parameters,
     drop_layers,
-    load_encoder,
+    load_pretrained,
     usable_positions,
 )
 from ernie_tiny.models.families import FAMILIES
@@ -134,29 +134,29 @@ def test_shared_weights_count_once():
 def test_a_saved_encoder_is_read_back(family, tmp_path):
     network = encoder(family)
     network.save_pretrained(str(tmp_path), safe_serialization=True)
-    loaded = load_encoder(str(tmp_path))
+    loaded = load_pretrained(str(tmp_path)).encoder
     loaded.eval()
     assert type(loaded) is type(network) and equal(loaded, network)
     assert np.array_equal(output(loaded), output(network))
 
 
 def test_weights_may_be_pdparams(folder):
-    network = load_encoder(str(folder))
+    network = load_pretrained(str(folder)).encoder
     (folder / "model.safetensors").unlink()
     paddle.save(network.state_dict(), str(folder / "model_state.pdparams"))
-    assert equal(load_encoder(str(folder)), network)
+    assert equal(load_pretrained(str(folder)).encoder, network)
 
 
 def test_an_encoder_under_a_task_head_is_read(tmp_path):
     config = transformers.ErnieConfig(**SHAPE, num_labels=3)
     whole = transformers.ErnieForSequenceClassification(config)
     whole.save_pretrained(str(tmp_path), safe_serialization=True)
-    assert equal(load_encoder(str(tmp_path)), whole.ernie)
+    assert equal(load_pretrained(str(tmp_path)).encoder, whole.ernie)
 
 
 def refused(pretrained: object) -> str:
     with pytest.raises(InputError) as caught:
-        load_encoder(str(pretrained))
+        load_pretrained(str(pretrained))
     assert str(caught.value).startswith(f"{pretrained}")
     return str(caught.value)
 
@@ -214,12 +214,12 @@ def test_an_electra_of_paddlenlp_is_read_and_has_a_pooler(embedding_size, tmp_pa
     network.eval()
     with paddle.no_grad():
         expected = network(paddle.to_tensor(IDS)).numpy()
-    loaded = load_encoder(str(tmp_path / "theirs"))
+    loaded = load_pretrained(str(tmp_path / "theirs")).encoder
     loaded.eval()
     assert np.abs(output(loaded) - expected).max() < 1e-5
     assert loaded(paddle.to_tensor(IDS))[1].shape == [2, 16] and output(encoder("electra")).shape == (2, 5, 16)
     loaded.save_pretrained(str(tmp_path / "ours"), safe_serialization=True)
-    assert equal(load_encoder(str(tmp_path / "ours")), loaded)
+    assert equal(load_pretrained(str(tmp_path / "ours")).encoder, loaded)
 
 
 def test_positions_that_are_of_use():
@@ -344,6 +344,6 @@ def test_layers_that_do_not_fit_are_refused(changes, layers, said):
 def test_folders_stay_as_they_were(folder):
     copy = folder.with_name("copy")
     shutil.copytree(folder, copy)
-    load_encoder(str(folder))
+    load_pretrained(str(folder))
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in copy.iterdir())
     assert (folder / "config.json").read_bytes() == (copy / "config.json").read_bytes()

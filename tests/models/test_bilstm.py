@@ -16,7 +16,7 @@ from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import CANDIDATE, ROW
 from ernie_tiny.kinds.ask import add_head, featurise, head_of
-from ernie_tiny.models.backbone import build_encoder, copy_word_embeddings, count_embedding_parameters, load_encoder
+from ernie_tiny.models.backbone import build_encoder, copy_word_embeddings, count_embedding_parameters, load_pretrained
 from ernie_tiny.models.bilstm import BiLstmModel, SegmentPooling
 from ernie_tiny.models.forms import HeadSpec
 from ernie_tiny.models.multitask import MultiTaskModel, load_model, save_model
@@ -291,12 +291,12 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     ):
         file.write_text(json.dumps({**config, **change}), encoding="utf-8")
         with pytest.raises(InputError, match=rf"^{tmp_path}.*{said}"):
-            load_encoder(str(tmp_path))
+            load_pretrained(str(tmp_path))
     file.write_text(json.dumps(config), encoding="utf-8")
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(InputError, match="model.safetensors"):
-        load_encoder(str(tmp_path))
+        load_pretrained(str(tmp_path))
 
 
 # ---- word embeddings of another model

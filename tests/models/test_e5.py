@@ -16,7 +16,7 @@ from ernie_tiny.batch import Batch
 from ernie_tiny.data.tokenizer import JsonTokenizer, load_tokenizer
 from ernie_tiny.engines import Signature, load
 from ernie_tiny.engines.export import export_network
-from ernie_tiny.models.backbone import load_encoder
+from ernie_tiny.models.backbone import load_pretrained
 from ernie_tiny.models.signals import SignalRequest, Signals, tap
 
 FOLDER = Path(os.environ.get("ERNIE_TINY_MODELS", "")) / "e5-small-zh"
@@ -38,7 +38,7 @@ def tokenizer() -> JsonTokenizer:
 
 @pytest.fixture(scope="module")
 def encoder() -> nn.Layer:
-    network = load_encoder(str(FOLDER))
+    network = load_pretrained(str(FOLDER)).encoder
     network.eval()
     return network
 
@@ -107,7 +107,7 @@ def test_the_exported_network_gives_them_too(encoder, reference, tmp_path) -> No
 
 def test_a_model_that_is_saved_is_the_same(encoder, reference, tmp_path) -> None:
     encoder.save_pretrained(str(tmp_path), safe_serialization=True)
-    again = load_encoder(str(tmp_path))
+    again = load_pretrained(str(tmp_path)).encoder
     again.eval()
     arrays = batch_of(reference["1.ids"])
     tensors = [paddle.to_tensor(array) for array in (arrays.input_ids, arrays.token_type_ids, arrays.attention_mask)]

@@ -11,7 +11,7 @@ import pytest
 
 from ernie_tiny.config.schema import ModelConfig
 from ernie_tiny.config.shapes import EncoderShape, shape_of
-from ernie_tiny.models.backbone import append_layers, build_encoder, copy_layers, count_parameters, load_encoder
+from ernie_tiny.models.backbone import append_layers, build_encoder, copy_layers, count_parameters, load_pretrained
 from ernie_tiny.models.head_size import heads_of
 from ernie_tiny.models.multitask import MultiTaskModel, save_model
 from ernie_tiny.models.pruning import prune_vocabulary
@@ -34,7 +34,7 @@ def test_it_is_saved_and_read_as_any_model(family: str, tmp_path: Path) -> None:
     written = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert (written["num_attention_heads"], written["head_size"]) == (3, 4)
     assert written["architectures"] == [f"{family.capitalize()}Model"]
-    again = load_encoder(str(tmp_path))
+    again = load_pretrained(str(tmp_path)).encoder
     assert heads_of(again) == (3, 4) and again.encoder.layers[1].self_attn.q_proj.weight.shape == [16, 12]
     assert np.array_equal(outputs(again), outputs(encoder))
     shape = shape_of(ModelConfig(pretrained=str(tmp_path)))

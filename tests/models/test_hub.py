@@ -10,7 +10,7 @@ import huggingface_hub
 import pytest
 
 from ernie_tiny.errors import InputError
-from ernie_tiny.models.backbone import build_encoder, load_encoder
+from ernie_tiny.models.backbone import build_encoder, load_pretrained
 from ernie_tiny.models.hub import hub_folder, is_hub_name
 
 SHAPE = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "vocab_size": 9}
@@ -66,7 +66,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 )
 def test_one_form_of_the_weights_is_fetched(files: list[str], wanted: list[str], hub: dict[str, Any]) -> None:
     hub["files"] = files
-    load_encoder("owner/name")
+    load_pretrained("owner/name")
     assert [pattern for pattern in hub["patterns"] if "model." in pattern and pattern != "*.model"
             or "model*" in pattern] == wanted  # fmt: skip
 
@@ -74,7 +74,7 @@ def test_one_form_of_the_weights_is_fetched(files: list[str], wanted: list[str],
 def test_what_is_in_the_cache_is_not_asked_for(hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     hub["cached"] = True
     monkeypatch.setattr(huggingface_hub, "list_repo_files", None)
-    load_encoder("owner/name")
+    load_pretrained("owner/name")
 
 
 def test_a_model_without_weights_that_can_be_read(hub: dict[str, Any]) -> None:

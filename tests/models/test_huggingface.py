@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from ernie_tiny.config.schema import ModelConfig
 from ernie_tiny.config.shapes import usable_positions as positions_by_config
 from ernie_tiny.errors import InputError
-from ernie_tiny.models.backbone import load_encoder, load_pretrained, usable_positions
+from ernie_tiny.models.backbone import load_pretrained, usable_positions
 from ernie_tiny.models.huggingface import convert, numbers_of
 
 LAYERS, WIDTH, INNER, TOKENS, POSITIONS = 2, 8, 12, 20, 16
@@ -128,26 +128,26 @@ def bert(stored: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_an_encoder_computes_what_its_arrays_say(tmp_path: Path) -> None:
-    found, expected = outputs(load_encoder(str(folder(tmp_path, arrays())))), bert(arrays())
+    found, expected = outputs(load_pretrained(str(folder(tmp_path, arrays()))).encoder), bert(arrays())
     assert np.abs(found[0] - expected[0]).max() < 1e-5 and np.abs(found[1] - expected[1]).max() < 1e-5
 
 
 @pytest.mark.parametrize("prefix", ["bert.", "model.bert.", "module."])
 def test_a_prefix_is_taken_off(prefix: str, tmp_path: Path) -> None:
-    plain = outputs(load_encoder(str(folder(tmp_path / "plain", arrays()))))
-    found = outputs(load_encoder(str(folder(tmp_path / "prefixed", arrays(prefix)))))
+    plain = outputs(load_pretrained(str(folder(tmp_path / "plain", arrays()))).encoder)
+    found = outputs(load_pretrained(str(folder(tmp_path / "prefixed", arrays(prefix)))).encoder)
     assert np.array_equal(found[0], plain[0]) and np.array_equal(found[1], plain[1])
 
 
 def test_old_names_of_norms_and_buffers(tmp_path: Path) -> None:
-    plain = outputs(load_encoder(str(folder(tmp_path / "plain", arrays()))))
+    plain = outputs(load_pretrained(str(folder(tmp_path / "plain", arrays()))).encoder)
     old = arrays(norm=("gamma", "beta")) | {"embeddings.position_ids": np.arange(POSITIONS)[None]}
-    assert np.array_equal(outputs(load_encoder(str(folder(tmp_path / "old", old))))[0], plain[0])
+    assert np.array_equal(outputs(load_pretrained(str(folder(tmp_path / "old", old))).encoder)[0], plain[0])
 
 
 def test_half_precision_is_widened(tmp_path: Path) -> None:
     half = {name: value.astype(np.float16) for name, value in arrays().items()}
-    network = load_encoder(str(folder(tmp_path, half)))
+    network = load_pretrained(str(folder(tmp_path, half))).encoder
     assert network.embeddings.word_embeddings.weight.dtype == paddle.float32
     exact = {name: value.astype(np.float32) for name, value in half.items()}
     assert np.abs(outputs(network)[0] - bert(exact)[0]).max() < 1e-5
@@ -157,10 +157,10 @@ def test_a_pooler_that_is_not_there_is_started_anew_and_said(tmp_path: Path, cap
     path = folder(tmp_path, arrays(pooler=False))
     with caplog.at_level(logging.INFO):
         paddle.seed(1)
-        first = outputs(load_encoder(str(path)))
+        first = outputs(load_pretrained(str(path)).encoder)
     assert "there is no pooler, so that one is started anew" in caplog.text
     paddle.seed(1)
-    again = outputs(load_encoder(str(path)))
+    again = outputs(load_pretrained(str(path)).encoder)
     assert np.array_equal(first[1], again[1]) and np.abs(first[0] - bert(arrays())[0]).max() < 1e-5
 
 
@@ -172,9 +172,11 @@ def test_a_pooler_that_is_not_there_is_started_anew_and_said(tmp_path: Path, cap
 def test_a_roberta_pads_with_1_where_its_config_does_not_say(named: dict[str, Any], tmp_path: Path) -> None:
     silent = folder(tmp_path / "silent", arrays(), **named)
     said = folder(tmp_path / "said", arrays(), **named, pad_token_id=1)
-    for found, expected in zip(outputs(load_encoder(str(silent))), outputs(load_encoder(str(said)))):
+    for found, expected in zip(
+        outputs(load_pretrained(str(silent)).encoder), outputs(load_pretrained(str(said)).encoder)
+    ):
         assert np.array_equal(found, expected)
-    assert usable_positions(load_encoder(str(silent))) == POSITIONS - 2
+    assert usable_positions(load_pretrained(str(silent)).encoder) == POSITIONS - 2
     assert positions_by_config(ModelConfig(pretrained=str(silent)), pad_id=0) == POSITIONS - 2
 
 
@@ -187,14 +189,14 @@ def test_an_electra_has_four_heads_where_its_config_does_not_say() -> None:
 def test_what_belongs_to_heads_is_left_out_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     stored = arrays("bert.") | {"classifier.weight": np.ones((3, WIDTH), np.float32), "classifier.bias": np.ones(3)}
     with caplog.at_level(logging.INFO):
-        load_encoder(str(folder(tmp_path, stored)))
+        load_pretrained(str(folder(tmp_path, stored)))
     assert "left out, as parts of heads: classifier.bias, classifier.weight" in caplog.text
 
 
 def test_an_encoder_is_the_same_after_saving(tmp_path: Path) -> None:
-    network = load_encoder(str(folder(tmp_path / "theirs", arrays(), layer_norm_eps=1e-4)))
+    network = load_pretrained(str(folder(tmp_path / "theirs", arrays(), layer_norm_eps=1e-4))).encoder
     network.save_pretrained(str(tmp_path / "ours"), safe_serialization=True)
-    again = load_encoder(str(tmp_path / "ours"))
+    again = load_pretrained(str(tmp_path / "ours")).encoder
     assert np.array_equal(outputs(again)[0], outputs(network)[0])
     assert again.encoder.layers[0].norm1._epsilon == again.embeddings.layer_norm._epsilon == 1e-4
 
@@ -231,10 +233,12 @@ def test_weights_in_several_files(tmp_path: Path) -> None:
     for place in set(places.values()):
         save_file({name: value for name, value in arrays().items() if places[name] == place}, parts / place)
     (parts / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}), encoding="utf-8")
-    assert np.array_equal(outputs(load_encoder(str(parts)))[0], outputs(load_encoder(str(whole)))[0])
+    assert np.array_equal(
+        outputs(load_pretrained(str(parts)).encoder)[0], outputs(load_pretrained(str(whole)).encoder)[0]
+    )
     (parts / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(InputError, match="names 2 files, and model-00002-of-00002.safetensors is not there"):
-        load_encoder(str(parts))
+        load_pretrained(str(parts))
 
 
 def test_bfloat16_holds_the_upper_half_of_a_float(tmp_path: Path) -> None:
@@ -247,7 +251,7 @@ def test_bfloat16_holds_the_upper_half_of_a_float(tmp_path: Path) -> None:
     path = folder(tmp_path, values)
     text = json.dumps(header).encode()
     (path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
-    assert np.abs(outputs(load_encoder(str(path)))[0] - bert(values)[0]).max() < 1e-5
+    assert np.abs(outputs(load_pretrained(str(path)).encoder)[0] - bert(values)[0]).max() < 1e-5
 
 
 # ---- what cannot be read
@@ -265,7 +269,7 @@ def test_bfloat16_holds_the_upper_half_of_a_float(tmp_path: Path) -> None:
 )
 def test_a_config_that_does_not_fit(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        load_encoder(str(folder(tmp_path, arrays(), **changes)))
+        load_pretrained(str(folder(tmp_path, arrays(), **changes)))
     assert said in str(caught.value)
 
 
@@ -278,4 +282,4 @@ def test_a_config_that_does_not_fit(changes: dict[str, Any], said: str, tmp_path
 )
 def test_an_array_that_no_family_has_is_not_dropped(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="within the encoder: no family that can be read has that"):
-        load_encoder(str(folder(tmp_path, arrays() | {name: np.ones((2, 2), np.float32)})))
+        load_pretrained(str(folder(tmp_path, arrays() | {name: np.ones((2, 2), np.float32)})))

@@ -16,7 +16,7 @@ from ernie_tiny.data.huggingface_tokenizer import save_for_transformers as save_
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import CANDIDATE, POSITION, ROW
-from ernie_tiny.models.backbone import build_encoder, load_encoder
+from ernie_tiny.models.backbone import build_encoder, load_pretrained
 from ernie_tiny.models.forms import HeadSpec
 from ernie_tiny.models.huggingface_write import CHOICE, CLASSES, SPAN, TAGS, save_for_transformers
 from ernie_tiny.models.multitask import MultiTaskModel
@@ -50,7 +50,7 @@ def outputs(encoder: paddle.nn.Layer) -> list[np.ndarray]:
 def test_the_bare_encoder_read_again_gives_the_same_numbers(family: str, tmp_path: Path) -> None:
     model = model_of(family)
     save_for_transformers(model, tmp_path, IDS)
-    again = load_encoder(str(tmp_path))
+    again = load_pretrained(str(tmp_path)).encoder
     again.eval()
     for expected, found in zip(outputs(model.encoder), outputs(again)):
         np.testing.assert_array_equal(expected, found)
@@ -60,7 +60,7 @@ def test_the_bare_encoder_read_again_gives_the_same_numbers(family: str, tmp_pat
 def test_an_encoder_with_task_types_and_one_with_narrow_embeddings_keep_them(tmp_path: Path) -> None:
     for number, model in enumerate((model_of("ernie", task_type_vocab_size=3), model_of("electra", embedding_size=8))):
         save_for_transformers(model, tmp_path / str(number), IDS)
-        again = load_encoder(str(tmp_path / str(number)))
+        again = load_pretrained(str(tmp_path / str(number))).encoder
         again.eval()
         np.testing.assert_array_equal(outputs(model.encoder)[0], outputs(again)[0])
 
@@ -72,7 +72,7 @@ def test_fewer_heads_are_told_as_pruned_ones_and_read_again(family: str, tmp_pat
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["num_attention_heads"] == 4 and config["pruned_heads"] == {"0": [3], "1": [3]}
     assert "head_size" not in config
-    again = load_encoder(str(tmp_path))
+    again = load_pretrained(str(tmp_path)).encoder
     again.eval()
     for expected, found in zip(outputs(model.encoder), outputs(again)):
         np.testing.assert_array_equal(expected, found)

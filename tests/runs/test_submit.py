@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ernie_tiny.config.load import CONFIG_FILE, load_config
+from ernie_tiny.config.load import CONFIG_FILE, load_run
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.glue import GLUE
 from ernie_tiny.errors import InputError
@@ -56,7 +56,7 @@ def run(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with random weights, and beside it `exported`, the same model for tnews."""
     folder = tmp_path_factory.mktemp("run")
     (folder / CONFIG_FILE).write_text(CONFIG.format(root=sample), encoding="utf-8")
-    workspace = Workspace(load_config(folder / CONFIG_FILE, [f"output_dir={folder}"]))
+    workspace = Workspace(load_run(folder))
     for task in workspace.run.stage("finetune").data.tasks:
         spec, model = workspace.task(task), workspace.model("student")
         model.add_head(head_of(spec))
@@ -176,7 +176,7 @@ def glue_run(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data/glue/STS-B/test.tsv").write_text(similar, encoding="utf-8")
     text = CONFIG.format(root=sample).replace("[tnews, cmnli, chid, c3, cmrc2018, cluener]", "[mnli, stsb]")
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
-    workspace = Workspace(load_config(folder / CONFIG_FILE, [f"output_dir={folder}"]))
+    workspace = Workspace(load_run(folder))
     for task in ("mnli", "stsb"):
         spec, model = workspace.task(task), workspace.model("student")
         model.add_head(head_of(spec))

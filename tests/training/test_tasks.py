@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from ernie_tiny.config import load_config
+from ernie_tiny.config.data import TaskConfig
 from ernie_tiny.config.schema import RunConfig
+from ernie_tiny.data.task import TaskSpec
 from ernie_tiny.errors import InputError
 from ernie_tiny.kinds.read import read_split
 from ernie_tiny.training.tasks import custom_tasks, task_specs, training_splits
@@ -61,6 +63,15 @@ def config(folder: Path, **blocks: Any) -> RunConfig:
     content.setdefault("stages", [stage])
     (folder / "own.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
     return load_config(folder / "own.yaml")
+
+
+def test_the_keys_of_a_task_are_the_fields_of_a_spec_with_its_types_and_defaults() -> None:
+    """Config and data may not import each other, so that each has them."""
+    keys, spec = (
+        {item.name: (item.type, item.default, item.default_factory) for item in dataclasses.fields(kind)}
+        for kind in (TaskConfig, TaskSpec)
+    )
+    assert keys == {name: field for name, field in spec.items() if name not in ("name", "submission")}
 
 
 def test_the_page_has_an_example_of_each_form() -> None:

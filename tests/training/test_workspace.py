@@ -89,3 +89,13 @@ def test_the_plan_counts_a_bilstm(tmp_path):
 def test_a_bilstm_is_not_trained_on_spans(tmp_path):
     with pytest.raises(InputError, match=r"distil\.data\.tasks: student is recurrent and cannot answer cmrc2018"):
         task_specs(load(tmp_path, "stages.distil.data.tasks=[tnews, cmrc2018]"))
+
+
+def test_a_vocabulary_that_cannot_be_fetched_without_a_word_why(tmp_path, monkeypatch):
+    def fail(name):
+        raise OSError
+
+    monkeypatch.setattr("paddlenlp.transformers.AutoTokenizer.from_pretrained", fail)
+    workspace = Workspace(load(tmp_path, "tokenizer={vocab: ernie-3.0-nano-zh}"))
+    with pytest.raises(InputError, match=r"the vocabulary of ernie-3.0-nano-zh cannot be fetched \(OSError\)"):
+        workspace.prepare()
