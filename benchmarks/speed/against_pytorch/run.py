@@ -37,6 +37,8 @@ OURS = {
     "float32": (),
     "engine": ("runtime.teacher_engine=paddle",),
     "engine-bfloat16": ("runtime.teacher_engine=paddle", "runtime.teacher_precision=bfloat16"),
+    "onnx": ("runtime.teacher_engine=onnx",),
+    "openvino": ("runtime.teacher_engine=openvino",),
 }
 THEIRS = ("torch-float32", "torch-bfloat16")
 TEXTBREWER = "textbrewer"  # in float32; of the case task, by losses of its own
@@ -49,7 +51,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--vocabulary", type=Path, required=True, help="ERNIE 3.0's vocab.txt")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--sides", nargs="+", choices=(*OURS, *THEIRS, TEXTBREWER), default=(*OURS, *THEIRS))
+    everywhere = (*(name for name in OURS if name not in ("onnx", "openvino")), *THEIRS)  # without further packages
+    parser.add_argument("--sides", nargs="+", choices=(*OURS, *THEIRS, TEXTBREWER), default=everywhere)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--torch-python", default=sys.executable)
