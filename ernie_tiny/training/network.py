@@ -37,10 +37,14 @@ class StageNetwork(nn.Layer):
         """The first of the models; most stages train one."""
         return next(iter(self.models.values()))
 
-    def train_used_rows(self, ids: Array) -> None:
-        """Has the models train these rows of their token embeddings, where that is less, until `train_all_rows`."""
+    def train_used_rows(self, ids: Array) -> bool:
+        """Has the models train these rows of their token embeddings, until `train_all_rows`, where that is less.
+
+        Returns whether it is for some of them.
+        """
         found = (train_used_rows(model, ids) for model in self.models.values())
         self._used_rows = [rows for rows in found if rows is not None]
+        return bool(self._used_rows)
 
     def decay_unused_rows(self, factor: float) -> None:
         """What a step of the optimizer does to the rows that it does not see: it multiplies them."""

@@ -35,9 +35,10 @@ class BestWeights:
             processes.from_main(lambda: self._save(step))
 
     def load(self) -> None:
-        """Puts the best weights back, if there was an evaluation."""
+        """Puts the best weights back, if there was an evaluation. Every process calls it."""
         if self.score is not None:
             load_weights(self._network, checkpoints(self._folder, BEST)[0])
+        processes.wait_for_all()  # the main one removes them when it has written the stage
 
     def _save(self, step: int) -> None:
         with whole_folder(checkpoint_folder(self._folder, step, BEST)) as best:

@@ -131,7 +131,9 @@ def prepare_stage(
     on_tasks = stage.data.corpus is None
     stream = task_stream(workspace, stage, tasks, seed) if on_tasks else corpus_stream(workspace, stage, seed)
     if isinstance(stream, TaskStream):
-        network.train_used_rows(_used_ids(workspace, stage, tasks, stream))
+        ids = _used_ids(workspace, stage, tasks, stream)
+        if network.train_used_rows(ids):
+            logger.info("%s: trains the %d rows of the token embeddings that its texts use", title, len(ids))
     examples = training_examples(workspace, stage, tasks)
     steps = stage.optim.steps(stream.batches_per_epoch if isinstance(stream, TaskStream) else 0)
     batches, request = steps * stage.optim.accumulate, network.teacher_request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -64,10 +65,18 @@ RUN: dict[str, Any] = {
             "objective": {"relation": {"relation_heads": 4}, "hidden": {"layers": ["0:0"]}},
             "optim": {"learning_rate": 1.0e-3, "max_steps": 40, "batch_size": 5},
         },
+        {
+            # Its texts use less than half of the vocabulary.
+            "name": "finetune",
+            "train": "student@distil",
+            "data": {"tasks": ["tnews"], "examples": 20},
+            "objective": {"hard": {"weight": 1.0}},
+            "optim": {"learning_rate": 1.0e-3, "max_steps": 10, "batch_size": 5},
+        },
     ],
     "report": {"teacher": "teacher@enhance", "tasks": TASKS, "examples": 30},
 }
-STEPS = {"pretrain": 10, "enhance": 50, "distil": 40}
+STEPS = {"pretrain": 10, "enhance": 50, "distil": 40, "finetune": 10}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -204,6 +213,12 @@ def test_a_run_that_was_stopped_and_killed_ends_at_the_weights_of_the_undisturbe
 ) -> None:
     expected, found = weights(alone, stage), weights(together, stage)
     assert np.linalg.norm(expected - found) < ROUNDING * np.linalg.norm(expected)
+
+
+def test_the_last_stage_trains_a_part_of_the_embeddings(alone: Path, together: Path) -> None:
+    for folder in (alone, together):
+        output = (folder / "output.0").read_text(encoding="utf-8")
+        assert len(re.findall("finetune: trains the [0-9]+ rows of the token embeddings", output)) == 1
 
 
 def test_two_processes_predict_and_score_what_one_does_byte_for_byte(together: Path, tmp_path: Path) -> None:

@@ -15,12 +15,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from ernie_tiny.cli.arguments import show_log
 from ernie_tiny.config import load_config
 from ernie_tiny.runtime import prepare, run_tool
 
 
 def main() -> None:
     config, record, *failure = sys.argv[1:]
+    show_log()
     run = load_config(config, [])
     prepare(run.runtime.device, run.runtime.threads)
     from ernie_tiny import processes
