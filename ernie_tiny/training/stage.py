@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Optional
 
@@ -144,10 +145,8 @@ def prepare_stage(
 
 def _used_ids(workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...], stream: TaskStream) -> Array:
     """The token ids that a stage meets while it trains: of its own examples, and of those that it is scored on."""
-    features = list(stream.features())
-    for task in tasks if stage.select.every is not None else ():
-        features += _scored_features(workspace, stage, task)
-    return used_ids(features, workspace.tokenizer.pad_id, workspace.tokenizer.vocab_size)
+    scored = (_scored_features(workspace, stage, task) for task in tasks if stage.select.every is not None)
+    return used_ids(chain(stream.features(), *scored), workspace.tokenizer.pad_id, workspace.tokenizer.vocab_size)
 
 
 def _scored_features(workspace: Workspace, stage: StageConfig, task: str) -> Sequence[Feature]:

@@ -33,7 +33,6 @@ class UsedRows(nn.Layer):
     def __init__(self, whole: nn.Embedding, ids: Array) -> None:
         super().__init__()
         self._whole = [whole]  # as a sublayer its weights would be trained
-        self._ids = ids
         rows, width = whole.weight.shape
         self.weight = self.create_parameter(
             [len(ids), width], default_initializer=nn.initializer.Assign(whole.weight.numpy()[ids])
@@ -66,7 +65,7 @@ class UsedRows(nn.Layer):
         """The embedding with all its rows as they are now."""
         (whole,) = self._whole
         table = whole.weight.numpy() * float(self.decay)
-        table[self._ids] = self.weight.numpy()
+        table[self.row_of_id.numpy() >= 0] = self.weight.numpy()  # both rising
         whole.weight.set_value(table.astype("float32"))
         return whole
 
