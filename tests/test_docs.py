@@ -24,7 +24,16 @@ def test_quoted_yaml_is_yaml(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_links_lead_to_files(page: Path) -> None:
+def test_links_lead_to_files_and_headings(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
-        if "://" not in target and not target.startswith("#"):
-            assert (page.parent / target.partition("#")[0]).exists(), target
+        if "://" not in target:
+            file, _, anchor = target.partition("#")
+            place = page.parent / file if file else page
+            assert place.exists(), target
+            assert not anchor or anchor in anchors(place), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Those of a page's headings, as GitHub makes them of their words."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.M)}
