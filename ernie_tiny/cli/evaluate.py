@@ -26,7 +26,7 @@ def main(args: argparse.Namespace) -> None:
     references = args.models or list(run.report.models.values())
     check_models(run, references)
     for reference in references:
-        check_tasks(run, args.tasks or run.stage_of(reference).data.tasks, args.split)
+        check_tasks(run, reference, args.tasks or run.stage_of(reference).data.tasks, args.split)
     if args.output is not None:
         check_output_folder("--output", args.output)
     prepare(run.runtime.device, run.runtime.threads)

@@ -36,7 +36,7 @@ def main(args: argparse.Namespace) -> None:
     own = [f"export.{key}={to_json(value)}" for key, value in given.items() if value is not None]
     run = load_run(args.run, [*own, *args.override])
     check_models(run, [args.model])
-    check_tasks(run, [args.task] if args.task else [])
+    check_tasks(run, args.model, [args.task] if args.task else [])
     place = args.run / ("export" if args.format == "paddle" else "huggingface")
     folder = replaceable("--output", args.output or place / (args.task or "encoder"), *FORMATS[args.format])
     prepare(run.runtime.device, run.runtime.threads)

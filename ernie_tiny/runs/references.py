@@ -80,11 +80,13 @@ def check_models(run: RunConfig, references: Iterable[str]) -> None:
             raise InputError(f"{reference}: stage {stage} trains no model {model!r}. {offer(model, trained)}")
 
 
-def check_tasks(run: RunConfig, tasks: Sequence[str], split: Optional[str] = None) -> None:
-    """Raises an InputError where there is no such task, or it has no such split."""
-    custom = custom_tasks(run)
+def check_tasks(run: RunConfig, reference: str, tasks: Sequence[str], split: Optional[str] = None) -> None:
+    """Raises an InputError where there is no such task, or model@stage is of other tasks, or it has no such split."""
+    custom, stage = custom_tasks(run), run.stage_of(reference)
     for task in tasks:
         spec = find_task(task, custom)
+        if stage.per_task and task not in stage.data.tasks:
+            raise InputError(f"{reference}: was not trained on {task}. {offer(task, stage.data.tasks)}")
         splits = [*spec.files, *spec.held_out]
         if split is not None and split not in splits:
             raise InputError(f"{task} has no split {split!r}. {offer(split, splits)}")

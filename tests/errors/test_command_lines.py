@@ -24,7 +24,7 @@ name: mine
 models: {student: {family: ernie, num_hidden_layers: 1, hidden_size: 16, num_attention_heads: 2}}
 data: {tasks: {mine: {kind: classification, texts: [text], labels: ["0", "1"], files: {train: t.jsonl, dev: d.jsonl}}}}
 tokenizer: {vocab: vocab.txt}
-stages: [{name: s, train: student, data: {tasks: [mine]}, objective: {hard: {}},
+stages: [{name: s, train: student, per_task: true, data: {tasks: [mine]}, objective: {hard: {}},
           optim: {learning_rate: 1e-3, max_steps: 3, batch_size: 4}}]
 report: {student: student@s}
 """
@@ -75,6 +75,7 @@ SEARCH = "search -c run/config.yaml --grid seed=1,2"
         ("F37", "benchmark --models x/a --chart speeds.pdf"),
         ("F22", "export --run run --model student@s"),
         ("F18", "export --run run --task mine --model studnt@s"),
+        ("F43", "evaluate --run run --tasks tnews"),
         ("F20", f"{PREDICT} --output empty"),
     ],
 )
@@ -98,7 +99,7 @@ def test_rows(row: str, command: str, folder: Path, capsys: pytest.CaptureFixtur
         *(f"infer --model run --input !{file}" for file in ("file/a", LONG)),
         *(f"check-submission !{file} --data ." for file in ("gone", "empty", "file", "file/a", LONG)),
         "evaluate --run run --models !student@t", "evaluate --run run --models !teacher@s",
-        "evaluate --run run --tasks !mien",
+        "evaluate --run run --tasks !mien", "export --run run --model student@s --task !tnews",
         "evaluate --run run --split !tset", "export --run run --task mine --model !student@x",
         "export --run run --task !mien --model student@s", "export --run run --task mine --model !student",
         "train -c run/config.yaml -o output_dir=!file", "train -c run/config.yaml -o output_dir=!file/below",
