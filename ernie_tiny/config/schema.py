@@ -198,6 +198,11 @@ class ObjectiveConfig:
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
     @property
+    def outline(self) -> str:
+        """The terms with their weights, for people."""
+        return " + ".join(f"{term.weight:g} {name}" for name, term in self.terms().items())
+
+    @property
     def needs_teacher(self) -> bool:
         return any(name not in LABEL_TERMS for name in self.terms())
 

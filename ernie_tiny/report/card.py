@@ -129,9 +129,9 @@ def _method(export: Export, stages: Sequence[StageConfig]) -> Table:
         records = export.results.stages if export.results is not None else []
         own = [record for record in records if record.stage == stage.name and record.task in (None, export.spec.name)]
         tokens, seconds = sum(record.tokens for record in own), sum(record.seconds for record in own)
-        terms = " + ".join(f"{term.weight:g} {name}" for name, term in stage.objective.terms().items())
         costs = [number(tokens / 1e6, ",.2f"), number(seconds / 60)] if own else ["-", "-"]
-        rows.append([stage.name, ", ".join(stage.trained.values()), stage.taught_by or "none", terms, *costs])
+        trained, teacher = ", ".join(stage.trained.values()), stage.taught_by or "none"
+        rows.append([stage.name, trained, teacher, stage.objective.outline, *costs])
     return Table(["stage", "trains", "teacher", "objective", "tokens, M", "minutes"], [rows])
 
 

@@ -105,8 +105,7 @@ def _stage_lines(
     run: RunConfig, stage: StageConfig, specs: dict[str, TaskSpec], counts: dict[str, Optional[Counts]]
 ) -> list[str]:
     teacher = f" from {stage.taught_by}" if stage.taught_by else ""
-    terms = " + ".join(f"{term.weight:g} {name}" for name, term in stage.objective.terms().items())
-    head = f"  {stage.name}: trains {', '.join(stage.trained.values())}{teacher}, {terms}"
+    head = f"  {stage.name}: trains {', '.join(stage.trained.values())}{teacher}, {stage.objective.outline}"
     augment = stage.data.augment
     if augment is not None:
         head += f", on {augment.copies} more copies of each example by {augment.model}"
