@@ -36,4 +36,6 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 def anchors(page: Path) -> set[str]:
     """Those of a page's headings, as GitHub makes them of their words."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.M)}
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.M)
+    }
