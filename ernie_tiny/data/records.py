@@ -64,9 +64,21 @@ def json_lines(path: Path, progress: Callable[[int], object] = lambda _: None) -
 
 
 def parse_json(text: str) -> Any:
-    """The JSON value of a text. Half a surrogate pair in it, which no file can hold, becomes U+FFFD."""
-    value = json.loads(text)
+    """The JSON value of a text. Half a surrogate pair in it, which no file can hold, becomes U+FFFD.
+
+    Raises:
+        ValueError: it is not JSON, or an object has a key twice.
+    """
+    value = json.loads(text, object_pairs_hook=_object)
     return _whole(value) if "\\ud" in text or "\\uD" in text else value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise ValueError(f"the key {twice!r} stands twice")
+    return found
 
 
 def _whole(value: Any) -> Any:

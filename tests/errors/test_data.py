@@ -71,6 +71,7 @@ def read(folder: Path, task: TaskSpec, content: bytes, split: str = "train") -> 
         ("D35", CLASSES, lines({**GOOD, "id": True})),
         ("D34", CLASSES, lines(GOOD).decode().encode("utf-16")),
         ("D4", CLASSES, lines(GOOD) + b"{'text'}\n"),
+        ("D87", CLASSES, b'{"text": "x", "text": "y", "label": "no"}\n'),
         ("D5", CLASSES, lines({"txt": "", "label": "no"})),
         ("D6", CLASSES, lines({"text": 5, "label": "no"})),
         ("D7", CLASSES, lines(GOOD, {"text": "", "label": "yess"})),
