@@ -46,4 +46,4 @@ def test_what_a_token_says_is_read_and_what_no_token_says_is_not(tmp_path: Path)
     command += ["--models", "student", "--halfway", "student", "other"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "| student | 75.00 |" in done.stdout and "| student and other, halfway | 75.00 |" in done.stdout
+    assert "| student | 0 | 75.00 |" in done.stdout and "| student and other, halfway | 0 | 75.00 |" in done.stdout

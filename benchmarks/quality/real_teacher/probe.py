@@ -4,10 +4,10 @@
     python benchmarks/quality/real_teacher/probe.py --run OUT/seed=1/mitkd --models teacher teacher@enhance
         --tasks shopping_category shopping_sentiment [--train 500] [--dev 2000] [--halfway teacher teacher@enhance]
 
-A text's vector is the mean of the last layer's tokens, each number of it standardised by the training texts; a logistic
-regression (scikit-learn's, L2) learns the labels of --train texts, drawn by the hash of their texts as a stage draws
-them, and is scored on --dev texts of dev. Printed is the best accuracy of four strengths of the penalty, which favours
-all models alike. --halfway probes the mean of two models' weights as well.
+A text's vector is the mean of a layer's output over its tokens, each number of it standardised by the training texts; a
+logistic regression (scikit-learn's, L2) learns the labels of --train texts, drawn by the hash of their texts as a stage
+draws them, and is scored on --dev texts of dev. Printed is the best accuracy of four strengths of the penalty, which
+favours all models alike. --halfway probes the mean of two models' weights as well.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", default=[], help="a model as configured, or model@stage")
     parser.add_argument("--halfway", nargs=2, metavar="MODEL")
     parser.add_argument("--tasks", nargs="+", required=True, help="of classes")
+    parser.add_argument("--below-the-top", nargs="+", type=above(0), default=[1], help="layers, the last one is 1")
     parser.add_argument("--train", type=above(0), default=500)
     parser.add_argument("--dev", type=above(0), default=2000)
     add_overrides(parser)
@@ -50,10 +51,11 @@ def main() -> None:
     models = {name: workspace.model(name) for name in args.models}
     if args.halfway:
         models[" and ".join(args.halfway) + ", halfway"] = halfway(*map(workspace.model, args.halfway))
-    rows = [
-        [name, *(f"{score(workspace, model, task, args):.2f}" for task in args.tasks)] for name, model in models.items()
-    ]
-    print(Table(["model", *args.tasks], [rows]).markdown())
+    rows = []
+    for name, model in models.items():
+        scores = [accuracies(workspace, model, task, args) for task in args.tasks]
+        rows += [[name, str(layer), *(f"{score[layer]:.2f}" for score in scores)] for layer in scores[0]]
+    print(Table(["model", "layer", *args.tasks], [rows]).markdown())
 
 
 def halfway(first: Any, second: Any) -> Any:
@@ -65,30 +67,36 @@ def halfway(first: Any, second: Any) -> Any:
     return second
 
 
-def score(workspace: Any, model: Any, task: str, args: argparse.Namespace) -> float:
-    """The best accuracy on dev, in percent."""
+def accuracies(workspace: Any, model: Any, task: str, args: argparse.Namespace) -> dict[int, float]:
+    """Layer, counted from 0, to the best accuracy on dev, in percent."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     drawn = [workspace.examples(task, split, limit) for split, limit in (("train", args.train), ("dev", args.dev))]
-    train, dev = (vectors(workspace, model, task, examples) for examples in drawn)
+    layers = [model.num_layers - below for below in args.below_the_top]
+    train, dev = (vectors(workspace, model, task, examples, layers) for examples in drawn)
     labels, gold = ([example.label for example in examples] for examples in drawn)
-    probes = (make_pipeline(StandardScaler(), LogisticRegression(C=each, max_iter=2000)) for each in PENALTIES)
-    return 100 * max(float(probe.fit(train, labels).score(dev, gold)) for probe in probes)
+
+    def accuracy(layer: int, strength: float) -> float:
+        probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+        return 100 * float(probe.fit(train[layer], labels).score(dev[layer], gold))
+
+    return {layer: max(accuracy(layer, strength) for strength in PENALTIES) for layer in layers}
 
 
-def vectors(workspace: Any, model: Any, task: str, examples: Sequence[Any]) -> Any:
-    """float32 [examples, hidden_size]."""
+def vectors(workspace: Any, model: Any, task: str, examples: Sequence[Any], layers: Sequence[int]) -> dict[int, Any]:
+    """Layer to float32 [examples, hidden_size], the means of its output over the tokens of each text."""
     import numpy as np
     import paddle
 
+    from ernie_tiny.batch import Batch
     from ernie_tiny.kinds.ask import featurise
-    from ernie_tiny.models.pooling import encode
+    from ernie_tiny.models.signals import SignalRequest
 
     features = featurise(workspace.task(task), examples, workspace.tokenizer, workspace.task(task).max_length)
     rows = [feature.sequences[0] for feature in features]
-    found = np.zeros((len(rows), model.encoder.config.hidden_size), np.float32)
+    found = {layer: np.zeros((len(rows), model.encoder.config.hidden_size), np.float32) for layer in layers}
     by_length = np.argsort([len(ids) for ids, _ in rows])
     model.eval()
     with paddle.no_grad():
@@ -98,8 +106,10 @@ def vectors(workspace: Any, model: Any, task: str, examples: Sequence[Any]) -> A
             for place, row in enumerate(some):
                 length = len(rows[row][0])
                 ids[place, :length], types[place, :length], mask[place, :length] = *rows[row], 1
-            sequence = encode(model.encoder, *map(paddle.to_tensor, (ids, types, mask)))[0].numpy()
-            found[some] = (sequence * mask[:, :, None]).sum(1) / mask.sum(1, keepdims=True)
+            signals = model(Batch("", ("",) * len(some), ids, types, mask), SignalRequest(hidden=frozenset(layers)))
+            for layer in layers:
+                sums = (signals.hidden[layer].numpy() * mask[:, :, None]).sum(1)
+                found[layer][some] = sums / mask.sum(1, keepdims=True)
     return found
 
 
