@@ -6,7 +6,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import paddle
+
+from benchmarks.quality.real_teacher.probe import halfway
 from tests.tools import ROOT
 
 RUN = """
@@ -47,3 +51,11 @@ def test_what_a_token_says_is_read_and_what_no_token_says_is_not(tmp_path: Path)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "| student | 0 | 75.00 |" in done.stdout and "| student and other, halfway | 0 | 75.00 |" in done.stdout
+
+
+def test_halfway_is_the_mean_of_two_models() -> None:
+    ends = [SimpleNamespace(encoder=paddle.nn.Linear(1, 1)) for _ in range(2)]
+    for end, value in zip(ends, (1.0, 4.0)):
+        end.encoder.set_state_dict({"weight": paddle.full([1, 1], value), "bias": paddle.full([1], -value)})
+    found = halfway(*ends).encoder
+    assert (float(found.weight), float(found.bias)) == (2.5, -2.5)

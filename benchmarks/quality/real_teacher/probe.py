@@ -26,6 +26,7 @@ from ernie_tiny.report.tables import Table
 from ernie_tiny.runtime import prepare
 
 PENALTIES = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C
+BATCH_TOKENS = 4096
 
 
 def parse_args() -> argparse.Namespace:
@@ -90,23 +91,19 @@ def vectors(workspace: Any, model: Any, task: str, examples: Sequence[Any], laye
     import numpy as np
     import paddle
 
-    from ernie_tiny.batch import Batch
+    from ernie_tiny.data.batching import collate, plan_batches
     from ernie_tiny.kinds.ask import featurise
     from ernie_tiny.models.signals import SignalRequest
 
     features = featurise(workspace.task(task), examples, workspace.tokenizer, workspace.task(task).max_length)
-    rows = [feature.sequences[0] for feature in features]
-    found = {layer: np.zeros((len(rows), model.encoder.config.hidden_size), np.float32) for layer in layers}
-    by_length = np.argsort([len(ids) for ids, _ in rows])
+    found = {layer: np.zeros((len(features), model.encoder.config.hidden_size), np.float32) for layer in layers}
+    lengths = np.array([len(feature.sequences[0][0]) for feature in features])
+    plan = plan_batches(lengths, seed=0, epoch=0, batch_size=None, max_tokens=BATCH_TOKENS, shuffle=False)
     model.eval()
     with paddle.no_grad():
-        for some in np.array_split(by_length, max(1, len(rows) // 32)):
-            shape = len(some), max(len(rows[row][0]) for row in some)
-            ids, types, mask = np.full(shape, workspace.tokenizer.pad_id), np.zeros(shape, int), np.zeros(shape, int)
-            for place, row in enumerate(some):
-                length = len(rows[row][0])
-                ids[place, :length], types[place, :length], mask[place, :length] = *rows[row], 1
-            signals = model(Batch("", ("",) * len(some), ids, types, mask), SignalRequest(hidden=frozenset(layers)))
+        for some in plan:
+            batch = collate([features[number] for number in some], task, workspace.tokenizer.pad_id)
+            signals, mask = model(batch, SignalRequest(hidden=frozenset(layers))), batch.attention_mask
             for layer in layers:
                 sums = (signals.hidden[layer].numpy() * mask[:, :, None]).sum(1)
                 found[layer][some] = sums / mask.sum(1, keepdims=True)
