@@ -13,7 +13,7 @@ import pytest
 from benchmarks.quality.real_teacher.arms import GROUPS, ORDERS
 from benchmarks.quality.real_teacher.claims import average, tasks_of
 from benchmarks.quality.real_teacher.intervals import interval, packed, unpacked
-from benchmarks.quality.real_teacher.page import latencies, page
+from benchmarks.quality.real_teacher.page import costs_table, latencies, page, timed
 from benchmarks.quality.real_teacher.parts import SEEDS
 from ernie_tiny.batch import Array
 from tests.benchmarks.test_real_teacher_claims import everywhere, made_arm, made_study
@@ -97,6 +97,22 @@ def test_a_shape_has_one_latency() -> None:
     assert latencies(made) == {16_000_000: 3.0}
     made["arms"]["k"]["seeds"]["1"]["latency"] = None
     assert latencies(made) == {16_000_000: 31.5}
+
+
+def test_times_of_two_processors_are_not_mixed() -> None:
+    made = made_study(d=made_arm(everywhere(40.0), everywhere(41.0)), k=made_arm(everywhere(42.0), everywhere(42.0)))
+    for letter, seed, processor, latency, hours in (
+        ("d", "1", "slow", 60.0, 9.0), ("d", "2", "fast", 4.0, 5.0),
+        ("k", "1", "fast", 2.0, 3.0), ("k", "2", "slow", 50.0, 8.0),
+    ):  # fmt: skip
+        made["arms"][letter]["seeds"][seed] |= {"processor": processor, "latency": latency, "hours": hours}
+    made["arms"]["e"] = made_arm(everywhere(40.0))
+    made["arms"]["e"]["seeds"]["1"] |= {"processor": "fast", "latency": 3.0}
+    assert latencies(made) == {16_000_000: 3.0}
+    name, seeds = timed(made)
+    assert name == "fast" and [seed["hours"] for letter in "dke" for seed in seeds[letter]] == [5.0, 3.0, 1.0]
+    row = next(line for line in costs_table(made).splitlines() if line.startswith("| d |"))
+    assert "| 5.00 |" in row and "40.50" in row  # its quality is of both
 
 
 def test_the_scores_that_are_kept_are_those_of_the_answers_that_are_kept(kept: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from ernie_tiny.evaluation.metrics import scorer
 from ernie_tiny.kinds.read import read_split
 from ernie_tiny.report.results import ModelResult, Results
 from ernie_tiny.runs.run_folders import EVALUATION_FILE, PREDICTIONS_FOLDER, read_results
+from ernie_tiny.runtime import processor
 from ernie_tiny.training.tasks import task_specs
 
 
@@ -28,9 +29,9 @@ def gather(output: Path, data: Path, others: Sequence[Mapping[str, Any]] = ()) -
 
     Returns:
         "arms": letter to {"what", "seeds": {seed: {"scores": by task, "hours", "parameters", "layers", "megabytes",
-        "latency", "right": by task which examples are, packed}}}; "majority", "examples": by task; "intervals":
-        "one > other, group" to the ends of the gain's interval; "groups": group to its tasks; "exports": what the
-        shown student was exported as; "int8": its scores in INT8 by task.
+        "latency", "processor", "right": by task which examples are, packed}}}; "majority", "examples": by task;
+        "intervals": "one > other, group" to the ends of the gain's interval; "groups": group to its tasks;
+        "exports": what the shown student was exported as; "int8": its scores in INT8 by task.
     """
     study: dict[str, Any] = {"arms": {}, "majority": {}, "examples": {}, "groups": GROUPS}
     labelled = Labelled(data)
@@ -114,7 +115,9 @@ def _arm_of(output: Path, arm: Arm, seed: str, study: dict[str, Any], labelled: 
 
 
 def _size(model: ModelResult) -> dict[str, Any]:
+    here = processor()  # a study is gathered where its runs were
     return {
+        "processor": f"{here.name}, {'with' if here.bfloat16 else 'without'} bfloat16",
         "parameters": model.parameters,
         "layers": model.parameters - model.embedding_parameters,
         "megabytes": model.megabytes,

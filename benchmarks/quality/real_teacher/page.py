@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ def page(study: Mapping[str, Any]) -> str:
         few_labels=scores_table(study, "few labels"),
         claims=claims_table(study),
         costs=costs_table(study),
+        processor=timed(study)[0],
         left_out=", ".join(left_out(study)) or "none",
         picture=any(arm["seeds"] for arm in study["arms"].values()),
     )
@@ -60,16 +63,18 @@ def claims_table(study: Mapping[str, Any]) -> str:
 def costs_table(study: Mapping[str, Any]) -> str:
     """Parameters, bytes, latency at batch 1 (of the shape) and hours beside quality."""
     latency, rows = latencies(study), []
+    times = timed(study)[1]
     for letter, arm in study["arms"].items():
         seeds = list(arm["seeds"].values())
         if not seeds:
             continue
         first = seeds[0]
+        hours = [seed["hours"] for seed in times[letter]]
         quality = averages([seed["scores"] for seed in seeds], tasks_of(study, "in-domain"))
         rows.append([
             letter, arm["what"], number(first["parameters"] / 1e6, ".2f"), number(first["layers"] / 1e6, ".2f"),
             number(first["megabytes"]), number(latency.get(first["parameters"]), ".2f"),
-            number(mean_and_deviation([seed["hours"] for seed in seeds])[0], ".2f"), shown(quality),
+            number(mean_and_deviation(hours)[0] if hours else None, ".2f"), shown(quality),
         ])  # fmt: skip
     header = ["arm", "", "parameters, M", "of layers, M", "MB", "ms at batch 1", "training hours", "in-domain"]
     return Table(header, [rows or [[NOT_RUN, *[""] * 7]]]).markdown()
@@ -94,10 +99,18 @@ def draw(study: Mapping[str, Any], target: Path) -> None:
     judging.draw(points, target)
 
 
+def timed(study: Mapping[str, Any]) -> tuple[str, dict[str, list[Mapping[str, Any]]]]:
+    """The processor on which most arms ran, and each arm's seeds there: times of two processors are not compared."""
+    seeds = {letter: list(arm["seeds"].values()) for letter, arm in study["arms"].items()}
+    arms = Counter(name for found in seeds.values() for name in {seed["processor"] for seed in found})
+    most = arms.most_common(1)[0][0] if arms else ""
+    return most, {letter: [seed for seed in found if seed["processor"] == most] for letter, found in seeds.items()}
+
+
 def latencies(study: Mapping[str, Any]) -> dict[int, float]:
-    """Parameters to the median of all measurements of networks with so many, which have one shape."""
+    """Parameters to the median latency on one processor of networks with so many, which have one shape."""
     found: dict[int, list[float]] = {}
-    for seed in (seed for arm in study["arms"].values() for seed in arm["seeds"].values()):
+    for seed in chain.from_iterable(timed(study)[1].values()):
         if seed["latency"] is not None:
             found.setdefault(seed["parameters"], []).append(seed["latency"])
     return {parameters: float(np.median(values)) for parameters, values in found.items()}
