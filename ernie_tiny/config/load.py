@@ -194,6 +194,7 @@ def _apply(raw: dict[str, Any], override: str, origins: Origins) -> None:
     for part in parents:
         found, dotted = _find(node, part, prefix, origin)
         present = node[found] if isinstance(node, list) else node.get(found)
+        present = None if present is EMPTY else present
         if not isinstance(present, (dict, list, type(None))):
             raise InputError(f"{origin}: {dotted} = {_shown(present)} holds no further keys.")
         if present is None:
@@ -222,6 +223,10 @@ def _shown(value: Any) -> str:
 def _build(kind: Any, value: Any, key: str, fault: _Fault) -> Any:
     """The value as the type that a dataclass field declares, or an error that names the key."""
     origin = getattr(kind, "__origin__", None)
+    if value is EMPTY:
+        if origin is Union and any(map(dataclasses.is_dataclass, kind.__args__)):
+            raise fault(key, "is left empty. Write {} for the block with its defaults, or null for none.")
+        value = None
     if dataclasses.is_dataclass(kind):
         return _build_dataclass(kind, value, key, fault)
     if origin is Union:  # Optional, or a text or a block
@@ -329,9 +334,20 @@ def _plain(value: Any) -> Any:
     return value
 
 
+class _Empty:
+    """What stands behind a key with nothing behind it; YAML takes it for null."""
+
+    def __repr__(self) -> str:
+        return "None"
+
+
+EMPTY = _Empty()
+
+
 class _Loader(yaml.SafeLoader):
     """A SafeLoader that refuses a key written twice, which YAML would silently take from the last place.
 
+    What is left empty is EMPTY; what is written as null is None.
     A whole number is one as JSON writes it. YAML 1.1 has more: 010 is 8 there, 1_0 is 10 and 1:30 is 90. Here these are
     text, so that the label 01 stays what it is.
     """
@@ -355,4 +371,5 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:null", lambda loader, node: None if node.value else EMPTY)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:int", WHOLE_NUMBER, list("-0123456789"))

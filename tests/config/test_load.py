@@ -310,6 +310,21 @@ def test_a_term_of_defaults_is_a_term_and_null_is_none(base):
     assert (list(second.objective.terms()), second.objective.hard.weight) == (["hard"], 1.0)
 
 
+@pytest.mark.parametrize("empty", ["runtime:", "report:", "seed: 3\ndata:"])
+def test_what_has_one_meaning_may_be_left_empty(base, tmp_path, empty):
+    assert (
+        load_config(write(tmp_path / "run.yaml", f"_BASE_: base.yaml\n{empty}\n")).runtime == load_config(base).runtime
+    )
+
+
+def test_an_empty_block_of_a_base_can_be_filled_and_taken_out(base, tmp_path):
+    write(tmp_path / "cached.yaml", "_BASE_: base.yaml\nstages:\n  first:\n    cache:\n    teacher: student\n")
+    cached = "stages.first.objective.soft={}"
+    assert load_config(tmp_path / "cached.yaml", [cached, "stages.first.cache.precision=float32"]).stages[0].cache
+    assert load_config(tmp_path / "cached.yaml", [cached, "stages.first.cache=null"]).stages[0].cache is None
+    assert "cached.yaml: stages.first.cache is left empty" in refused(tmp_path / "cached.yaml", cached)
+
+
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -83,6 +83,7 @@ def test_the_config_that_the_rows_break_is_good(path: Path) -> None:
         ("C23", "name: second", "name: first"),
         ("C24", "name: toy", "name: &n [*n]"),
         ("C32", "name: toy", "name: toy\n_BASE_: 3"),
+        ("C82", "objective: {hard: {}}", "objective:\n      hard:"),
         ("F9", "name: toy", "name: !!python/object/apply:os.system [touch ran]"),
     ],
 )
