@@ -100,8 +100,9 @@ def _may_change(change: Change, run: RunConfig, folder: Path) -> bool:
     room, _, rest = change.key.partition(".")
     if room in ("report", "export"):
         return not (folder / RESULTS_FILE).is_file()
-    if room == "stages":
-        return rest.endswith(".optim.max_steps") and _may_grow(change, run, folder)
+    if room == "stages" and rest:
+        begun = (folder / "stages" / rest.split(".")[0]).exists()
+        return not begun or rest.endswith(".optim.max_steps") and _may_grow(change, run, folder)
     if room == "runtime":
         return "precision" not in rest and rest != "teacher_engine"
     return change.key in ("output_dir", "data.root")
@@ -116,7 +117,7 @@ def _may_grow(change: Change, run: RunConfig, folder: Path) -> bool:
 
 
 def _consequence(change: Change) -> str:
-    if not change.key.startswith("stages."):
+    if not (change.key.startswith("stages.") and change.key.endswith(".optim.max_steps")):
         return ""
     return (
         ". If the stage has begun, its next step has the learning rate and the terms' weights that a stage of "

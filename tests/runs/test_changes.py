@@ -64,11 +64,35 @@ def test_what_may_change_is_said_and_recorded(
 )
 def test_what_may_not_change_is_refused_by_its_key(override: str, key: str, tmp_path: Path) -> None:
     write_config(load(tmp_path), tmp_path)
+    for stage in ("distil", "finetune"):
+        (tmp_path / "stages" / stage).mkdir(parents=True)
     before = (tmp_path / "config.yaml").read_bytes()
     with pytest.raises(InputError) as error:
         write_config(load(tmp_path, override, "runtime.threads=1"), tmp_path)
     assert f"different: {key}. Give" in str(error.value)
     assert (tmp_path / "config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["stages.distil.optim.learning_rate=0.1", "stages.distil.optim.max_steps=200", "stages.distil.data.max_length=32"],
+)
+def test_a_stage_that_has_not_begun_may_change(override: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_config(load(tmp_path), tmp_path)
+    (tmp_path / "stages/enhance").mkdir(parents=True)
+    with caplog.at_level(logging.INFO):
+        write_config(load(tmp_path, override), tmp_path)
+    assert f"changed: {override.split('=')[0]}: " in caplog.text
+    assert load_config(tmp_path / "config.yaml") == load(tmp_path, override)
+    (tmp_path / "stages/distil").mkdir()
+    with pytest.raises(InputError, match="different: stages.distil.optim.weight_decay"):
+        write_config(load(tmp_path, override, "stages.distil.optim.weight_decay=0.3"), tmp_path)
+
+
+def test_the_stages_of_a_run_are_those_that_it_began_with(tmp_path: Path) -> None:
+    write_config(load(tmp_path), tmp_path)
+    with pytest.raises(InputError, match="different: stages"):
+        write_config(load(tmp_path, "stages.scratch.skip=true", "report.baseline=null"), tmp_path)
 
 
 def test_steps_of_a_finished_stage_may_not_change(tmp_path: Path) -> None:
@@ -82,6 +106,7 @@ def test_steps_of_a_finished_stage_may_not_change(tmp_path: Path) -> None:
 def test_steps_may_not_outgrow_a_cache_of_general_text(tmp_path: Path) -> None:
     cache = "stages.distil.cache={precision: float32}"
     write_config(load(tmp_path, cache), tmp_path)
+    (tmp_path / "stages/distil").mkdir(parents=True)
     with pytest.raises(InputError, match=r"stages\.distil\.optim\.max_steps"):
         write_config(load(tmp_path, cache, "stages.distil.optim.max_steps=900"), tmp_path)
 
