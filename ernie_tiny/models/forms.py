@@ -11,7 +11,7 @@ stand at its beginning:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from ernie_tiny.batch import Array, Batch
+from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import CANDIDATE, OLD_HEADS, POSITION, ROW
 
 MASKED_LOGIT = -1.0e4  # low enough to be 0 after a softmax, in range of float16
@@ -109,6 +110,15 @@ class HeadSpec:
     def outline(self) -> str:
         """Outputs and form in words: "3 outputs per row"."""
         return f"{self.outputs} output{'s' * (self.outputs > 1)} {self.form}"
+
+
+def require_head(task: str, present: Collection[str], owner: str) -> None:
+    """Raises an InputError unless a teacher has a head for the task."""
+    if task not in present:
+        raise InputError(
+            f"{owner} has no head for {task}. {offer(task, present)} Fine-tune the teacher on {task} in a stage "
+            "before, and name that stage."
+        )
 
 
 def read_heads(file: Path) -> tuple[list[HeadSpec], bool]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
-from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
+from ernie_tiny.config.schema import IMPORTANCE, RunConfig, StageConfig, split_reference
 from ernie_tiny.config.shapes import usable_positions
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
@@ -18,7 +18,7 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import FACTS
 from ernie_tiny.kind_facts import HEADS_FILE
 from ernie_tiny.kinds.registry import kind_named
-from ernie_tiny.models.forms import read_heads
+from ernie_tiny.models.forms import read_heads, require_head
 from ernie_tiny.training.flops import input_length
 from ernie_tiny.training.tasks import Examples, report_tasks, stage_answers, task_specs, training_splits
 
@@ -35,7 +35,7 @@ def check_run(run: RunConfig, examples: Examples, tokenizer: Callable[[], Tokeni
         tokenizer: Gives the run's tokenizer; called only if a model brings a vocabulary along.
     Raises:
         InputError: the first fault of a data file; inputs longer than a model's positions; a pretrained model with
-            another vocabulary, or with a head for other labels.
+            another vocabulary, or with a head for other labels; a teacher without a head for a task.
     """
     check_lengths(run)
     check_heads(run)
@@ -153,7 +153,7 @@ def _padding(run: RunConfig) -> int:
 
 
 def check_heads(run: RunConfig) -> None:
-    """Raises an InputError for the first pretrained model whose head for a task has other labels than the task.
+    """Raises an InputError for the first head that a stage needs and its teacher lacks, or that has other labels.
 
     Labels are compared with their order: it is that of the logits.
     """
@@ -161,11 +161,27 @@ def check_heads(run: RunConfig) -> None:
     for stage in run.stages:
         references = (*stage.trained.values(), *stage.teachers)
         for name in dict.fromkeys(split_reference(reference)[0] for reference in references):
-            pretrained = run.models[name].pretrained
-            heads = _labels_of_heads(Path(pretrained) / HEADS_FILE) if pretrained is not None else {}
+            heads = _labels_of_heads(run, name)
             for task in stage.data.tasks:
                 if task in heads and heads[task] != specs[task].labels and stage.objective.reads_answers:
-                    raise InputError(_other_labels(stage, name, pretrained, heads[task], specs[task]))
+                    raise InputError(_other_labels(stage, name, run.models[name].pretrained, heads[task], specs[task]))
+        if stage.objective.soft is not None or stage.objective.logit_mse is not None:
+            for reference in stage.teachers:
+                for task in stage.data.tasks:
+                    require_head(task, _tasks_answered(run, reference), f"stages.{stage.name}: teacher {reference}")
+
+
+def _tasks_answered(run: RunConfig, reference: str) -> list[str]:
+    """The tasks that model@stage, or a model as configured, has a head for."""
+    name, stage_name = split_reference(reference)
+    if stage_name is not None:
+        stage = run.stage(stage_name)
+        learned = stage.data.tasks if stage.objective.reads_answers else ()
+        return [*_tasks_answered(run, stage.trained[name]), *learned]
+    model = run.models[name]
+    if model.init_from is not None and model.init_narrowed == IMPORTANCE:
+        return _tasks_answered(run, model.init_from)
+    return [*_labels_of_heads(run, name)]
 
 
 def _other_labels(
@@ -181,8 +197,11 @@ def _other_labels(
     )
 
 
-def _labels_of_heads(file: Path) -> dict[str, tuple[str, ...]]:
-    if not file.is_file():
+def _labels_of_heads(run: RunConfig, name: str) -> dict[str, tuple[str, ...]]:
+    """Task to labels of the heads that a pretrained model brings along; only a folder of this project's has any."""
+    pretrained = run.models[name].pretrained
+    file = Path(pretrained or "") / HEADS_FILE
+    if pretrained is None or not file.is_file():
         return {}
     try:
         return {head.task: head.labels for head in read_heads(file)[0]}

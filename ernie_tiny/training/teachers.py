@@ -18,11 +18,11 @@ from ernie_tiny.config.schema import RuntimeConfig, StageConfig, split_reference
 from ernie_tiny.distill.cache import CachedTeacher, fingerprint_of, recorded_identity, write_cache
 from ernie_tiny.distill.recorded import RecordedTeacher
 from ernie_tiny.distill.teacher import EnsembleTeacher, PerTaskTeacher, Teacher
-from ernie_tiny.errors import InputError, offer
+from ernie_tiny.errors import InputError
 from ernie_tiny.files import alone_at, require_whole, whole_folder, write_text
 from ernie_tiny.kinds.answers import recorded_of
 from ernie_tiny.kinds.ask import featurise, head_of
-from ernie_tiny.models.forms import HeadSpec
+from ernie_tiny.models.forms import HeadSpec, require_head
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest
 from ernie_tiny.training.callbacks import progress_bar
@@ -232,12 +232,8 @@ def _of_task(by_task: Mapping[str, T], task: str) -> T:
 
 def check_head(model: MultiTaskModel, wanted: HeadSpec, owner: str) -> None:
     """Raises an InputError unless the model has a head for the task, with the data's labels in the data's order."""
-    present = model.head_specs.get(wanted.task)
-    if present is None:
-        raise InputError(
-            f"{owner} has no head for {wanted.task}. {offer(wanted.task, model.head_specs)} Fine-tune the teacher on "
-            f"{wanted.task} in a stage before, and name that stage."
-        )
+    require_head(wanted.task, model.head_specs, owner)
+    present = model.head_specs[wanted.task]
     if present != wanted:
         raise InputError(
             f"{owner} answers {wanted.task} with the labels {list(present.labels)} ({present.outline}), the data has "

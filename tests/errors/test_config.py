@@ -200,6 +200,43 @@ def test_a_name_is_that_of_a_folder(key: str, name: str, path: Path) -> None:
     assert "is no name for a folder" in message or "a blank stands before or behind it" in message
 
 
+TAUGHT = "stages.second.teacher=student@first"
+LEARNS = ("stages.first.objective={hard: {}}", "stages.first.teacher=null")
+
+
+def test_a_teacher_answers_what_it_has_learned(path: Path, refuses) -> None:
+    other = f"data.tasks.other={OTHER}"
+    for term in ("soft", "logit_mse"):
+        taught = (TAUGHT, f"stages.second.objective={{{term}: {{}}}}")
+        with refuses("C83"):
+            plan(load_config(path, taught))
+        plan(load_config(path, [*taught, *LEARNS, "stages.first.data={tasks: [mine]}"]))
+        with pytest.raises(InputError, match="has no head for mine. Valid: other. Fine-tune"):
+            plan(load_config(path, [*taught, *LEARNS, other, "stages.first.data={tasks: [other], max_length: 8}"]))
+    inner = (TAUGHT, "stages.second.objective={hidden: {}}")
+    plan(load_config(path, inner))
+
+
+def test_a_teacher_keeps_what_it_learned_before_its_last_stage(path: Path) -> None:
+    heads = (*LEARNS, "stages.first.data={tasks: [mine]}", "stages.second.data={corpus: general, max_length: 8}")
+    between = ("stages.second.objective={hidden: {}}", "stages.second.teacher=teacher")
+    text = path.read_text(encoding="utf-8") + THIRD
+    path.write_text(text, encoding="utf-8")
+    plan(load_config(path, [*heads, *between]))
+    with pytest.raises(InputError, match="third: teacher teacher has no head for mine"):
+        plan(load_config(path, [*heads, *between, "stages.third.teacher=teacher"]))
+
+
+THIRD = """\
+  - name: third
+    train: student
+    teacher: student@second
+    data: {tasks: [mine]}
+    objective: {soft: {}}
+    optim: {max_steps: 5, batch_size: 4}
+"""
+
+
 def test_names_that_are_one_as_text(path: Path) -> None:
     assert "two names are one" in str(refused(path, "data.corpora={1: {files: [a]}, '1': {files: [b]}}"))
 
