@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -294,9 +295,10 @@ class Step:
     """One optimizer step's batches of this process.
 
     Attributes:
-        parts: Each batch with its factor for each term: what the term counts in it, over the mean count of all batches
-            of the step in all processes. The mean of the batches' losses and gradients is then that of one large
-            batch. None where there is one batch and one process.
+        parts: Each batch with its factor for each term: what the term counts in it, over the mean count of the step's
+            batches of its task in all processes. The mean of the batches' losses and gradients is then that of one
+            large batch; of several tasks each weighs by its number of batches, whatever its kind counts. None where
+            there is one batch and one process.
         tokens: int64 scalar, real tokens of all batches in all processes.
         told: int64 scalar, how many processes were told to stop before the step.
     """
@@ -318,12 +320,20 @@ def draw_step(
     batches = [stream.next_batch() for _ in range(accumulate)]
     counts = [counts_of(batch) for batch in batches]
     tokens = sum(batch.num_tokens for batch in batches)
-    totals = processes.total([*(sum(found[name] for found in counts) for name in counts[0]), tokens, told_to_stop])
+    number = Counter(batch.task for batch in batches)  # the same in every process: all draw one task at a time
+    sums = Counter[tuple[str, str]]()
+    for batch, found in zip(batches, counts):
+        sums.update({(batch.task, name): count for name, count in found.items()})
+    totals = processes.total([*sums.values(), tokens, told_to_stop])
     shares: list[Optional[Shares]] = [None] * accumulate
     if accumulate * processes.world_size() > 1:
         # A term that counts nothing in a step, as hard without a labelled example, is 0 in it: shares of 0, not of 0/0.
-        means = dict(zip(counts[0], totals.clip(min=1).astype("float32") / (accumulate * processes.world_size())))
-        shares = [{name: count / means[name] for name, count in found.items()} for found in counts]
+        counted = zip(sums, totals.clip(min=1).astype("float32"))
+        means = {(task, name): total / (number[task] * processes.world_size()) for (task, name), total in counted}
+        shares = [
+            {name: count / means[batch.task, name] for name, count in found.items()}
+            for batch, found in zip(batches, counts)
+        ]
     return Step(tuple(zip(batches, shares)), totals[-2], totals[-1])
 
 

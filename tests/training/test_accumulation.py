@@ -182,6 +182,32 @@ def draw_totals(counts: Mapping[str, int], batch: Batch) -> list[int]:
     return [*counts.values(), batch.num_tokens, 0]
 
 
+class Several:
+    """A stream of batches of several tasks."""
+
+    def __init__(self, *batches: Batch) -> None:
+        self._batches = iter(batches)
+
+    def next_batch(self) -> Batch:
+        return next(self._batches)
+
+
+def test_tasks_weigh_by_their_batches_whatever_their_kinds_count() -> None:
+    """Two batches of a task of few decisions beside one of a task of many: 2 to 1, and within a task by decisions."""
+    few, other, many = (dataclasses.replace(batch_of(rows), task=task) for rows, task in (
+        (slice(0, 1), "topic"), (slice(1, 4), "topic"), (slice(0, 6), "names")
+    ))  # fmt: skip
+    counts = {id(few): 1, id(other): 3, id(many): 600}
+    step = draw_step(Several(few, many, other), lambda batch: {"hard": counts[id(batch)]}, 3, False)
+    assert [float(shares["hard"]) for _, shares in step.parts if shares is not None] == [0.5, 1.0, 1.5]
+
+
+def test_a_task_without_labels_in_a_step_takes_nothing_from_the_others() -> None:
+    bare, labelled = (dataclasses.replace(batch_of(slice(0, 3)), task=task) for task in ("bare", "topic"))
+    step = draw_step(Several(bare, labelled), lambda batch: {"hard": 3 * (batch is labelled)}, 2, False)
+    assert [float(shares["hard"]) for _, shares in step.parts if shares is not None] == [0.0, 1.0]
+
+
 def test_equal_batches_weigh_what_they_did_to_the_bit() -> None:
     network, _ = made("hard", "classification")
     step = draw_step(Cut((slice(0, 3), slice(3, 6)), "classification", False), network.counts, 2, False)
