@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -25,11 +25,10 @@ def guard_inputs(run: RunConfig, folder: Path) -> None:
     Raises:
         InputError: the content of some has changed; nothing is trained.
     """
-    file = folder / INPUTS_FILE
-    anew = f"Remove it to go on with the files as they are: {folder} then takes them for those that it began with."
-    known = read_record(file, anew)["files"] if file.is_file() else {}
-    now = {key: _state(path, known.get(key)) for key, path in _inputs(run, folder)}
-    changed = [key for key, state in now.items() if key in known and state["sha256"] != known[key]["sha256"]]
+    file, known = folder / INPUTS_FILE, _known(folder)
+    stages = [stage for stage in run.own_stages if not _is_finished(stage, folder)]
+    now = {key: _state(path, known.get(key)) for key, path in _inputs(run, stages)}
+    changed = _changed(known, now)
     if changed:
         raise InputError(
             f"{folder}: files that its stages read have changed since it began: {', '.join(changed)}. Put them back, "
@@ -40,6 +39,24 @@ def guard_inputs(run: RunConfig, folder: Path) -> None:
         write_record(file, {"files": {**known, **now}})
 
 
+def inputs_changed(run: RunConfig, folder: Path) -> list[str]:
+    """The files that a finished run read and whose content has changed since, by key in the config and name."""
+    known = _known(folder)
+    return _changed(known, {key: _state(path, known.get(key)) for key, path in _inputs(run, run.own_stages)})
+
+
+def _known(folder: Path) -> dict[str, dict[str, Any]]:
+    """The states of the files as a run first saw them, by key and name."""
+    file = folder / INPUTS_FILE
+    anew = f"Remove it to go on with the files as they are: {folder} then takes them for those that it began with."
+    known: dict[str, dict[str, Any]] = read_record(file, anew)["files"] if file.is_file() else {}
+    return known
+
+
+def _changed(known: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [key for key, state in now.items() if key in known and state["sha256"] != known[key]["sha256"]]
+
+
 def _state(path: Path, known: Optional[dict[str, Any]]) -> dict[str, Any]:
     status = path.stat()
     state = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
@@ -48,9 +65,8 @@ def _state(path: Path, known: Optional[dict[str, Any]]) -> dict[str, Any]:
     return {**state, "sha256": file_checksum(path)}
 
 
-def _inputs(run: RunConfig, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Key and place of every file of a task, a corpus or a pretrained model that is still to be read."""
-    stages = [stage for stage in run.own_stages if not _is_finished(stage, folder)]
+def _inputs(run: RunConfig, stages: Sequence[StageConfig]) -> Iterator[tuple[str, Path]]:
+    """Key and place of every file of a task, a corpus or a pretrained model that stages and the report read."""
     root, specs = Path(run.data.root), task_specs(run)
     read = dict.fromkeys(
         (task, split)

@@ -18,6 +18,7 @@ from ernie_tiny.files import to_json, write_text
 from ernie_tiny.report.grid import AS_CONFIGURED, Trial, grid_page, grid_text, summarise_grid
 from ernie_tiny.runs.changes import changes_since
 from ernie_tiny.runs.children import Children
+from ernie_tiny.runs.inputs import inputs_changed
 from ernie_tiny.runs.lock import run_lock
 from ernie_tiny.runs.plan import ready_data
 from ernie_tiny.runs.run_folders import read_results
@@ -186,6 +187,7 @@ def run_search(search: Search, output: Path, command: Sequence[str], jobs: int =
         waiting = [trial["folder"] for trial in results["trials"] if trial["state"] != "finished"]
         if waiting:
             ready_data(search.run)  # what is missing is found once, not in every run
+            _check_finished(search, [trial["folder"] for trial in results["trials"] if trial["state"] == "finished"])
         failed: dict[str, int] = {}
         shared = f"runtime.threads={max(1, threads // jobs)}"
         commands = {folder: [*command, *search.arguments[folder], shared] for folder in waiting}
@@ -201,6 +203,19 @@ def run_search(search: Search, output: Path, command: Sequence[str], jobs: int =
             f"{len(failed)} of {len(search.trials)} runs failed, first {next(iter(failed))}: its "
             f"{LOG_FILE} says why. The same command tries them again; the others are finished."
         )
+
+
+def _check_finished(search: Search, folders: Iterable[str]) -> None:
+    """Raises an InputError for a finished run of other data than those that follow will read."""
+    for folder in folders:
+        _, config, _, *overrides = search.arguments[folder]
+        changed = inputs_changed(load_config(config, overrides), Path(folder))
+        if changed:
+            raise InputError(
+                f"{folder}: is finished, and files that it read have changed since: {', '.join(changed)}. Its scores "
+                "cannot stand beside those of the files as they are. Put them back, give another --output, or remove "
+                f"{folder} to run it again."
+            )
 
 
 def _write(search: Search, output: Path, failed: Iterable[str] = ()) -> dict[str, Any]:

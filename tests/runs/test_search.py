@@ -14,7 +14,9 @@ from typing import Callable
 
 import pytest
 
+from ernie_tiny.config import load_config
 from ernie_tiny.errors import InputError
+from ernie_tiny.runs.inputs import guard_inputs
 from ernie_tiny.runs.search import outline, parse_grid, plan_search, run_search
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,6 +132,23 @@ def test_mean_and_deviation_stand_beside_the_best_of_the_grid(config: str, tmp_p
     assert "53.50 ± 0.71" in printed[-1] and len(printed) == 5
     records = [json.loads(file.read_text()) for file in (tmp_path / "search").rglob("results.json")]
     assert [record["threads"] for record in records] == ["2"] * 4  # of five, for two at a time
+
+
+def test_runs_of_other_data_do_not_stand_beside_finished_ones(config: str, tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    folder = tmp_path / "search"
+    one, two = (f"{RATE}=1e-3", "seed=1"), (f"{RATE}=1e-3", "seed=1,2")
+    trials = folder / "learning_rate=1e-3"
+    run(config, folder, one)
+    guard_inputs(load_config(config), trials / "seed=1")  # as a training does when it begins
+    (tmp_path / "train.jsonl").write_text('{"text": "x", "label": "good"}\n')
+    assert len(run(config, folder, one)) == 1  # nothing is added to it
+    with pytest.raises(InputError, match=r"seed=1: is finished, .* changed since: train.jsonl \(reviews, dev\), "):
+        run(config, folder, two)
+    assert not (trials / "seed=2/results.json").exists()
+    (tmp_path / "train.jsonl").write_text('{"text": "x", "label": "bad"}\n')
+    run(config, folder, two)
+    assert (trials / "seed=2/results.json").exists()
 
 
 def test_a_run_that_fails_ends_no_other_and_is_tried_again(config: str, tmp_path: Path) -> None:
