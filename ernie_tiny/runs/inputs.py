@@ -10,7 +10,7 @@ from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.corpus import corpus_files
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import file_checksum, read_record, write_record
-from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
+from ernie_tiny.training.checkpoint import unfinished_stages
 from ernie_tiny.training.tasks import report_tasks, task_specs, training_splits
 
 INPUTS_FILE = "inputs.json"
@@ -26,8 +26,7 @@ def guard_inputs(run: RunConfig, folder: Path) -> None:
         InputError: the content of some has changed; nothing is trained.
     """
     file, known = folder / INPUTS_FILE, _known(folder)
-    stages = [stage for stage in run.own_stages if not _is_finished(stage, folder)]
-    now = {key: _state(path, known.get(key)) for key, path in _inputs(run, stages)}
+    now = {key: _state(path, known.get(key)) for key, path in _inputs(run, unfinished_stages(run))}
     changed = _changed(known, now)
     if changed:
         raise InputError(
@@ -90,11 +89,6 @@ def _inputs(run: RunConfig, stages: Sequence[StageConfig]) -> Iterator[tuple[str
         if pretrained is not None and Path(pretrained).is_dir():
             for path in sorted(path for path in Path(pretrained).iterdir() if path.is_file()):
                 yield f"{path.name} (models.{name}.pretrained)", path
-
-
-def _is_finished(stage: StageConfig, folder: Path) -> bool:
-    place = folder / "stages" / stage.name
-    return all((place / (task or "") / STAGE_RESULT_FILE).is_file() for task in stage.parts)
 
 
 def _models(run: RunConfig, stage: StageConfig) -> Iterator[str]:

@@ -17,6 +17,7 @@ from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.kinds.read import missing_file
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
+from ernie_tiny.training.checkpoint import unfinished_stages
 from ernie_tiny.training.flops import input_length, planned_shape, stage_flops, vocabulary_size
 from ernie_tiny.training.size_guard import Size, size_warnings
 from ernie_tiny.training.tasks import Examples, stage_answers, task_reader, task_specs, training_splits
@@ -185,7 +186,10 @@ def ready_data(run: RunConfig) -> None:
 
 
 def check_data(run: RunConfig) -> None:
-    """Raises an InputError for the first file of a task that is not there, or of a corpus that is not or is no text."""
+    """Raises an InputError for the first file of a task that is not there, or of a corpus that is not or is no text.
+
+    General text that only finished stages have read may be gone.
+    """
     root = Path(run.data.root)
     for spec in task_specs(run).values():
         for split in ("train", UNLABELLED, "dev"):
@@ -199,6 +203,9 @@ def check_data(run: RunConfig) -> None:
                     f"stages.{stage.name}.teacher.answers: {root / file} is not there. Its place is relative to "
                     "data.root."
                 )
-    for name in run.corpora_read:
+    texts = [stage.data.corpus for stage in unfinished_stages(run)]
+    if not (Path(run.folder) / "tokenizer").is_dir():
+        texts.append(run.tokenizer.build_from)
+    for name in (name for name in run.data.corpora if name in texts):
         corpus = run.data.corpora[name]
         check_general_text(corpus_files(root, corpus.files, f"data.corpora.{name}.files"), corpus.field)

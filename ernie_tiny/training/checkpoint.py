@@ -1,4 +1,4 @@
-"""The checkpoints of a stage: which there are, which is the newest whole one, which may go."""
+"""What a stage leaves: whether it is finished, which checkpoints there are, the newest whole one, which may go."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ import shutil
 from pathlib import Path
 from typing import Optional
 
+from ernie_tiny.config.schema import RunConfig, StageConfig
 from ernie_tiny.files import damage
 
 STAGE_RESULT_FILE = "result.json"  # in the folder of a stage that is finished
 CHECKPOINT, BEST = "checkpoint", "best"  # folders of a stage, each with its step behind a hyphen
 logger = logging.getLogger(__name__)
+
+
+def unfinished_stages(run: RunConfig) -> list[StageConfig]:
+    """The run's own stages of which some part is still to be trained."""
+    folder = Path(run.folder) / "stages"
+    return [
+        stage for stage in run.own_stages
+        if not all((folder / stage.name / (task or "") / STAGE_RESULT_FILE).is_file() for task in stage.parts)
+    ]  # fmt: skip
 
 
 def checkpoint_folder(folder: Path, step: int, name: str = CHECKPOINT) -> Path:

@@ -29,6 +29,7 @@ from ernie_tiny.models.hub import hub_folder, is_hub_name
 from ernie_tiny.models.multitask import MultiTaskModel, load_model
 from ernie_tiny.models.narrowing import narrow_layers
 from ernie_tiny.models.pruning import keep_heads, keep_neurons
+from ernie_tiny.training.checkpoint import unfinished_stages
 from ernie_tiny.training.events import EventLog
 from ernie_tiny.training.importance import importance_of
 from ernie_tiny.training.tasks import custom_tasks
@@ -69,9 +70,9 @@ class Workspace:
     # ---- tokenizer and general text
 
     def prepare(self) -> None:
-        """Builds the tokenizer and the general text that this run's own stages train on, where they are not there."""
+        """Builds the tokenizer and the general text that is still to be trained on, where they are not there."""
         logger.info("vocabulary: %d tokens", self.tokenizer.vocab_size)
-        for name in dict.fromkeys(stage.data.corpus for stage in self.run.own_stages):
+        for name in dict.fromkeys(stage.data.corpus for stage in unfinished_stages(self.run)):
             if name is not None:
                 self.corpus(name)
 

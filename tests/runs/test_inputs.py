@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Callable
 
@@ -14,6 +15,8 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.runs import inputs
 from ernie_tiny.runs.inputs import INPUTS_FILE, guard_inputs
+from ernie_tiny.runs.plan import check_data
+from ernie_tiny.training.workspace import Workspace
 
 CONFIG = """
 name: toy
@@ -124,6 +127,22 @@ def test_files_of_finished_stages_alone_may_change(run: RunConfig, tmp_path: Pat
     shorten(tmp_path / "data/late.jsonl")
     with pytest.raises(InputError, match="late.jsonl"):  # of a stage of which another part is still to train
         guard_inputs(run, Path(run.folder))
+
+
+def test_general_text_of_finished_stages_alone_may_change_and_go(run: RunConfig, tmp_path: Path) -> None:
+    Workspace(run).prepare()
+    text = tmp_path / "data/text.txt"
+    lengthen(text)
+    with pytest.raises(InputError, match="the text has changed since"):
+        Workspace(run).prepare()
+    finish(run, "first")
+    for change in (shorten, shorten, Path.unlink):
+        change(text)
+        check_data(run)
+        Workspace(run).prepare()
+    shutil.rmtree(Path(run.folder) / "tokenizer")
+    with pytest.raises(InputError, match=r"data\.corpora\.general\.files"):  # which is made of it
+        check_data(run)
 
 
 def test_dev_files_that_are_still_to_be_scored_may_not_change(run: RunConfig, tmp_path: Path) -> None:
