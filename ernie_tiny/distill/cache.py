@@ -15,13 +15,18 @@ from paddle import nn
 from ernie_tiny.batch import Array, Batch
 from ernie_tiny.distill.teacher import Teacher
 from ernie_tiny.errors import InputError
-from ernie_tiny.family_facts import FIRST_TOKEN
 from ernie_tiny.files import to_json
 from ernie_tiny.models.forms import FORMS, HeadSpec
 from ernie_tiny.models.pooling import pooling_of
 from ernie_tiny.models.signals import SignalRequest, Signals, to_tensor
 
 RECORD_FILE = "cache.json"
+NOT_IN_WEIGHTS = (
+    "num_attention_heads",
+    "hidden_act",
+    "layer_norm_eps",
+    "pad_token_id",
+)  # of a config, and no shape tells
 INDEX_FILE = "index.npz"  # keys [inputs]; ends [inputs, 2] of their logits and of their tokens
 
 
@@ -176,11 +181,11 @@ class _Part:
 
 
 def fingerprint_of(models: Iterable[nn.Layer]) -> str:
-    """A digest of the weights of models, names and values, and of a pooling that is not the first token's."""
+    """A digest of what models answer by: names and values of weights, pooling, and the config's NOT_IN_WEIGHTS."""
     digest = hashlib.sha256()
     for model in models:
-        pooling = pooling_of(model.encoder)
-        digest.update(pooling.encode() if pooling != FIRST_TOKEN else b"")
+        numbers = {name: getattr(model.encoder.config, name, None) for name in NOT_IN_WEIGHTS}
+        digest.update(to_json({"pooling": pooling_of(model.encoder), **numbers}).encode())
         for name, value in sorted(model.state_dict().items()):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(value.numpy()).tobytes())

@@ -159,3 +159,14 @@ def test_the_fingerprint_is_of_the_weights(model):
     assert fingerprint_of([model]) != before
     weight.set_value(kept)
     assert fingerprint_of([model]) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("num_attention_heads", 1), ("hidden_act", "relu"), ("layer_norm_eps", 1e-5), ("pad_token_id", 1)],
+)
+def test_the_fingerprint_is_of_numbers_that_no_weight_shows(model, name, value):
+    before = fingerprint_of([model])
+    assert getattr(model.encoder.config, name) != value
+    setattr(model.encoder.config, name, value)
+    assert fingerprint_of([model]) != before
