@@ -122,7 +122,7 @@ class TaskStream:
         return {"step": self._step, "places": dict(self._places)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes to a position.
+        """Goes to a position; one behind the end of an epoch, which had more batches, is the begin of the next.
 
         Raises:
             InputError: It is a position in other tasks.
@@ -133,7 +133,10 @@ class TaskStream:
                 f"{', '.join(self._tasks)}. Restore the config, or delete the stage's folder to start anew."
             )
         self._step = state["step"]
-        self._places = dict(state["places"])
+        self._places = {
+            task: [epoch, number] if number < len(self._plan(task, epoch)) else [epoch + 1, 0]
+            for task, (epoch, number) in state["places"].items()
+        }
 
     def _next_indices(self, task: str) -> Array:
         epoch, number = self._places[task]

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
 from ernie_tiny.training.sharding import Sharding
+from ernie_tiny.training.used_rows import ROW_OF_ID
 
 WEIGHTS_FILE, OPTIMIZER_FILE = "network.safetensors", "optimizer.safetensors"
 KINDS = "moment1|moment2|beta1_pow_acc|beta2_pow_acc"  # what Paddle's AdamW keeps of a parameter
@@ -37,8 +38,16 @@ def load_weights(network: nn.Layer, folder: Path) -> None:
         InputError: they are those of another network.
     """
     stored = load_file(folder / WEIGHTS_FILE)
-    own = {name: list(value.shape) for name, value in network.state_dict().items()}
+    mine = network.state_dict()
+    own = {name: list(value.shape) for name, value in mine.items()}
     other = {name for name, value in stored.items() if own.get(name) != list(value.shape)} | own.keys() - stored.keys()
+    rows = [name for name in {*stored, *own} if name.rpartition(".")[2] == ROW_OF_ID]
+    if any(name in other or not np.array_equal(stored[name], mine[name].numpy()) for name in rows):
+        raise InputError(
+            f"{folder}: the stage was begun with other rows of the token embeddings. On a CPU it trains those that its "
+            f"texts use, on a GPU all: go on where it was begun and with the same texts, or remove {folder.parent} to "
+            "repeat the stage."
+        )
     if other:
         raise InputError(
             f"{folder}: {len(other)} of the weights are not those of this network, such as {min(other)}. It was "

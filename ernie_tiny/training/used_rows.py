@@ -19,6 +19,7 @@ from paddle import Tensor, nn
 from ernie_tiny.batch import Array, Feature
 from ernie_tiny.models.multitask import MultiTaskModel
 
+ROW_OF_ID = "row_of_id"  # the name of a buffer
 LARGEST_PART = 0.5  # of the rows: with more of them in use the whole table is trained
 
 
@@ -39,7 +40,7 @@ class UsedRows(nn.Layer):
         )
         row_of_id = np.full(rows, -1, np.int64)
         row_of_id[ids] = np.arange(len(ids))
-        self.register_buffer("row_of_id", paddle.to_tensor(row_of_id))
+        self.register_buffer(ROW_OF_ID, paddle.to_tensor(row_of_id))
         self.register_buffer("decay", paddle.ones([1], "float64"))  # of the other rows; saved with the weights
         padding: Any = whole._padding_idx
         self._padding = None if padding is None else int(row_of_id[padding])

@@ -116,6 +116,14 @@ def test_resuming_anywhere_equals_going_on(size, position):
     assert take(resumed, 12) == take(undisturbed, 12)
 
 
+def test_a_position_behind_the_end_of_a_shorter_epoch_is_the_next_ones_begin():
+    source = stream()
+    epochs = {task: epoch for task, (epoch, _) in source.state_dict()["places"].items()}
+    source.load_state_dict({"step": 3, "places": {task: [epoch, 10**6] for task, epoch in epochs.items()}})
+    assert source.state_dict()["places"] == {task: [epoch + 1, 0] for task, epoch in epochs.items()}
+    source.next_batch()
+
+
 def test_a_state_does_not_change_with_the_stream():
     source = stream()
     state = source.state_dict()

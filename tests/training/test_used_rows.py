@@ -13,6 +13,7 @@ from paddle.optimizer import AdamW
 from paddle.optimizer.lr import LambdaDecay
 
 from ernie_tiny.batch import Batch, Feature
+from ernie_tiny.errors import InputError
 from ernie_tiny.training.checkpoint import latest_checkpoint
 from ernie_tiny.training.loop import StageLoop
 from ernie_tiny.training.used_rows import UsedRows, used_ids
@@ -97,6 +98,19 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path: Path) -> None:
     for loop in (undisturbed, resumed):
         loop.network.train_all_rows()
     assert_equal(weights(resumed), weights(undisturbed))
+
+
+MORE, ANOTHER = np.array([*IDS[:-1], 33, ONCE]), np.array([0, 2, *IDS[2:]])
+
+
+@pytest.mark.parametrize(("first", "then"), [(IDS, None), (None, IDS), (IDS, MORE), (IDS, ANOTHER)])
+def test_a_stage_goes_on_with_the_rows_that_it_began_with(
+    first: Optional[np.ndarray], then: Optional[np.ndarray], tmp_path: Path
+) -> None:
+    with pytest.raises(Stopped):
+        train(tmp_path, first, stop=5)
+    with pytest.raises(InputError, match="begun with other rows of the token embeddings.*remove .* to repeat"):
+        train(tmp_path, then)
 
 
 def test_the_best_weights_come_with_the_decay_of_their_step(tmp_path: Path) -> None:
