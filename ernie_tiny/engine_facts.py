@@ -72,8 +72,17 @@ def needed(module: str) -> Any:
 
 def is_installed(engine: str) -> bool:
     """Whether the engine, and for one that is not Paddle's what converts networks for it, can be imported."""
-    modules = (FACTS[engine].module, *(() if engine == "paddle" else ("onnxruntime", "paddle2onnx")))
-    return all(find_spec(module) is not None for module in modules)
+    return all(find_spec(module) is not None for module in _modules(engine))
+
+
+def require_installed(engine: str) -> None:
+    """Raises an InputError that says which extra installs the engine."""
+    for module in _modules(engine):
+        needed(module)
+
+
+def _modules(engine: str) -> tuple[str, ...]:
+    return (FACTS[engine].module, *(() if engine == "paddle" else ("onnxruntime", "paddle2onnx")))
 
 
 def forms(engines: Sequence[str], precisions: Sequence[str]) -> list[Form]:

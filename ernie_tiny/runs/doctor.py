@@ -17,7 +17,7 @@ from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.weights import no_weights, read_weights, weights_file
 from ernie_tiny.runs.installation import FAULT, OK, WARNING, Finding
-from ernie_tiny.runs.machine import check_machine
+from ernie_tiny.runs.machine import check_engines_installed, check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths, check_vocabularies, read_data
 from ernie_tiny.runtime import remedy_of
 from ernie_tiny.training.flops import input_length, planned_shape
@@ -46,6 +46,7 @@ def _findings(run: RunConfig) -> Iterator[Finding]:
     specs = task_specs(run)
     yield from _memory(run)
     check_machine(run)
+    check_engines_installed(run)
     check_lengths(run)
     check_heads(run)
     yield Finding(OK, "input lengths fit the models' positions, labels their heads")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ernie_tiny.config.schema import RunConfig
+from ernie_tiny.engine_facts import FACTS, is_installed, require_installed
 from ernie_tiny.errors import InputError
 from ernie_tiny.runtime import check_precision
 
@@ -32,6 +33,14 @@ def check_machine(run: RunConfig) -> None:
             _check_source(model.pretrained, f"models.{name}.pretrained")
     if run.tokenizer.vocab is not None:
         _check_source(run.tokenizer.vocab, "tokenizer.vocab")
+
+
+def check_engines_installed(run: RunConfig) -> None:
+    """Raises an InputError for the first engine that the run answers or exports with and that is not installed."""
+    engines = [run.runtime.teacher_engine] if any(stage.teachers for stage in run.own_stages) else []
+    for engine in (*engines, *(run.export.engines if run.export.model is not None else ())):
+        if engine in FACTS and not is_installed(engine):
+            require_installed(engine)
 
 
 def _folders(run: RunConfig) -> Iterator[tuple[str, str]]:

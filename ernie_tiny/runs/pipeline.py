@@ -18,7 +18,7 @@ from ernie_tiny.report.summary import text_table
 from ernie_tiny.runs.changes import write_config
 from ernie_tiny.runs.inputs import guard_inputs
 from ernie_tiny.runs.lock import run_lock
-from ernie_tiny.runs.machine import check_machine
+from ernie_tiny.runs.machine import check_engines_installed, check_machine
 from ernie_tiny.runs.model_points import write_models
 from ernie_tiny.runs.plan import ready_data
 from ernie_tiny.runs.preflight import check_run
@@ -89,6 +89,7 @@ def cache_teacher(run: RunConfig, name: str) -> None:
 def _session(run: RunConfig) -> Iterator[Interruption]:
     """A block that signals end in order, in which the processes reach each other and have the folder for themselves."""
     check_machine(run)
+    check_engines_installed(run)
     lock = run_lock(Path(run.folder)) if processes.is_main() else nullcontext()
     with Interruption() as interruption, processes.Connection(), lock:
         yield interruption

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,22 @@ def test_a_folder_in_use_is_refused_before_anything_is_written(tmp_path: Path) -
     with run_lock(tmp_path / "run"), pytest.raises(InputError, match="works in it"):
         run_pipeline(load(tmp_path / "run"))
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.lock"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "asked"),
+    [
+        (["export.engines=[paddle, onnx]"], True),
+        (["export.engines=[paddle, onnx]", "export.model=null"], False),
+        (["runtime.teacher_engine=onnx"], True),
+        (["runtime.teacher_engine=auto"], False),
+    ],
+)
+def test_an_engine_that_is_not_installed_is_found_before_anything_is_written(
+    overrides: list[str], asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    run = load(tmp_path / "run", "data.sample=false", *overrides)
+    with pytest.raises(InputError, match="onnxruntime is not installed" if asked else r"data\.root"):
+        run_pipeline(run)
+    assert (tmp_path / "run").exists() != asked
