@@ -20,8 +20,8 @@ def mask_tokens(
     tokenizer: Tokenizer,
     seed: int,
     position: int,
-    probability: float = 0.15,
-    whole_words: bool = False,
+    probability: float,
+    whole_words: bool,
 ) -> Batch:
     """The batch with tokens to predict: masked_positions, in rising order, and labels, the original ids.
 
