@@ -346,8 +346,6 @@ def test_faults_of_streams(corpus, tmp_path):
         stream(corpus, world_size=5)
     with pytest.raises(InputError, match="max_length = 2"):
         CorpusStream(corpus, 0, 4, 2, 2, 3, 0)
-    with pytest.raises(InputError, match="Did you mean 'heldout'"):
-        stream(corpus, split="held_out")
     with pytest.raises(InputError, match=r"holds no corpus\.json"):
         stream(tmp_path)
     build(tmp_path / "built", "w1\n\nw2\n")

@@ -13,7 +13,6 @@ import pytest
 from ernie_tiny.batch import Batch
 from ernie_tiny.data.masking import mask_tokens
 from ernie_tiny.data.tokenizer import ROBERTA_SPECIAL_TOKENS, SPECIAL_TOKENS, ByteLevelTokenizer, Tokenizer
-from ernie_tiny.errors import InputError
 
 TEXT = "我们在北京大学研究自然语言处理，playing unbreakable games，模型压缩很重要。"
 PIECES = ["play", "##ing", "un", "##break", "##able", "game", "##s"]
@@ -154,12 +153,6 @@ def test_short_text_has_at_least_one_mask():
     ids = text_batch(5).input_ids[:, :3]
     batch = Batch("", tuple(map(str, range(5))), ids, np.zeros_like(ids), np.ones_like(ids))
     assert len(mask_tokens(batch, TOKENIZER, 0, 0, 0.15, False).labels) == 5
-
-
-@pytest.mark.parametrize("probability", [0.0, 1.5, float("nan")])
-def test_probabilities_that_cannot_be(probability):
-    with pytest.raises(InputError, match=f"probability = {probability}"):
-        mask_tokens(text_batch(1), TOKENIZER, 0, 0, probability, False)
 
 
 def test_jieba_is_imported_for_words_alone_and_says_nothing():
