@@ -121,16 +121,16 @@ def test_file_keeps_to_its_floor_and_is_short(path):
 @pytest.mark.parametrize(
     "path, source",
     [
-        ("ernie_tiny/data/reader.py", "from ernie_tiny.models.heads import build_head"),
-        ("ernie_tiny/data/reader.py", "def read():\n    from ..training import stage"),
-        ("ernie_tiny/data/reader.py", "from ernie_tiny import config"),
+        ("ernie_tiny/data/records.py", "from ernie_tiny.models.heads import build_head"),
+        ("ernie_tiny/data/records.py", "def read():\n    from ..training import stage"),
+        ("ernie_tiny/data/records.py", "from ernie_tiny import config"),
         ("ernie_tiny/data/__init__.py", "from ..models import heads"),
-        ("ernie_tiny/data/reader.py", "import paddle"),
-        ("ernie_tiny/data/reader.py", "class Reader:\n    from paddle import nn"),
+        ("ernie_tiny/data/records.py", "import paddle"),
+        ("ernie_tiny/data/records.py", "class Reader:\n    from paddle import nn"),
         ("ernie_tiny/config/load.py", "def load():\n    import paddlenlp.utils"),
         ("ernie_tiny/kinds/reading.py", "from paddle import Tensor"),
         ("ernie_tiny/kinds/reading.py", "from ernie_tiny.evaluation.metrics import scorer"),
-        ("ernie_tiny/data/reader.py", "from ernie_tiny.kinds.registry import kind_named"),
+        ("ernie_tiny/data/records.py", "from ernie_tiny.kinds.registry import kind_named"),
         ("ernie_tiny/distill/losses.py", "import ernie_tiny.report.results"),
         ("ernie_tiny/runtime.py", "from ernie_tiny.config import load_config"),
         ("ernie_tiny/errors.py", "from ernie_tiny import runtime"),
@@ -145,7 +145,7 @@ def test_import_that_runs_upwards_or_sideways_is_found(path, source):
 @pytest.mark.parametrize(
     "path, source",
     [
-        ("ernie_tiny/data/reader.py", "from .task import TaskSpec\nfrom ernie_tiny.errors import InputError"),
+        ("ernie_tiny/data/records.py", "from .task import TaskSpec\nfrom ernie_tiny.errors import InputError"),
         ("ernie_tiny/data/corpus.py", "def read():\n    from paddlenlp.data import indexed_dataset"),
         ("ernie_tiny/kinds/reading.py", "def table():\n    import paddle"),
         ("ernie_tiny/distill/objective.py", "from ..models.signals import Signals\nimport paddle"),

@@ -47,10 +47,17 @@ NOT_NEGATIVE = Range(0, math.inf)
 PART = Range(0, 1)
 REAL_PART = Range(0, 1, low_open=True)
 PART_BELOW_ONE = Range(0, 1, high_open=True)
-TERM = {"weight": POSITIVE, "final_weight": NOT_NEGATIVE, "warm_in": PART}
-RELATION = {**TERM, "relation_heads": COUNT, "teacher_layer": LAYER, "student_layer": LAYER}
+OPTIM = {
+    **dict.fromkeys(("learning_rate", "epochs", "adam_epsilon"), POSITIVE),
+    **dict.fromkeys(("max_steps", "batch_size", "max_tokens", "accumulate"), COUNT),
+    **dict.fromkeys(("weight_decay", "max_grad_norm"), NOT_NEGATIVE),
+    **dict.fromkeys(("adam_beta1", "adam_beta2"), PART_BELOW_ONE),
+    "warmup_ratio": PART,
+}
+STAGE_DATA = {"max_length": COUNT, "examples": COUNT, "unlabelled_examples": COUNT_OR_NONE}
 
-# Of a mapping or a list of numbers it is the range of each.
+# Of a mapping or a list of numbers it is the range of each. Fields that are inherited stand with the class that they
+# are inherited from.
 RANGES: Mapping[type, Mapping[str, Range]] = {
     schema.RunConfig: {"seed": COUNT_OR_NONE},
     schema.RuntimeConfig: {
@@ -69,46 +76,28 @@ RANGES: Mapping[type, Mapping[str, Range]] = {
     },
     schema.SamplingConfig: {"exponent": NOT_NEGATIVE, "weights": POSITIVE},
     schema.AugmentConfig: {"copies": COUNT, "probability": REAL_PART, "candidates": COUNT},
-    schema.StageDataConfig: {"max_length": COUNT, "examples": COUNT, "unlabelled_examples": COUNT_OR_NONE},
-    schema.Term: TERM,
-    schema.HardTerm: TERM,
-    schema.MlmTerm: {**TERM, "probability": REAL_PART},
-    schema.SoftTerm: {**TERM, "temperature": POSITIVE},
-    schema.LogitTerm: TERM,
-    schema.RelationTerm: RELATION,
-    schema.SampleRelationTerm: RELATION,
-    schema.AttentionTerm: {**TERM, "heads": COUNT},
-    schema.HiddenTerm: TERM,
-    schema.EmbeddingTerm: TERM,
-    schema.OptimConfig: {
-        "learning_rate": POSITIVE,
-        "max_steps": COUNT,
-        "epochs": POSITIVE,
-        "batch_size": COUNT,
-        "max_tokens": COUNT,
-        "accumulate": COUNT,
-        "warmup_ratio": PART,
-        "weight_decay": NOT_NEGATIVE,
-        "max_grad_norm": NOT_NEGATIVE,
-        "adam_beta1": PART_BELOW_ONE,
-        "adam_beta2": PART_BELOW_ONE,
-        "adam_epsilon": POSITIVE,
-    },
+    schema.StageDataConfig: STAGE_DATA,
+    schema.Term: {"weight": POSITIVE, "final_weight": NOT_NEGATIVE, "warm_in": PART},
+    schema.MlmTerm: {"probability": REAL_PART},
+    schema.SoftTerm: {"temperature": POSITIVE},
+    schema.RelationTerm: {"relation_heads": COUNT, "teacher_layer": LAYER, "student_layer": LAYER},
+    schema.AttentionTerm: {"heads": COUNT},
+    schema.OptimConfig: OPTIM,
     schema.SelectConfig: {"every": COUNT, "examples": COUNT},
     schema.TaskSettings: {
-        "learning_rate": POSITIVE,
-        "epochs": POSITIVE,
-        "batch_size": COUNT,
-        "warmup_ratio": PART,
-        "max_length": COUNT,
-        "examples": COUNT,
-        "unlabelled_examples": COUNT_OR_NONE,
+        **STAGE_DATA,
+        **{name: OPTIM[name] for name in ("learning_rate", "epochs", "batch_size", "warmup_ratio")},
     },
     schema.AnswersConfig: {"label_smoothing": PART_BELOW_ONE},
     schema.StageConfig: {"ensemble": POSITIVE, "auxiliary_layers": COUNT_OR_NONE, "seed": COUNT_OR_NONE},
     ReportConfig: {"examples": COUNT, "batch_tokens": COUNT},
     ExportConfig: {"parity_examples": COUNT, "tolerance": POSITIVE, "max_loss": NOT_NEGATIVE},
 }
+
+
+def ranges_of(kind: type) -> dict[str, Range]:
+    """The range of each number of a class of the schema, its own ones and those that it inherits."""
+    return {name: found for part in reversed(kind.__mro__) for name, found in RANGES.get(part, {}).items()}
 
 
 def check_numbers(block: Any, key: str, fault: Fault, given: Optional[Range] = None) -> None:
@@ -122,7 +111,7 @@ def check_numbers(block: Any, key: str, fault: Fault, given: Optional[Range] = N
     if given is not None and isinstance(block, (int, float)) and not given.holds(block):
         raise fault(key, f"= {block}: must be {given}.")
     if dataclasses.is_dataclass(block):
-        ranges = RANGES.get(type(block), {})
+        ranges = ranges_of(type(block))
         for item in dataclasses.fields(block):
             dotted = f"{key}.{item.name}" if key else item.name
             check_numbers(getattr(block, item.name), dotted, fault, ranges.get(item.name))

@@ -80,11 +80,11 @@ def plan_batches(
     Args:
         lengths: int [features], padded tokens that each feature takes in a batch of its own.
         seed, epoch: Not negative; with the lengths and the size they determine the plan.
-        batch_size: Largest number of features in a batch; or
-        max_tokens: largest number of features times the greatest length among them.
+        batch_size: Largest number of features in a batch, 1 or more; or
+        max_tokens: largest number of features times the greatest length among them. One of both is given.
         shuffle: False keeps stretches and batches in the order of the indices.
     Raises:
-        InputError: Not exactly one of the two sizes is given, or it is too small for the longest feature.
+        InputError: max_tokens is too small for the longest feature.
     """
     cost, budget = _cost_and_budget(lengths, batch_size, max_tokens)
     if len(cost) == 0:
@@ -114,11 +114,7 @@ def smallest_batch(lengths: Array, batch_size: Optional[int], max_tokens: Option
 
 def _cost_and_budget(lengths: Array, batch_size: Optional[int], max_tokens: Optional[int]) -> tuple[Array, int]:
     """What a feature takes of a batch, and how much there is: a batch size is a budget of 1 a feature."""
-    if (batch_size is None) == (max_tokens is None):
-        raise InputError(f"batch_size = {batch_size} and max_tokens = {max_tokens}: give exactly one.")
     if batch_size is not None:
-        if batch_size < 1:
-            raise InputError(f"batch_size = {batch_size}: must be at least 1.")
         return np.ones(len(lengths), np.int64), batch_size
     assert max_tokens is not None
     longest = int(lengths.max(initial=0))

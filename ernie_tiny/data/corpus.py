@@ -18,19 +18,18 @@ from ernie_tiny.batch import Array, Batch
 from ernie_tiny.data.indexed import IndexedWriter
 from ernie_tiny.data.records import field_of, json_lines, text_lines
 from ernie_tiny.data.tokenizer import Tokenizer
-from ernie_tiny.errors import InputError, offer
-from ernie_tiny.files import MANIFEST, to_json, whole_folder
+from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json, whole_folder
 
 RECORD_FILE = "corpus.json"
 DATASET = "tokens"  # tokens.bin and tokens.idx, as PaddleNLP's MMapIndexedDataset names them
 LINES_AT_ONCE = 1000
 HELD_OUT_EVERY = 200  # documents, of which the last is held out
-SPLITS = ("train", "heldout")
 FEISTEL_ROUNDS = 4
 
 
 def build_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path, field: Optional[str] = None) -> None:
-    """A folder with the tokens of text files for CorpusStream; left as it is if it holds these already.
+    """Writes a folder with the tokens of text files for CorpusStream, in place of what lies there.
 
     The text has a paragraph a line; a blank line, as the end of a file, ends a document. With a field the files are
     JSON lines, and each line's field is a document. It is read once, line by line, and written as it is read: memory
@@ -39,15 +38,12 @@ def build_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path, fiel
     name and renamed when it is whole and sealed; a build that was killed starts anew. That one process builds and the
     others wait is the caller's business.
 
+    Args:
+        files: As corpus_files finds them.
     Raises:
-        InputError: A file is missing or not UTF-8 (with its line), or there is no text at all; without a field, a file
-            is JSON lines.
+        InputError: A file is not UTF-8 (with its line), or there is no text at all; without a field, a file is JSON
+            lines.
     """
-    for file in files:
-        if not file.is_file():
-            raise InputError(f"{file}: no such file. A corpus is text, a paragraph a line.")
-    if is_built_from(files, tokenizer, folder, field):
-        return
     with whole_folder(folder) as partial:
         counts = _write_dataset(files, tokenizer, partial / DATASET, field)
         record = {**_source(files, tokenizer, field), **counts}
@@ -78,9 +74,7 @@ def corpus_files(root: Path, patterns: Sequence[str], key: str) -> list[Path]:
 
 
 def is_built_from(files: Sequence[Path], tokenizer: Tokenizer, folder: Path, field: Optional[str] = None) -> bool:
-    """Whether a folder holds the tokens of files of these names and sizes, and was sealed."""
-    if not all((folder / name).is_file() for name in (RECORD_FILE, MANIFEST)):
-        return False
+    """Whether a folder that build_corpus wrote holds the tokens of files of these names and sizes."""
     record: dict[str, object] = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
     return _source(files, tokenizer, field).items() <= record.items() and record.get("field") == field
 
@@ -311,8 +305,6 @@ def _open_dataset(folder: Path) -> Any:
 
 
 def _split_size(num_documents: int, split: str, folder: Path) -> int:
-    if split not in SPLITS:
-        raise InputError(f"split = {split!r}: unknown. {offer(split, SPLITS)}")
     heldout = num_documents // HELD_OUT_EVERY
     if split == "train":
         return num_documents - heldout

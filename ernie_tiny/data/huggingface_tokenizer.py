@@ -14,7 +14,7 @@ from ernie_tiny.data.wordpiece import SETTINGS_FILE, Tokenizer
 from ernie_tiny.files import to_json
 
 
-def save_for_transformers(tokenizer: Tokenizer, folder: Path, max_length: int, token_types: int) -> None:
+def save_tokenizer_for_transformers(tokenizer: Tokenizer, folder: Path, max_length: int, token_types: int) -> None:
     """Writes tokenizer.json and tokenizer_config.json, which AutoTokenizer opens as a PreTrainedTokenizerFast.
 
     The ids are those of `tokenizer`, but for texts that hold a special token by name: transformers reads "[MASK]" in a

@@ -10,7 +10,6 @@ import numpy as np
 
 from ernie_tiny.batch import Array, Batch
 from ernie_tiny.data.tokenizer import Tokenizer
-from ernie_tiny.errors import InputError
 
 MASKED, RANDOM = 0.8, 0.1  # of the chosen tokens; the rest are kept
 
@@ -20,8 +19,8 @@ def mask_tokens(
     tokenizer: Tokenizer,
     seed: int,
     position: int,
-    probability: float = 0.15,
-    whole_words: bool = False,
+    probability: float,
+    whole_words: bool,
 ) -> Batch:
     """The batch with tokens to predict: masked_positions, in rising order, and labels, the original ids.
 
@@ -33,15 +32,11 @@ def mask_tokens(
         batch: One sequence an example; it is not changed.
         seed: Not negative.
         position: Number of the batch, so that text that comes again is masked in another way.
-        probability: Part of a row's tokens that is chosen; at least one token (or word) of a row is.
+        probability: Part of a row's tokens that is chosen, above 0; at least one token (or word) of a row is.
         whole_words: Choose words, as jieba cuts the row's text, with all their tokens (whole word masking,
             arXiv 1906.08101). Words are drawn in random order; one that would exceed the number of tokens
             to choose is passed over.
-    Raises:
-        InputError: probability is not above 0 and at most 1.
     """
-    if not 0 < probability <= 1:
-        raise InputError(f"probability = {probability} of masking: must be above 0 and at most 1.")
     special = [tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id]
     ordinary = np.setdiff1d(np.arange(tokenizer.vocab_size), [*special, tokenizer.mask_id, tokenizer.unk_id])
     input_ids = batch.input_ids.copy()

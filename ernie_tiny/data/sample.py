@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from ernie_tiny.data.sample_tasks import abstract, app, dialogue, pronoun, scene
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
 
-VERSION = 2  # raised whenever the same seed and size would give other files or bytes
+SEED = 0  # of every choice
+# What sample.json holds; the version is raised whenever other files or bytes are written.
+MARK = {"version": 2, "seed": SEED, "size": 1}
 PARAGRAPHS = 6000
 # Of train, of dev, of every other split: rows; passages for c3 and cmrc2018, lines for chid.
 COUNTS = {
@@ -39,23 +41,20 @@ COUNTS = {
 }
 
 
-def write_sample(root: Path, seed: int = 0, size: int = 1) -> None:
+def write_sample(root: Path) -> None:
     """The files of all CLUE tasks and of CLUENER (`clue/`) and of general text (`corpus/general.txt`) below the root.
 
-    The same seed and size give the same bytes on every machine. `sample.json`, completed last, says that the
-    set is whole; where it stands with the same version, seed and size, nothing is written.
+    About 13,000 examples and 6,000 paragraphs, of the same bytes on every machine. `sample.json`, completed last,
+    says that the set is whole; where it stands with the same version, nothing is written.
 
     Args:
         root: The data root.
-        seed: Of every choice.
-        size: Factor on all counts; 1 is about 13,000 examples and 6,000 paragraphs.
     Raises:
         InputError: Below the root lies data that this function did not write.
     """
     marker = root / "sample.json"
-    wanted = {"version": VERSION, "seed": seed, "size": size}
     if marker.is_file():
-        if _content(marker, wanted) == wanted:
+        if _content(marker) == MARK:
             return
     else:
         for folder in (root / "clue", root / "corpus"):
@@ -67,22 +66,22 @@ def write_sample(root: Path, seed: int = 0, size: int = 1) -> None:
     # Until the end the marker says that what lies beside it is the sample's, but not whole.
     _write(marker, "{}\n")
     for task, (train, dev, other) in COUNTS.items():
-        counts = {split: size * {"train": train, "dev": dev}.get(split, other) for split in SUBMITTED[task].files}
-        rng = random.Random(f"{seed} {task}")  # of its own: a further task changes no other's files
+        counts = {split: {"train": train, "dev": dev}.get(split, other) for split in SUBMITTED[task].files}
+        rng = random.Random(f"{SEED} {task}")  # of its own: a further task changes no other's files
         files = entity_files(counts, rng) if task == CLUENER.name else task_files(task, counts, rng)
         for file, text in files.items():
             _write(root / file, text)
-    _write(root / "corpus" / "general.txt", _corpus(size * PARAGRAPHS, random.Random(f"{seed} corpus")))
-    _write(marker, to_json(wanted) + "\n")
+    _write(root / "corpus" / "general.txt", _corpus(PARAGRAPHS, random.Random(f"{SEED} corpus")))
+    _write(marker, to_json(MARK) + "\n")
 
 
-def _content(marker: Path, known: Collection[str]) -> Any:
+def _content(marker: Path) -> Any:
     """What the marker says; a file of that name that something else wrote is an error."""
     try:
         content = json.loads(marker.read_text(encoding="utf-8"))
     except ValueError:
         content = None
-    if not isinstance(content, dict) or not set(content) <= set(known):
+    if not isinstance(content, dict) or not set(content) <= set(MARK):
         raise InputError(f"{marker}: was not written by the sample. Rename it, or use another data root.")
     return content
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Callable, Optional
 
-from ernie_tiny.engine_facts import FACTS
+from ernie_tiny.engine_facts import BFLOAT16, FACTS, Form, is_installed
 from ernie_tiny.engines.onnx_runtime import onnx_runtime
 from ernie_tiny.engines.openvino import openvino
 from ernie_tiny.engines.paddle_inference import paddle_inference
 from ernie_tiny.engines.signature import Engine as Engine
 from ernie_tiny.engines.signature import Signature as Signature
 from ernie_tiny.errors import InputError
+from ernie_tiny.runtime import processor
 
 Loader = Callable[[Path, Signature, str, int], Engine]
 
 LOADERS: Mapping[str, Loader] = MappingProxyType(
     {"paddle": paddle_inference, "onnx": onnx_runtime, "openvino": openvino}
 )
+
+
+def runnable(forms: Iterable[Form]) -> list[Form]:
+    """Those of the forms whose engine is installed, and whose precision this processor multiplies."""
+    bfloat16 = processor().bfloat16
+    return [form for form in forms if is_installed(form[0]) and (bfloat16 or form[1] != BFLOAT16)]
 
 
 def load(
@@ -35,7 +42,7 @@ def load(
     Args:
         signature: The network's.
         name: Of ernie_tiny.engine_facts.
-        precision: One that the engine has; "bfloat16" on a processor that multiplies it (processor_has_bfloat16).
+        precision: One that the engine has; "bfloat16" on a processor that multiplies it (runtime.processor).
         threads: CPU threads of the engine.
         gpu: Number of the GPU, or None for the CPU; Paddle's alone has one.
     Raises:

@@ -14,19 +14,18 @@ RESAMPLES, TAILS = 1000, (2.5, 97.5)  # draws; where an interval of 95 % ends, i
 ScoreOf = Callable[[Array], float]  # indices of examples, one as often as it counts, to one score in percent
 
 
-def confidence_intervals(scores_of: ScoresOf, examples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
+def confidence_intervals(scores_of: ScoresOf, examples: int) -> dict[str, tuple[float, float]]:
     """Metric to the ends of its 95 % interval by the percentile bootstrap (Efron 1979), in the unit of the scores.
 
     Each of 1,000 resamples draws as many examples as there are, with replacement, and every metric is computed on it
     anew. Examples count as independent of each other: questions on one text are not, so that their intervals are too
-    narrow. An interval holds the chance of the examples, not that of the training.
+    narrow. An interval holds the chance of the examples, not that of the training; the same scores give the same one.
 
     Args:
         scores_of: Of ernie_tiny.evaluation.metrics.scorer.
         examples: Their number.
-        seed: Of the draws; the same one gives the same interval.
     """
-    draw = np.random.default_rng(seed)  # by hand: scipy.stats.bootstrap finds the same, and refuses a single example
+    draw = np.random.default_rng(0)  # by hand: scipy.stats.bootstrap finds the same, and refuses a single example
     scores = [scores_of(draw.integers(examples, size=examples)) for _ in range(RESAMPLES)]
     ends = {name: np.percentile([each[name] for each in scores], TAILS) for name in scores[0]}
     return {name: (float(low), float(high)) for name, (low, high) in ends.items()}

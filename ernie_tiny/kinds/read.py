@@ -20,7 +20,7 @@ from ernie_tiny.kinds.registry import kind_named
 logger = logging.getLogger(__name__)
 
 
-def read_split(spec: TaskSpec, root: Path, split: str, limit: Optional[int] = None) -> Split:
+def read_split(spec: TaskSpec, root: Path, split: str) -> Split:
     """The examples of one split in file order, and the number of rows that were dropped for their label.
 
     Args:
@@ -28,7 +28,6 @@ def read_split(spec: TaskSpec, root: Path, split: str, limit: Optional[int] = No
         root: The data root, to which the spec's files are relative.
         split: One of spec.files or spec.held_out. A split named test... may lack labels, and those of "unlabelled" are
             taken off, which is said of files that have some; every other split must have them.
-        limit: Draw so many of the examples by the hash of their texts, the same ones each time.
     Raises:
         InputError: As "path:line: reason" (nested files: "path: place: reason"), for an unknown split, a
             missing or empty file, broken JSON or UTF-8, a missing field, an unknown label, or an id that
@@ -53,11 +52,14 @@ def read_split(spec: TaskSpec, root: Path, split: str, limit: Optional[int] = No
         examples.append(example)
     if not examples:
         raise InputError(f"{paths[0]}: the split {split!r} of {spec.name} is empty ({dropped} rows dropped).")
-    return Split(tuple(_drawn(examples, limit)), dropped)
+    return Split(tuple(examples), dropped)
 
 
 def split_reader(spec_of: Callable[[str], TaskSpec], root: Path) -> Callable[[str, str, Optional[int]], Split]:
-    """A function from (task, split, limit) to what `read_split` gives, which reads each split once and keeps it."""
+    """A function from (task, split, limit) to what `read_split` gives, which reads each split once and keeps it.
+
+    With a limit so many of the examples are drawn by the hash of their texts, the same ones each time.
+    """
     whole = cache(lambda task, split: read_split(spec_of(task), root, split))
 
     @cache

@@ -63,21 +63,17 @@ def question_scores(
     """{"exact_match", "f1"} of each question, in the order of the references, 0 to 1: the best over its answers.
 
     Args:
+        predictions: One for every question.
         scorer: A key of SCORERS.
     Raises:
-        InputError: A question has no prediction (which the official scorers count as wrong) or no reference.
+        InputError: A question has no reference.
     """
-    if not references:
-        raise InputError("There is no question to score.")
-    for what, missing in (
-        ("prediction", [name for name in references if name not in predictions]),
-        ("reference answer", [name for name, answers in references.items() if not answers]),
-    ):
-        if missing:
-            raise InputError(
-                f"{len(missing)} of {len(references)} questions have no {what}; the first is "
-                f"{missing[0]!r}. Score a split that has answers, and all of it."
-            )
+    missing = [name for name, answers in references.items() if not answers]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(references)} questions have no reference answer; the first is {missing[0]!r}. "
+            "Score a split that has answers."
+        )
     return {
         metric: [max(compare(predictions[name], answer) for answer in answers) for name, answers in references.items()]
         for metric, compare in SCORERS[scorer].items()

@@ -20,7 +20,7 @@ from typing import Callable
 
 from ernie_tiny.data.clue import SUBMITTED
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
-from ernie_tiny.errors import InputError, offer
+from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
 from ernie_tiny.kinds.read import read_split
 from ernie_tiny.kinds.registry import kind_named
@@ -48,28 +48,22 @@ def write_submission(predictions: Mapping[str, Mapping[str, Sequence[Prediction]
     Args:
         predictions: Task to test split to the answers to all of its examples, in the order of the test file.
     Raises:
-        InputError: A name is no task or test split of CLUE; an id or an answer is none of the task's.
+        InputError: An id or an answer is none of the task's.
     """
-    write_zip(files_of(predictions, SUBMITTED, "CLUE's leaderboard", _content), target)
+    write_zip(files_of(predictions, SUBMITTED, _content), target)
 
 
 def files_of(
     predictions: Mapping[str, Mapping[str, Sequence[Prediction]]],
     tasks: Mapping[str, TaskSpec],
-    board: str,
     content: Callable[[TaskSpec, str, Sequence[Prediction]], str],
 ) -> dict[str, str]:
-    """The name of each file of a board to what `content` makes of a task's answers to a test split."""
-    files: dict[str, str] = {}
-    for task, splits in predictions.items():
-        if task not in tasks:
-            raise InputError(f"{task!r} is no task of {board}. {offer(task, tasks)}")
-        names = tasks[task].submission
-        for split, answers in splits.items():
-            if split not in names:
-                raise InputError(f"{task} has no test split {split!r}. {offer(split, names)}")
-            files[names[split]] = content(tasks[task], split, answers)
-    return files
+    """The name of each file of a leaderboard to what `content` makes of a task's answers to a test split."""
+    return {
+        tasks[task].submission[split]: content(tasks[task], split, answers)
+        for task, splits in predictions.items()
+        for split, answers in splits.items()
+    }
 
 
 def write_zip(contents: Mapping[str, str], target: Path) -> None:

@@ -24,10 +24,9 @@ def write_glue_submission(predictions: Mapping[str, Mapping[str, Sequence[Predic
         predictions: Task to test split to the answers to all of its rows: {"mnli": {"test": ..., "test_mismatched":
             ...}}.
     Raises:
-        InputError: A name is no task or test split of GLUE; the ids are not 0 to the number of rows less 1, each
-            once; an answer is no label of the task.
+        InputError: The ids are not 0 to the number of rows less 1, each once; an answer is no label of the task.
     """
-    write_zip(files_of(predictions, SUBMITTED, "GLUE's site", _table), target)
+    write_zip(files_of(predictions, SUBMITTED, _table), target)
 
 
 def _table(spec: TaskSpec, split: str, predictions: Sequence[Prediction]) -> str:

@@ -134,20 +134,34 @@ STAND_INS: Mapping[tuple[str, str], Any] = MappingProxyType(
 )
 
 
-class _TorchUnpickler(pickle.Unpickler):
-    def __init__(self, stream: Any, archive: zipfile.ZipFile, program: str, order: str, place: str) -> None:
-        super().__init__(stream, encoding="utf-8")
-        self._archive, self._folder, self._order, self._place = archive, program.rpartition("/")[0], order, place
-        self._storages: dict[str, _Storage] = {}
+class SafeUnpickler(pickle.Unpickler):
+    """Takes what a pickle names from a table of stand-ins; any other name ends the reading.
+
+    Args:
+        saver: The function that writes such files, for the message.
+    """
+
+    def __init__(
+        self, stream: Any, stand_ins: Mapping[tuple[str, str], Any], saver: str, place: str, encoding: str
+    ) -> None:
+        super().__init__(stream, encoding=encoding)
+        self._stand_ins, self._saver, self._place = stand_ins, saver, place
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in STAND_INS:
+        if (module, name) not in self._stand_ins:
             raise InputError(
                 f"{self._place}: is a pickle that asks for {module}.{name}, which no array needs. Loading it could run "
                 "a stranger's code, so it was not loaded. Take the weights as model.safetensors, or save the "
-                "state_dict() of the model alone with torch.save."
+                f"state_dict() of the model alone with {self._saver}."
             )
-        return STAND_INS[module, name]
+        return self._stand_ins[module, name]
+
+
+class _TorchUnpickler(SafeUnpickler):
+    def __init__(self, stream: Any, archive: zipfile.ZipFile, program: str, order: str, place: str) -> None:
+        super().__init__(stream, STAND_INS, "torch.save", place, "utf-8")
+        self._archive, self._folder, self._order = archive, program.rpartition("/")[0], order
+        self._storages: dict[str, _Storage] = {}
 
     def persistent_load(self, reference: Any) -> _Storage:
         """The storage that ("storage", kind, key, device, number of elements) names."""

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, deserialize, safe_open
 
 from ernie_tiny.batch import Array
 from ernie_tiny.errors import InputError
-from ernie_tiny.models.torch_pickle import read_torch_pickle, widened
+from ernie_tiny.models.torch_pickle import SafeUnpickler, read_torch_pickle, widened
 
 INDEX = ".index.json"  # of weights in several files: which file holds which array
 PADDLE_FILES = ("model.safetensors", "model_state.pdparams")
@@ -152,7 +152,7 @@ def _read_index(file: Path) -> dict[str, Array]:
 def _read_pdparams(file: Path) -> dict[str, Array]:
     try:
         with file.open("rb") as stream:
-            content = _ArrayUnpickler(stream, str(file)).load()
+            content = SafeUnpickler(stream, STAND_INS, "paddle.save", str(file), "latin1").load()
     except BROKEN_PICKLE as error:
         raise InputError(
             f"{file}: is cut off or no .pdparams file ({type(error).__name__}: {error}; {file.stat().st_size:,} "
@@ -239,18 +239,3 @@ STAND_INS: Mapping[tuple[str, str], Any] = MappingProxyType(
         ("__builtin__", "tuple"): tuple,  # protocol 2
     }
 )
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def __init__(self, stream: Any, place: str) -> None:
-        super().__init__(stream, encoding="latin1")
-        self._place = place
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in STAND_INS:
-            raise InputError(
-                f"{self._place}: is a pickle that asks for {module}.{name}, which no array needs. Loading it could run "
-                "a stranger's code, so it was not loaded. Take the weights as model.safetensors, or save the "
-                "state_dict() of the model alone with paddle.save."
-            )
-        return STAND_INS[module, name]

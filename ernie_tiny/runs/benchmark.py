@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from ernie_tiny.engine_facts import AUTO, BFLOAT16, Form, is_installed
+from ernie_tiny.engine_facts import AUTO, Form
+from ernie_tiny.engines import runnable
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json, write_text
 from ernie_tiny.kinds.read import read_inputs
@@ -33,15 +34,15 @@ def benchmark_models(
     Raises:
         InputError: a folder is no export, or none of the forms can run.
     """
-    runnable = _runnable(folders, forms)
+    chosen = _chosen(folders, forms)
     loaded = {
         name: AutoCandidate(folder, form[1], threads) if form[0] == AUTO else Candidate(folder, form, threads)
-        for name, folder, form in runnable
+        for name, folder, form in chosen
     }
     found = timings(loaded, cells, seconds)
     models = {}
-    for name, folder, _ in runnable:
-        each, rivals = loaded[name], [found[other] for other, place, _ in runnable if place == folder]
+    for name, folder, _ in chosen:
+        each, rivals = loaded[name], [found[other] for other, place, _ in chosen if place == folder]
         bests = [min(timing.p50 for timing in same) for same in zip(*rivals)]
         models[name] = {
             "load_seconds": round(each.load_seconds, 3),
@@ -73,8 +74,8 @@ def time_texts(
     """
     examples = read_inputs(read_spec(folders[0]), texts)
     chunks = [examples[start : start + rows] for start in range(0, len(examples), rows)]
-    runnable = _runnable(folders, forms)
-    predictors = {name: Predictor(folder, threads, *form) for name, folder, form in runnable}
+    chosen = _chosen(folders, forms)
+    predictors = {name: Predictor(folder, threads, *form) for name, folder, form in chosen}
     taken = {name: [0.0, 0.0] for name in predictors}
     for round_ in range(1 + ROUNDS):
         for name, predictor in predictors.items():
@@ -134,17 +135,15 @@ def write_benchmark(file: Optional[Path], record: Mapping[str, Any], texts: Mapp
         write_text(file, to_json({**record, **({"texts": texts} if texts else {})}, indent=1) + "\n")
 
 
-def _runnable(folders: Sequence[Path], forms: Sequence[Form]) -> list[tuple[str, Path, Form]]:
+def _chosen(folders: Sequence[Path], forms: Sequence[Form]) -> list[tuple[str, Path, Form]]:
     """A name, the folder and the form of each that is to be timed, in the order given."""
-    here = processor()
-    chosen = [form for form in forms if form[0] == AUTO]
-    named = [form for form in forms if form not in chosen and is_installed(form[0])]
-    able = [form for form in named if here.bfloat16 or form[1] != BFLOAT16]
+    auto = [form for form in forms if form[0] == AUTO]
+    able = runnable(form for form in forms if form not in auto)
     names = {folder: str(folder) if len(folders) > 1 else folder.name for folder in folders}
     found = [
         (f"{names[folder]}, {' '.join(form)}", folder, form)
         for folder in folders
-        for form in [*(form for form in forms_of(folder) if form in able), *chosen]
+        for form in [*(form for form in forms_of(folder) if form in able), *auto]
     ]
     if not found:
         asked = ", ".join(" ".join(form) for form in forms)

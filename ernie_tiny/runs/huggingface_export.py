@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Optional
 
-from ernie_tiny.data.huggingface_tokenizer import save_for_transformers as save_tokenizer
+from ernie_tiny.data.huggingface_tokenizer import save_tokenizer_for_transformers
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import whole_folder
 from ernie_tiny.kind_facts import facts_of
@@ -62,4 +62,4 @@ def _save(workspace: Workspace, model: MultiTaskModel, folder: Path, task: str, 
         spec = workspace.task(task)
         names = kind_named(spec.kind).output_names(spec)
     save_for_transformers(model, folder, special_ids, task, head, names)
-    save_tokenizer(tokenizer, folder, length, model.encoder.config.type_vocab_size)
+    save_tokenizer_for_transformers(tokenizer, folder, length, model.encoder.config.type_vocab_size)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ernie_tiny.batch import Array, Batch
-from ernie_tiny.engine_facts import AUTO, PRECISIONS, Form, is_installed
-from ernie_tiny.engines import Engine
+from ernie_tiny.engine_facts import AUTO, PRECISIONS, Form
+from ernie_tiny.engines import Engine, runnable
 from ernie_tiny.files import to_json, write_text
 from ernie_tiny.runtime import processor, versions
 from ernie_tiny.serving.benchmark import Candidate, Cell, timings
@@ -83,10 +83,7 @@ def fastest(folder: Path, precision: str, threads: int) -> dict[Cell, Form]:
         precision: The lowest that may be chosen, in the order of ernie_tiny.engine_facts.PRECISIONS.
     """
     allowed = PRECISIONS[: PRECISIONS.index(precision) + 1]
-    forms = [form for form in forms_of(folder) if form[1] in allowed and is_installed(form[0])]
-    here = processor()
-    if not here.bfloat16:
-        forms = [form for form in forms if form[1] != "bfloat16"]
+    forms = runnable(form for form in forms_of(folder) if form[1] in allowed)
     file = _cache_file(folder, forms, threads)
     choice = _kept(file)
     if choice is None:

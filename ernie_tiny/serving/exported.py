@@ -78,6 +78,6 @@ def network_files(folder: Path, form: Form) -> list[Path]:
     return [folder / FILES[form]]
 
 
-def megabytes(folder: Path, form: Form = PADDLE) -> float:
-    """Size of a network on disk, in 10^6 bytes."""
-    return round(sum(file.stat().st_size for file in network_files(folder, form)) / 1e6, 2)
+def megabytes(folder: Path) -> float:
+    """Size of an exported folder's Paddle network on disk, in 10^6 bytes."""
+    return round(sum(file.stat().st_size for file in network_files(folder, PADDLE)) / 1e6, 2)

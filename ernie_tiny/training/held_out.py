@@ -10,7 +10,7 @@ import paddle
 import paddle.nn.functional as F
 
 from ernie_tiny.config.schema import StageConfig
-from ernie_tiny.data.corpus import CorpusStream
+from ernie_tiny.data.corpus import HELD_OUT_EVERY, RECORD_FILE, CorpusStream
 from ernie_tiny.data.masking import mask_tokens
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.models.signals import SignalRequest, to_tensor
@@ -28,7 +28,7 @@ def masked_token_quality(workspace: Workspace, stage: StageConfig, model: MultiT
     """
     assert stage.data.corpus is not None and stage.objective.mlm is not None
     folder, tokenizer = workspace.corpus(stage.data.corpus), workspace.tokenizer
-    if json.loads((folder / "corpus.json").read_text(encoding="utf-8"))["documents"] < 200:
+    if json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))["documents"] < HELD_OUT_EVERY:
         return {}
     length = stage.data.corpus_length
     stream = CorpusStream(folder, 0, BATCH_SIZE, length, tokenizer.cls_id, tokenizer.sep_id, split="heldout")

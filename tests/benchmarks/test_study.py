@@ -97,6 +97,9 @@ def test_tables_and_claims_by_hand(study: ModuleType) -> None:
     assert "| c > b | low-resource | +0.00 ± 0.00 | +0.00, +0.00 | fails |" in text
 
 
-def test_the_picture_is_drawn(study: ModuleType, tmp_path: Path) -> None:
-    study.draw(made_study(), tmp_path / "study.svg")
-    assert "<svg" in (tmp_path / "study.svg").read_text(encoding="utf-8")
+def test_the_picture_is_drawn_with_its_text_as_text_and_again_the_same(study: ModuleType, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.svg", tmp_path / "second.svg"
+    study.draw(made_study(), first)
+    study.draw(made_study(), second)
+    assert ">in-domain average, %</text>" in first.read_text(encoding="utf-8")
+    assert first.read_bytes() == second.read_bytes()

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from ernie_tiny.config import load_config
-from ernie_tiny.config.ranges import RANGES, Range, check_numbers
+from ernie_tiny.config.ranges import RANGES, Range, check_numbers, ranges_of
 from ernie_tiny.config.schema import RunConfig, StageConfig
 from ernie_tiny.errors import InputError
 
@@ -30,18 +30,22 @@ def holds_numbers(hint: Any) -> bool:
     return hint in (int, float) or any(holds_numbers(part) for part in get_args(hint))
 
 
-def schema_numbers() -> Iterator[tuple[type, str]]:
+def schema_classes() -> dict[type, None]:
     found: dict[type, None] = {}
     classes(RunConfig, found)
-    for kind in found:
+    return found
+
+
+def schema_numbers() -> Iterator[tuple[type, str]]:
+    for kind in schema_classes():
         yield from ((kind, name) for name, hint in get_type_hints(kind).items() if holds_numbers(hint))
 
 
 def test_every_number_of_the_schema_has_a_range_and_every_range_a_number() -> None:
     walked = set(schema_numbers())
     assert len(walked) > 60
-    ranged = {(kind, name) for kind, ranges in RANGES.items() for name in ranges if kind.__name__ != "Term"}
-    assert walked == ranged
+    assert walked == {(kind, name) for kind in schema_classes() for name in ranges_of(kind)}
+    assert set(RANGES) <= {part for kind in schema_classes() for part in kind.__mro__}
 
 
 def fault(key: str, reason: str) -> InputError:

@@ -13,7 +13,6 @@ import pytest
 from ernie_tiny.batch import Batch
 from ernie_tiny.data.masking import mask_tokens
 from ernie_tiny.data.tokenizer import ROBERTA_SPECIAL_TOKENS, SPECIAL_TOKENS, ByteLevelTokenizer, Tokenizer
-from ernie_tiny.errors import InputError
 
 TEXT = "我们在北京大学研究自然语言处理，playing unbreakable games，模型压缩很重要。"
 PIECES = ["play", "##ing", "un", "##break", "##able", "game", "##s"]
@@ -59,7 +58,7 @@ def masks_of(batch: Batch) -> dict[str, tuple]:
 @pytest.mark.parametrize("probability", [0.15, 0.4])
 def test_that_part_of_the_tokens_is_chosen_and_never_a_special_one(probability):
     batch = random_batch()
-    masked = mask_tokens(batch, TOKENIZER, 0, 0, probability)
+    masked = mask_tokens(batch, TOKENIZER, 0, 0, probability, False)
     text = 128 - 20 - 3
     assert len(masked.masked_positions) == 200 * round(probability * text)
     assert len(np.unique(masked.masked_positions)) == len(masked.masked_positions)
@@ -70,7 +69,7 @@ def test_that_part_of_the_tokens_is_chosen_and_never_a_special_one(probability):
 
 def test_80_percent_become_mask_10_random_10_stay():
     batch = random_batch(rows=2000)
-    masked = mask_tokens(batch, TOKENIZER, 0, 0)
+    masked = mask_tokens(batch, TOKENIZER, 0, 0, 0.15, False)
     seen = masked.input_ids.reshape(-1)[masked.masked_positions]
     random = (seen != MASK) & (seen != masked.labels)
     by_chance = 0.1 / (TOKENIZER.vocab_size - FIRST)  # a random token may be the right one
@@ -83,7 +82,7 @@ def test_80_percent_become_mask_10_random_10_stay():
 def test_labels_are_the_original_tokens_and_all_else_stays():
     batch = random_batch()
     before = batch.input_ids.copy()
-    masked = mask_tokens(batch, TOKENIZER, 0, 0)
+    masked = mask_tokens(batch, TOKENIZER, 0, 0, 0.15, False)
     assert (batch.input_ids == before).all() and batch.labels is None
     restored = masked.input_ids.copy()
     restored.reshape(-1)[masked.masked_positions] = masked.labels
@@ -96,18 +95,18 @@ def test_labels_are_the_original_tokens_and_all_else_stays():
 @pytest.mark.parametrize("whole_words", [False, True])
 def test_a_row_has_the_same_masks_in_every_process(whole_words):
     batch = text_batch(rows=12)
-    alone = masks_of(mask_tokens(batch, TOKENIZER, 7, 3, whole_words=whole_words))
+    alone = masks_of(mask_tokens(batch, TOKENIZER, 7, 3, 0.15, whole_words))
     together = {}
     for rank in range(3):
         share = part(batch, slice(rank, None, 3))
-        together.update(masks_of(mask_tokens(share, TOKENIZER, 7, 3, whole_words=whole_words)))
+        together.update(masks_of(mask_tokens(share, TOKENIZER, 7, 3, 0.15, whole_words)))
     assert together == alone
     assert len({tuple(columns) for columns, _, _ in alone.values()}) > 6
 
 
 def test_masks_change_with_seed_and_position():
     def masks(seed: int, position: int) -> dict:
-        return masks_of(mask_tokens(text_batch(4), TOKENIZER, seed, position))
+        return masks_of(mask_tokens(text_batch(4), TOKENIZER, seed, position, 0.15, False))
 
     assert masks(0, 0) == masks(0, 0)
     assert masks(0, 0) != masks(0, 1)
@@ -122,7 +121,7 @@ def test_words_are_masked_whole():
             start += len(word)
     assert start == 1 + len(IDS)  # "PP", "UUU" and "GG" are as long as their words have tokens
     assert max(map(len, words)) >= 3
-    masked = mask_tokens(text_batch(300), TOKENIZER, 0, 0, probability=0.3, whole_words=True)
+    masked = mask_tokens(text_batch(300), TOKENIZER, 0, 0, 0.3, True)
     seen = set()
     for columns, _, _ in masks_of(masked).values():
         for number, word in enumerate(words):
@@ -136,7 +135,7 @@ def test_words_end_at_separators_and_unknown_tokens():
     bei, jing = (TOKENIZER.tokens.index(character) for character in "北京")
     ids = np.array([[CLS, bei, SEP, jing, UNK, UNK, bei, PAD]] * 50)
     batch = Batch("", tuple(map(str, range(50))), ids, np.zeros_like(ids), (ids != PAD).astype(np.int64))
-    masked = mask_tokens(batch, TOKENIZER, 0, 0, probability=0.2, whole_words=True)
+    masked = mask_tokens(batch, TOKENIZER, 0, 0, 0.2, True)
     chosen = [columns for columns, _, _ in masks_of(masked).values()]
     assert {len(columns) for columns in chosen} == {1}
     assert {columns[0] for columns in chosen} == {1, 3, 4, 5, 6}
@@ -146,20 +145,14 @@ def test_words_end_at_separators_and_unknown_tokens():
 def test_a_row_without_text_has_no_masks(whole_words):
     ids = np.array([[CLS, SEP, PAD]])
     batch = Batch("", ("general-0",), ids, np.zeros_like(ids), np.array([[1, 1, 0]]))
-    masked = mask_tokens(batch, TOKENIZER, 0, 0, whole_words=whole_words)
+    masked = mask_tokens(batch, TOKENIZER, 0, 0, 0.15, whole_words)
     assert len(masked.labels) == len(masked.masked_positions) == 0
 
 
 def test_short_text_has_at_least_one_mask():
     ids = text_batch(5).input_ids[:, :3]
     batch = Batch("", tuple(map(str, range(5))), ids, np.zeros_like(ids), np.ones_like(ids))
-    assert len(mask_tokens(batch, TOKENIZER, 0, 0).labels) == 5
-
-
-@pytest.mark.parametrize("probability", [0.0, 1.5, float("nan")])
-def test_probabilities_that_cannot_be(probability):
-    with pytest.raises(InputError, match=f"probability = {probability}"):
-        mask_tokens(text_batch(1), TOKENIZER, 0, 0, probability)
+    assert len(mask_tokens(batch, TOKENIZER, 0, 0, 0.15, False).labels) == 5
 
 
 def test_jieba_is_imported_for_words_alone_and_says_nothing():
@@ -172,9 +165,9 @@ from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 tokenizer = Tokenizer([*SPECIAL_TOKENS, "北", "京"])
 ids = np.array([[2, 5, 6, 3]])
 batch = Batch("", ("general-0",), ids, ids * 0, ids * 0 + 1)
-mask_tokens(batch, tokenizer, 0, 0)
+mask_tokens(batch, tokenizer, 0, 0, 0.15, False)
 assert "jieba" not in sys.modules
-mask_tokens(batch, tokenizer, 0, 0, whole_words=True)
+mask_tokens(batch, tokenizer, 0, 0, 0.15, True)
 assert "jieba" in sys.modules and "paddle" not in sys.modules
 """
     command = [sys.executable, "-W", "ignore", "-c", script]
@@ -188,7 +181,7 @@ def test_whole_words_of_a_byte_level_vocabulary():
     ids = np.tile(np.array([[2, 5, 6, 10, 8, 9, 8, 9, 3]]), (200, 1))  # playing, games games
     batch = Batch("", tuple(map(str, range(200))), ids, np.zeros_like(ids), np.ones_like(ids))
     words = [{1, 2}, {3}, {4, 5}, {6, 7}]
-    rows = masks_of(mask_tokens(batch, tokenizer, 0, 0, probability=0.3, whole_words=True)).values()
+    rows = masks_of(mask_tokens(batch, tokenizer, 0, 0, 0.3, True)).values()
     for columns, labels, _ in rows:
         assert all(word <= set(columns) or not word & set(columns) for word in words)
         assert labels == [int(ids[0, column]) for column in columns]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 from pathlib import Path
@@ -97,25 +96,20 @@ def test_general_text_is_documents_that_hold_the_characters_of_the_tasks(sample:
         assert len(used - set(text)) <= 0.02 * len(used)
 
 
-def test_size_multiplies(tmp_path: Path) -> None:
-    write_sample(tmp_path, size=2)
-    assert len(read_split(CLUE["afqmc"], tmp_path, "dev").examples) == 600
-
-
-def test_a_whole_sample_is_left_alone_and_a_part_is_written_anew_as_its_seed_says(sample: Path, tmp_path: Path) -> None:
+def test_a_whole_sample_is_left_alone_and_a_part_or_one_of_another_version_is_written_anew(
+    sample: Path, tmp_path: Path
+) -> None:
     expected = contents(sample)
     shutil.copytree(sample, tmp_path, dirs_exist_ok=True)
     file = tmp_path / "clue" / "afqmc_public" / "dev.json"
     file.write_text("mine", encoding="utf-8")
     write_sample(tmp_path)
     assert file.read_text(encoding="utf-8") == "mine"
-    (tmp_path / "sample.json").write_text("{}\n", encoding="utf-8")  # as an interrupted run leaves it
-    write_sample(tmp_path)
-    assert contents(tmp_path) == expected
-    write_sample(tmp_path, seed=3)
-    other = contents(tmp_path)
-    assert set(other) == set(expected) and all(other[file] != expected[file] for file in expected)
-    assert json.loads(other["sample.json"])["seed"] == 3
+    for marker in ("{}\n", '{"version": 1, "seed": 0, "size": 1}\n'):  # the first as an interrupted run leaves it
+        file.write_text("mine", encoding="utf-8")
+        (tmp_path / "sample.json").write_text(marker, encoding="utf-8")
+        write_sample(tmp_path)
+        assert contents(tmp_path) == expected
 
 
 def test_real_data_is_never_overwritten(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from ernie_tiny.data.task import Example, Split, TaskSpec
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kinds.ask import featurise
-from ernie_tiny.kinds.read import read_inputs, read_split
+from ernie_tiny.kinds.read import read_inputs, read_split, split_reader
 from ernie_tiny.runs.pipeline import run_pipeline
 from ernie_tiny.runs.plan import check_data
 from ernie_tiny.runs.preflight import check_run
@@ -274,10 +273,9 @@ def write_run(tmp_path: Path) -> RunConfig:
 
 
 def check(run: RunConfig) -> None:
-    specs = task_specs(run)
     check_data(run)
-    root = Path(run.data.root)
-    check_run(run, cache(lambda task, *key: read_split(specs[task], root, *key).examples), lambda: TOKENIZER)
+    read = split_reader(task_specs(run).__getitem__, Path(run.data.root))
+    check_run(run, lambda *key: read(*key).examples, lambda: TOKENIZER)
 
 
 def test_missing_files(run: RunConfig, tmp_path: Path, refuses) -> None:

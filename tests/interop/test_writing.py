@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ernie_tiny.data.huggingface_tokenizer import save_for_transformers as save_tokenizer
+from ernie_tiny.data.huggingface_tokenizer import save_tokenizer_for_transformers
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from ernie_tiny.evaluation.predict import predict
@@ -58,7 +58,7 @@ def write(model: MultiTaskModel, spec: TaskSpec, folder: Path) -> None:
     kind = kind_named(spec.kind)
     names = kind.output_names(spec)
     save_for_transformers(model, folder, {"pad_token_id": 0}, spec.name, kind.facts.transformers_head, names)
-    save_tokenizer(TOKENIZER, folder, 24, 2)
+    save_tokenizer_for_transformers(TOKENIZER, folder, 24, 2)
 
 
 @pytest.mark.parametrize("family, kind", CASES)

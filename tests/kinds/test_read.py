@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -45,9 +45,15 @@ def lines(*records: Any) -> str:
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
-def read(root: Path, task: TaskSpec, text: str, split: str = "train", limit: Optional[int] = None) -> Split:
+def read(root: Path, task: TaskSpec, text: str, split: str = "train") -> Split:
     (root / task.files[split][0]).write_bytes(text.encode("utf-8"))
-    return read_split(task, root, split, limit)
+    return read_split(task, root, split)
+
+
+def drawn(root: Path, task: TaskSpec, text: str, limit: int) -> tuple[Example, ...]:
+    """So many of the examples that a text holds."""
+    (root / task.files["train"][0]).write_bytes(text.encode("utf-8"))
+    return split_reader(lambda name: task, root)("toy", "train", limit).examples
 
 
 def squad(*questions: Any, context: str = "甲乙丙甲乙") -> str:
@@ -96,26 +102,26 @@ def test_an_empty_label_of_a_test_split_is_none(tmp_path: Path, nothing: Any) ->
 
 def test_a_limit_draws_rows_of_a_file_that_is_sorted_by_label(tmp_path: Path) -> None:
     text = lines(*({"text": str(n), "label": n // 500, "id": n} for n in range(1000)))
-    drawn = read(tmp_path, CLASSES, text, limit=100).examples
-    assert 30 < sum(example.label for example in drawn) < 70 and len(drawn) == 100
-    assert [int(example.id) for example in drawn] == sorted(int(example.id) for example in drawn)
-    assert read(tmp_path, CLASSES, text, limit=5000).examples == read(tmp_path, CLASSES, text).examples
+    some = drawn(tmp_path, CLASSES, text, 100)
+    assert 30 < sum(example.label for example in some) < 70 and len(some) == 100
+    assert [int(example.id) for example in some] == sorted(int(example.id) for example in some)
+    assert drawn(tmp_path, CLASSES, text, 5000) == read(tmp_path, CLASSES, text).examples
 
 
 def test_what_a_limit_draws_stays_drawn_among_other_rows_and_with_a_higher_limit(tmp_path: Path) -> None:
     rows = [{"text": str(n), "label": 0} for n in range(200)]
-    few = {example.texts for example in read(tmp_path, CLASSES, lines(*rows), limit=20).examples}
-    assert few < {example.texts for example in read(tmp_path, CLASSES, lines(*rows), limit=40).examples}
-    assert few == {example.texts for example in read(tmp_path, CLASSES, lines(*reversed(rows)), limit=20).examples}
+    few = {example.texts for example in drawn(tmp_path, CLASSES, lines(*rows), 20)}
+    assert few < {example.texts for example in drawn(tmp_path, CLASSES, lines(*rows), 40)}
+    assert few == {example.texts for example in drawn(tmp_path, CLASSES, lines(*reversed(rows)), 20)}
 
 
 def test_a_split_is_read_once_for_all_limits(tmp_path: Path) -> None:
-    whole = read(tmp_path, CLASSES, lines(*({"text": str(number), "label": number % 2} for number in range(9))))
-    limited = {limit: read_split(CLASSES, tmp_path, "train", limit) for limit in (2, 5)}
+    text = lines(*({"text": str(number), "label": number % 2} for number in range(9)))
+    whole, limited = read(tmp_path, CLASSES, text), {limit: drawn(tmp_path, CLASSES, text, limit) for limit in (2, 5)}
     reader = split_reader({"toy": CLASSES}.__getitem__, tmp_path)
-    assert reader("toy", "train", 2) == limited[2]
+    assert reader("toy", "train", 2).examples == limited[2]
     (tmp_path / "train.jsonl").unlink()
-    assert (reader("toy", "train", None), reader("toy", "train", 5)) == (whole, limited[5])
+    assert reader("toy", "train", None) == whole and reader("toy", "train", 5).examples == limited[5]
 
 
 def test_a_limit_takes_all_blanks_of_a_passage_before_those_of_another(tmp_path: Path) -> None:
@@ -125,8 +131,8 @@ def test_a_limit_takes_all_blanks_of_a_passage_before_those_of_another(tmp_path:
     (tmp_path / "answer.json").write_text(
         json.dumps({blank: 0 for each in passages for blank in each["content"]}), encoding="utf-8"
     )
-    drawn = read(tmp_path, CLOZE, lines(*passages), limit=6).examples
-    assert len(drawn) == 6 and len({example.group for example in drawn}) == 2
+    some = drawn(tmp_path, CLOZE, lines(*passages), 6)
+    assert len(some) == 6 and len({example.group for example in some}) == 2
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte-order mark"])

@@ -98,17 +98,9 @@ def test_scores_are_percent_and_take_the_best_reference() -> None:
     assert found == pytest.approx({"exact_match": 100 / 3, "f1": 100 * (1 + 0.8) / 3})
 
 
-@pytest.mark.parametrize(
-    ("predictions", "references", "message"),
-    [
-        ({}, {"a": ["x"], "b": ["x"]}, "2 of 2 questions have no prediction; the first is 'a'"),
-        ({"a": "x", "b": "y"}, {"a": ["x"], "b": []}, "1 of 2 questions have no reference answer; .* 'b'"),
-        ({}, {}, "no question"),
-    ],
-)
-def test_what_cannot_be_scored(predictions: dict[str, str], references: dict[str, list[str]], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        scores(predictions, references, "squad")
+def test_questions_without_an_answer_cannot_be_scored() -> None:
+    with pytest.raises(InputError, match="1 of 2 questions have no reference answer; .* 'b'"):
+        scores({"a": "x", "b": "y"}, {"a": ["x"], "b": []}, "squad")
 
 
 def questions(split: str) -> Iterator[Any]:

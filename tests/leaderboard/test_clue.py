@@ -118,8 +118,6 @@ def test_ids_and_order_are_those_of_the_test_file_and_bytes_repeat(tmp_path: Pat
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
-        ({"rte": {"test": []}}, "'rte' is no task of CLUE's leaderboard"),
-        ({"chid": {"test": []}}, "chid has no test split 'test'. Did you mean 'test1"),
         ({"afqmc": {"test": [Prediction("x-1", "0")]}}, "afqmc: the id 'x-1' is no whole number"),
         ({"ocnli": {"test": [Prediction("5", "2")]}}, "ocnli: example 5 is answered '2'. Valid: entailment"),
     ],

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from ernie_tiny.config.schema import ModelConfig
 from ernie_tiny.config.shapes import EncoderShape, shape_of
-from ernie_tiny.data.huggingface_tokenizer import save_for_transformers as save_tokenizer
+from ernie_tiny.data.huggingface_tokenizer import save_tokenizer_for_transformers
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import CANDIDATE, POSITION, ROW
@@ -128,11 +128,11 @@ def test_what_no_class_of_transformers_computes_is_refused(tmp_path: Path) -> No
 
 def test_a_tokenizer_read_again_cuts_texts_and_forms_pairs_as_before(tmp_path: Path) -> None:
     tokenizer = Tokenizer([*SPECIAL_TOKENS, *"今天气℃abc", "##b", "##c"])
-    save_tokenizer(tokenizer, tmp_path, 24, 2)
+    save_tokenizer_for_transformers(tokenizer, tmp_path, 24, 2)
     again = load_tokenizer(tmp_path)
     for text in ("今天 ℃", "ABC 龘", ""):
         for expected, found in zip(tokenizer.encode(text), again.encode(text)):
             np.testing.assert_array_equal(expected, found)
     assert (again.separators, again.second_type, again.special_ids) == (1, 1, tokenizer.special_ids)
-    save_tokenizer(tokenizer, tmp_path / "one_type", 24, 1)
+    save_tokenizer_for_transformers(tokenizer, tmp_path / "one_type", 24, 1)
     assert load_tokenizer(tmp_path / "one_type").second_type == 0
