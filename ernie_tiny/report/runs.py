@@ -128,7 +128,10 @@ def _mean_model(models: Sequence[ModelResult]) -> ModelResult:
     speed = models[0].speed and replace(models[0].speed, **timing)
     shared = [task for task in models[0].types if all(task in model.types for model in models)]
     types = {task: _mean_types([model.types[task] for model in models]) for task in shared}
-    return replace(models[0], main=main, deviation=deviation, speed=speed, intervals={}, types=types)
+    scored = [task for task in models[0].scores if all(task in model.scores for model in models)]
+    scores = {task: _means([model.scores[task] for model in models])[0] for task in scored}
+    means: dict[str, Any] = {"main": main, "scores": scores, "types": types, "speed": speed}
+    return replace(models[0], **means, deviation=deviation, intervals={})
 
 
 def _mean_types(runs: Sequence[TypeScores]) -> TypeScores:
