@@ -14,6 +14,7 @@ from ernie_tiny.report.results import (
     ModelResult,
     Percents,
     Results,
+    StageResult,
     TypeScore,
     TypeScores,
     fold_draws,
@@ -111,12 +112,16 @@ def _together(runs: Sequence[Run]) -> Results:
         if getattr(first, name):
             found: list[Percents] = [getattr(each, name) for each in every]
             means[name], deviations[name] = _means([{"average": mean(values), **values} for values in found])
-    costs = ("tokens", "seconds")
-    stages = [
-        replace(parts[0], **_means([{key: getattr(part, key) or 0 for key in costs} for part in parts])[0])
-        for parts in zip(*(each.stages for each in every))
-    ]
+    stages = [_mean_stage(parts) for parts in zip(*(each.stages for each in every))]
     return replace(first, models=models, stages=stages, deviation=deviations, **means)
+
+
+def _mean_stage(parts: Sequence[StageResult]) -> StageResult:
+    """Means of the costs, and of the best scores where all have one."""
+    means: dict[str, Any] = _means([{"tokens": part.tokens, "seconds": part.seconds} for part in parts])[0]
+    scores = [part.best_dev for part in parts if part.best_dev is not None]
+    means["best_dev"] = mean_and_deviation(scores)[0] if len(scores) == len(parts) else None
+    return replace(parts[0], **means)
 
 
 def _mean_model(models: Sequence[ModelResult]) -> ModelResult:
