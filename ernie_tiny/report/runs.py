@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_uppercase
 from typing import Any
@@ -76,6 +76,8 @@ class Entry:
 
 def to_entries(runs: Iterable[Run]) -> list[Entry]:
     """The runs in their order, those that differ in nothing but the seed at the place of the first of them."""
+    runs = list(runs)
+    tasks = {task for run in runs for task in run.results.metrics}
     groups: dict[tuple[str, int], list[Run]] = {}
     seen: list[tuple[str, Any]] = []
     for number, run in enumerate(runs):
@@ -83,7 +85,7 @@ def to_entries(runs: Iterable[Run]) -> list[Entry]:
         seen.append((kind, run.config.get("seed")))
         groups.setdefault((kind, seen.count(seen[-1])), []).append(run)  # a second run of one seed adds no chance
     marks = [""] if len(groups) == 1 else [_mark(number) for number in range(len(groups))]
-    return [Entry(mark, tuple(group), _together(group)) for mark, group in zip(marks, groups.values())]
+    return [Entry(mark, tuple(group), _together(group, tasks)) for mark, group in zip(marks, groups.values())]
 
 
 def _kind(run: Run) -> str:
@@ -100,9 +102,9 @@ def _mark(number: int) -> str:
     return (_mark(rest - 1) if rest else "") + ascii_uppercase[letter]
 
 
-def _together(runs: Sequence[Run]) -> Results:
-    """The results of one run, or the means of several with their deviations."""
-    first, *others = every = [fold_draws(run.results) for run in runs]
+def _together(runs: Sequence[Run], tasks: Collection[str]) -> Results:
+    """The results of one run, or the means of several with their deviations; `tasks` are those of all runs."""
+    first, *others = every = [fold_draws(run.results, tasks) for run in runs]
     if not others:
         return first
     models = [_mean_model(models) for models in zip(*(each.models for each in every))]
