@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tokenizers
 from tokenizers.models import Unigram, WordPiece
+from tokenizers.normalizers import BertNormalizer
 from tokenizers.processors import TemplateProcessing
 
 from ernie_tiny.config import load_config
@@ -98,6 +99,20 @@ def test_tokenizers_of_huggingface(tmp_path: Path, says) -> None:
     whole = tokenizers.Tokenizer(WordPiece({name: at for at, name in enumerate(["a", *SPECIAL_TOKENS])}))
     whole.post_processor = TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A $B [SEP]", [("[CLS]", 3), ("[SEP]", 4)])
     says("M31", refused_tokenizer(whole.to_str()))
+
+
+@pytest.mark.parametrize("kind", ["vocab.txt", "tokenizer.json"])
+def test_a_rule_that_is_no_truth_value(kind: str, tmp_path: Path, says) -> None:
+    if kind == "vocab.txt":
+        Tokenizer(TOKENS).save(tmp_path)
+    else:
+        whole = tokenizers.Tokenizer(WordPiece({name: at for at, name in enumerate(TOKENS)}, unk_token="[UNK]"))
+        whole.normalizer = BertNormalizer()
+        whole.save(str(tmp_path / kind))
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": "no"}', encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load_tokenizer(tmp_path)
+    says("M44", caught.value)
 
 
 def spm_piece(name: str) -> bytes:
