@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tokenizers
@@ -18,7 +18,7 @@ from tokenizers import decoders
 
 from ernie_tiny.batch import Array
 from ernie_tiny.data.byte_level import ROBERTA_SPECIAL_TOKENS, Merge, joined, merges_of, with_parts_of_merges
-from ernie_tiny.data.wordpiece import SETTINGS_FILE, SPECIAL_TOKENS, Encoded, Tokenizer
+from ernie_tiny.data.wordpiece import SETTINGS_FILE, SPECIAL_TOKENS, Encoded, Tokenizer, rules_of
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import to_json
 
@@ -27,6 +27,13 @@ ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")  # in
 SPACE = "▁"  # stands for a space in SentencePiece's tokens
 UNUSUAL = "a\ue000"  # a text that holds a character which no vocabulary has
 PIECES = ("WordPiece", "BPE", "Unigram")
+# Keys of tokenizer_config.json to those of a BertNormalizer; the class of transformers that does not look at them.
+RULES = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
+PLAIN_CLASS = "PreTrainedTokenizerFast"
 
 
 class JsonTokenizer(Tokenizer):
@@ -190,7 +197,7 @@ def read_backend(description: str) -> tokenizers.Tokenizer:
 
 
 def load_json_tokenizer(file: Path) -> JsonTokenizer:
-    """The tokenizer of a tokenizer.json; the files beside it name its special tokens.
+    """The tokenizer of a tokenizer.json; the files beside it name its special tokens and BERT's rules.
 
     Raises:
         InputError: it is damaged, forms pairs as no model here reads them, or lacks a special token.
@@ -200,7 +207,18 @@ def load_json_tokenizer(file: Path) -> JsonTokenizer:
         raise InputError(
             f"{file}: describes no tokenizer of {', '.join(PIECES)}. Copy it from where the model is from."
         )
+    normalizer = content.get("normalizer")
+    if isinstance(normalizer, dict) and normalizer.get("type") == "BertNormalizer":
+        content["normalizer"] = {**normalizer, **_rules_beside(file)}
     return make_json_tokenizer(to_json(content), file)
+
+
+def _rules_beside(file: Path) -> dict[str, Optional[bool]]:
+    """Values of a BertNormalizer that tokenizer_config.json gives: with them transformers makes it anew."""
+    settings = _settings_beside(file.with_name(SETTINGS_FILE))
+    if settings.get("tokenizer_class") == PLAIN_CLASS:
+        return {}
+    return {RULES[key]: value for key, value in rules_of(settings, file.with_name(SETTINGS_FILE)).items()}
 
 
 def make_json_tokenizer(description: str, file: Path) -> JsonTokenizer:
@@ -230,15 +248,20 @@ def _named_special_tokens(file: Path) -> dict[str, str]:
     """Role to token, as the files beside a vocabulary name them."""
     named: dict[str, str] = {}
     for beside in (file.with_name(SETTINGS_FILE), file.with_name(SPECIAL_TOKENS_FILE)):
-        content = read_json(beside) if beside.is_file() else {}
-        if not isinstance(content, dict):
-            raise InputError(f"{beside}: holds no mapping of names to tokens.")
+        content = _settings_beside(beside)
         for role in ROLES:
             token = content.get(role)
             token = token.get("content") if isinstance(token, dict) else token
             if isinstance(token, str):
                 named[role] = token
     return named
+
+
+def _settings_beside(file: Path) -> dict[str, Any]:
+    content = read_json(file) if file.is_file() else {}
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: holds no mapping of names to tokens.")
+    return content
 
 
 def read_json(file: Path) -> Any:

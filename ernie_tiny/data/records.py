@@ -69,11 +69,12 @@ def parse_json(text: str) -> Any:
     Raises:
         ValueError: it is not JSON, or an object has a key twice.
     """
-    value = json.loads(text, object_pairs_hook=_object)
+    value = json.loads(text, object_pairs_hook=object_of)
     return _whole(value) if "\\ud" in text or "\\uD" in text else value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, as json.loads takes it for object_pairs_hook; a ValueError names a key that stands twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)

@@ -30,6 +30,7 @@ from ernie_tiny.data.wordpiece import (
     Encoded,
     Tokenizer,
     build_vocabulary,
+    rules_of,
 )
 from ernie_tiny.errors import InputError
 
@@ -166,8 +167,4 @@ def _rules(settings: Path) -> dict[str, Any]:
     except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{settings}: is not a JSON object: {error}.") from error
     names = {"do_lower_case": "lowercase", "strip_accents": "strip_accents", "tokenize_chinese_chars": "split_chinese"}
-    found = {key: given[key] for key in names if key in given and (key, given[key]) != ("strip_accents", None)}
-    for key, value in found.items():
-        if not isinstance(value, bool):
-            raise InputError(f"{settings}: {key} = {value!r}; write true or false.")
-    return {names[key]: value for key, value in found.items()}
+    return {names[key]: value for key, value in rules_of(given, settings).items()}

@@ -12,10 +12,10 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import tokenizers
@@ -175,6 +175,20 @@ def _is_latin(character: str) -> bool:
 
 def _pre_tokenizer() -> PreTokenizer:
     return Steps([BertPreTokenizer(), Split(Regex(SYMBOLS), "isolated")])
+
+
+def rules_of(settings: Mapping[str, Any], file: Path) -> dict[str, Optional[bool]]:
+    """What a tokenizer_config.json says of case, accents and Chinese characters, by its keys.
+
+    Raises:
+        InputError: A value is none; strip_accents may be null, which follows the case.
+    """
+    names = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+    found = {key: settings[key] for key in names if key in settings}
+    for key, value in found.items():
+        if not isinstance(value, bool) and (key, value) != ("strip_accents", None):
+            raise InputError(f"{file}: {key} = {value!r}; write true or false.")
+    return found
 
 
 def build_vocabulary(lines: Iterable[str], vocab_size: int, min_count: int = 2) -> list[str]:

@@ -1,4 +1,4 @@
-"""From files to entities: column files with a character and its tag a line, and CLUENER's JSON lines."""
+"""From files to entities: column files with a character, or a word, and its tag a line, and CLUENER's JSON lines."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from ernie_tiny.batch import Array
 from ernie_tiny.data.records import checked, cut_json, field_of, id_of, json_lines, text_lines
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec, is_labelled
 from ernie_tiny.errors import InputError, offer
@@ -129,8 +130,7 @@ def _read_columns(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     for path in paths:
         broken, first_broken = 0, 0
         for line, characters, tags in _texts(spec, path, split):
-            ends = np.cumsum([0, *map(len, characters)])
-            text = "".join(characters)
+            text, starts, ends = _joined(characters)
             if not tags or split == UNLABELLED:
                 yield f"{path}:{line}", Example(str(number), (text,), answers=((),) if tags else ())
                 number += 1
@@ -139,8 +139,8 @@ def _read_columns(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
             if faults:
                 broken, first_broken = broken + faults, first_broken or line
             entities = tuple(
-                Entity(text[ends[start] : ends[end]], name, int(ends[start]), int(ends[end]))
-                for name, start, end in spans
+                Entity(text[starts[first] : ends[end - 1]], name, int(starts[first]), int(ends[end - 1]))
+                for name, first, end in spans
             )
             yield f"{path}:{line}", Example(str(number), (text,), answers=(entities,))
             number += 1
@@ -150,6 +150,23 @@ def _read_columns(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
                 "begins on line %d.",
                 *(path, broken, spec.scheme.upper(), first_broken),
             )
+
+
+def _joined(pieces: Sequence[str]) -> tuple[str, Array, Array]:
+    """The text of a column file's pieces, a space between two words, and where in it each begins and ends."""
+    gaps = [0, *(int(_are_words(one, other)) for one, other in zip(pieces, pieces[1:]))]
+    ends = np.cumsum([gap + len(piece) for gap, piece in zip(gaps, pieces)])
+    return "".join(" " * gap + piece for gap, piece in zip(gaps, pieces)), ends - [len(piece) for piece in pieces], ends
+
+
+def _are_words(one: str, other: str) -> bool:
+    """Whether letters or digits of a script with spaces would touch; single ones are a word's, cut by characters."""
+    return len(one) + len(other) > 2 and _sets_spaces(one[-1]) and _sets_spaces(other[0])
+
+
+def _sets_spaces(character: str) -> bool:
+    """Whether it is a digit, or a letter of the Latin, Greek or Cyrillic script."""
+    return character.isalnum() and (character < "\u0530" or "\u1e00" <= character < "\u2000")
 
 
 def _texts(spec: TaskSpec, path: Path, split: str) -> Iterator[tuple[int, list[str], list[str]]]:

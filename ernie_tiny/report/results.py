@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Optional, TypeVar, final
 
@@ -186,12 +186,17 @@ def mean_of(scores: Mapping[str, float], tasks: Sequence[str]) -> float:
 
 
 def by_drawn_task(scores: Mapping[str, T]) -> dict[str, list[T]]:
-    """The scores of each task: those of its draws under the name before the hyphen and the number."""
+    """The scores of each task: those of its draws under one name (`name_of_draws`)."""
     found: dict[str, list[T]] = {}
     for task, value in scores.items():
-        drawn = DRAW.fullmatch(task)
-        found.setdefault(drawn[1] if drawn else task, []).append(value)
+        found.setdefault(name_of_draws(task, scores) or task, []).append(value)
     return found
+
+
+def name_of_draws(task: str, tasks: Container[str]) -> Optional[str]:
+    """The name for all draws of a draw's task: before the hyphen and the number, or another where that is a task."""
+    drawn = DRAW.fullmatch(task)
+    return drawn and (f"{drawn[1]} (draws)" if drawn[1] in tasks else drawn[1])
 
 
 def compare(results: Results) -> Results:
@@ -210,13 +215,17 @@ def _pairs(one: Optional[ModelResult], other: Optional[ModelResult]) -> dict[str
     return {**shared, "average": (one.average, other.average)}
 
 
-def fold_draws(results: Results) -> Results:
+def fold_draws(results: Results, beside: Collection[str] = ()) -> Results:
     """The results with one task in place of its draws, its main scores their means.
 
     Where there are such tasks, `draws` has their numbers of draws, and `deviation` of each model the standard
     deviations over them.
+
+    Args:
+        beside: Tasks of results that stand on the same page, whose names are taken.
     """
-    drawn = {task: draw[1] for task in results.metrics if (draw := DRAW.fullmatch(task))}
+    taken = {*results.metrics, *beside}
+    drawn = {task: name for task in results.metrics if (name := name_of_draws(task, taken))}
     numbers = {task: number for task, number in Counter(drawn.values()).items() if number > 1}
     if not numbers:
         return results

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_uppercase
 from typing import Any
@@ -14,6 +14,7 @@ from ernie_tiny.report.results import (
     ModelResult,
     Percents,
     Results,
+    StageResult,
     TypeScore,
     TypeScores,
     fold_draws,
@@ -75,6 +76,8 @@ class Entry:
 
 def to_entries(runs: Iterable[Run]) -> list[Entry]:
     """The runs in their order, those that differ in nothing but the seed at the place of the first of them."""
+    runs = list(runs)
+    tasks = {task for run in runs for task in run.results.metrics}
     groups: dict[tuple[str, int], list[Run]] = {}
     seen: list[tuple[str, Any]] = []
     for number, run in enumerate(runs):
@@ -82,7 +85,7 @@ def to_entries(runs: Iterable[Run]) -> list[Entry]:
         seen.append((kind, run.config.get("seed")))
         groups.setdefault((kind, seen.count(seen[-1])), []).append(run)  # a second run of one seed adds no chance
     marks = [""] if len(groups) == 1 else [_mark(number) for number in range(len(groups))]
-    return [Entry(mark, tuple(group), _together(group)) for mark, group in zip(marks, groups.values())]
+    return [Entry(mark, tuple(group), _together(group, tasks)) for mark, group in zip(marks, groups.values())]
 
 
 def _kind(run: Run) -> str:
@@ -99,9 +102,9 @@ def _mark(number: int) -> str:
     return (_mark(rest - 1) if rest else "") + ascii_uppercase[letter]
 
 
-def _together(runs: Sequence[Run]) -> Results:
-    """The results of one run, or the means of several with their deviations."""
-    first, *others = every = [fold_draws(run.results) for run in runs]
+def _together(runs: Sequence[Run], tasks: Collection[str]) -> Results:
+    """The results of one run, or the means of several with their deviations; `tasks` are those of all runs."""
+    first, *others = every = [fold_draws(run.results, tasks) for run in runs]
     if not others:
         return first
     models = [_mean_model(models) for models in zip(*(each.models for each in every))]
@@ -111,12 +114,16 @@ def _together(runs: Sequence[Run]) -> Results:
         if getattr(first, name):
             found: list[Percents] = [getattr(each, name) for each in every]
             means[name], deviations[name] = _means([{"average": mean(values), **values} for values in found])
-    costs = ("tokens", "seconds")
-    stages = [
-        replace(parts[0], **_means([{key: getattr(part, key) or 0 for key in costs} for part in parts])[0])
-        for parts in zip(*(each.stages for each in every))
-    ]
+    stages = [_mean_stage(parts) for parts in zip(*(each.stages for each in every))]
     return replace(first, models=models, stages=stages, deviation=deviations, **means)
+
+
+def _mean_stage(parts: Sequence[StageResult]) -> StageResult:
+    """Means of the costs, and of the best scores where all have one."""
+    means: dict[str, Any] = _means([{"tokens": part.tokens, "seconds": part.seconds} for part in parts])[0]
+    scores = [part.best_dev for part in parts if part.best_dev is not None]
+    means["best_dev"] = mean_and_deviation(scores)[0] if len(scores) == len(parts) else None
+    return replace(parts[0], **means)
 
 
 def _mean_model(models: Sequence[ModelResult]) -> ModelResult:
@@ -128,7 +135,10 @@ def _mean_model(models: Sequence[ModelResult]) -> ModelResult:
     speed = models[0].speed and replace(models[0].speed, **timing)
     shared = [task for task in models[0].types if all(task in model.types for model in models)]
     types = {task: _mean_types([model.types[task] for model in models]) for task in shared}
-    return replace(models[0], main=main, deviation=deviation, speed=speed, intervals={}, types=types)
+    scored = [task for task in models[0].scores if all(task in model.scores for model in models)]
+    scores = {task: _means([model.scores[task] for model in models])[0] for task in scored}
+    means: dict[str, Any] = {"main": main, "scores": scores, "types": types, "speed": speed}
+    return replace(models[0], **means, deviation=deviation, intervals={})
 
 
 def _mean_types(runs: Sequence[TypeScores]) -> TypeScores:

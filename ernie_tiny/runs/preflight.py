@@ -20,10 +20,10 @@ from ernie_tiny.kind_facts import HEADS_FILE
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.forms import read_heads, require_head
 from ernie_tiny.training.flops import input_length
+from ernie_tiny.training.shared_vocabulary import compare_vocabulary
 from ernie_tiny.training.tasks import Examples, report_tasks, stage_answers, task_specs, training_splits
 
 FEW = 5  # labels that a warning names
-PROBE = "A a É é 今天"  # which tokenizers of the same tokens cut otherwise if their rules differ
 logger = logging.getLogger(__name__)
 
 
@@ -212,28 +212,12 @@ def _labels_of_heads(run: RunConfig, name: str) -> dict[str, tuple[str, ...]]:
 def check_vocabularies(run: RunConfig, tokenizer: Tokenizer) -> None:
     """Raises an InputError for the first pretrained folder whose vocabulary is not the run's; warns of other rules.
 
-    A model of another vocabulary would read every text as nonsense, without an error.
+    A model that is given by name is compared when it is loaded (Workspace.model).
     """
     for name, model in run.models.items():
         if not _has_vocabulary(model.pretrained):
             continue
-        its = load_tokenizer(Path(str(model.pretrained)))
-        own = its.tokens
-        if own != tokenizer.tokens:
-            pairs = enumerate(zip([*own, "nothing"], [*tokenizer.tokens, "nothing"]))
-            place, (theirs, here) = next((index, pair) for index, pair in pairs if pair[0] != pair[1])
-            raise InputError(
-                f"models.{name}.pretrained = {model.pretrained}: was trained with another vocabulary than the run's "
-                f"({len(own):,} and {len(tokenizer.tokens):,} tokens; token {place} is {theirs!r} there and {here!r} "
-                f"here). Set tokenizer.vocab to {model.pretrained}, and give no tokenizer.build_from; all models of a "
-                "run share one vocabulary."
-            )
-        if its.encode(PROBE)[0].tolist() != tokenizer.encode(PROBE)[0].tolist():
-            logger.warning(
-                "models.%s.pretrained = %s: its tokenizer cuts %r otherwise than the run's, which has the same tokens: "
-                "by case, accents or spaces. Set tokenizer.vocab to %s, or give both one tokenizer_config.json.",
-                *(name, model.pretrained, PROBE, model.pretrained),
-            )
+        compare_vocabulary(name, str(model.pretrained), load_tokenizer(Path(str(model.pretrained))), tokenizer)
 
 
 def _has_vocabulary(place: Optional[str]) -> bool:

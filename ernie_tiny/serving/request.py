@@ -11,6 +11,7 @@ from typing import Any, Optional
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from ernie_tiny.data.records import object_of
 from ernie_tiny.data.task import Example, TaskSpec
 from ernie_tiny.data.wordpiece import SURROGATES
 from ernie_tiny.errors import InputError
@@ -60,7 +61,7 @@ async def body_of(request: Request, limits: Limits) -> Any:
     """The JSON of a request, not a byte more of it than is allowed, and not later.
 
     Raises:
-        RefusedError: it is too large, late, no JSON, or its client has gone.
+        RefusedError: it is too large, late, no JSON, has a key twice in an object, or its client has gone.
     """
     parts, size = [], 0
     too_large = RefusedError(413, f"a request may have {limits.body:,} bytes")
@@ -83,7 +84,7 @@ async def body_of(request: Request, limits: Limits) -> Any:
     except ClientDisconnect:
         raise RefusedError(GONE, "the client has gone") from None
     try:
-        return json.loads(b"".join(parts).decode("utf-8"))
+        return json.loads(b"".join(parts).decode("utf-8"), object_pairs_hook=object_of)
     except (ValueError, RecursionError) as error:
         raise RefusedError(400, f"the body is not JSON in UTF-8: {str(error)[:200]}") from None
 

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from functools import cached_property, lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Optional
 
 import paddle
@@ -32,6 +33,7 @@ from ernie_tiny.models.pruning import keep_heads, keep_neurons
 from ernie_tiny.training.checkpoint import unfinished_stages
 from ernie_tiny.training.events import EventLog
 from ernie_tiny.training.importance import importance_of
+from ernie_tiny.training.shared_vocabulary import compare_vocabulary
 from ernie_tiny.training.tasks import custom_tasks
 
 MODEL_FOLDER = "model"
@@ -48,6 +50,7 @@ class Workspace:
         self.events = EventLog(self.folder)
         self._custom = custom_tasks(run)
         self._checked_corpora: set[str] = set()
+        self._compared: set[str] = set()
         self._read = split_reader(self.task, self.root)
         self.examples = lru_cache(maxsize=None)(self._read_examples)
 
@@ -95,10 +98,8 @@ class Workspace:
     def _make_tokenizer(self) -> Tokenizer:
         config, source = self.run.tokenizer, self.run.vocabulary_source
         if source is not None:
-            if is_hub_name(source):
-                return load_tokenizer(hub_folder(source))
             here = Path(source)
-            return load_tokenizer(here if here.exists() else _downloaded_vocabulary(source, self.folder / "vocabulary"))
+            return load_tokenizer(here) if here.exists() else _named_tokenizer(source, self.folder / "vocabulary")
         if config.build_from is not None:
             lines = paragraphs_of(self.corpus_files(config.build_from), self.run.data.corpora[config.build_from].field)
             return Tokenizer(build_vocabulary(lines, config.vocab_size))
@@ -165,6 +166,7 @@ class Workspace:
             dropouts = {name: getattr(config, name) for name in DROPOUTS if getattr(config, name) is not None}
             model = load_model(config.pretrained, **dropouts)
             self._check_vocabulary(config.pretrained, model)
+            self._compare_vocabulary(name, config.pretrained)
         else:
             shape = shape_of(config, self.tokenizer.vocab_size)
             assert shape is not None
@@ -218,6 +220,28 @@ class Workspace:
                 f"{pretrained}: has embeddings for {size} tokens, the run's vocabulary holds "
                 f"{self.tokenizer.vocab_size}. Set tokenizer.vocab to the vocabulary that the model was trained with."
             )
+
+    def _compare_vocabulary(self, model: str, name: str) -> None:
+        """Compares the vocabulary of a model by name with the run's, once; check_run does so of a folder's."""
+        if model in self._compared or Path(name).exists() or name == self.run.vocabulary_source:
+            return
+        with TemporaryDirectory() as folder:
+            try:
+                its = _named_tokenizer(name, Path(folder))
+            except InputError as error:
+                logger.warning(
+                    "models.%s.pretrained = %s: its vocabulary cannot be had (%s), so it could not be compared with "
+                    "the run's. Make sure that they are the same, or set tokenizer.vocab to %s.",
+                    *(model, name, first_line(error.__cause__ or error), name),
+                )
+            else:
+                compare_vocabulary(model, name, its, self.tokenizer)
+        self._compared.add(model)
+
+
+def _named_tokenizer(name: str, folder: Path) -> Tokenizer:
+    """The tokenizer of a model of the hub, or of PaddleNLP's, whose vocabulary comes into the folder."""
+    return load_tokenizer(hub_folder(name) if is_hub_name(name) else _downloaded_vocabulary(name, folder))
 
 
 def _downloaded_vocabulary(name: str, folder: Path) -> Path:

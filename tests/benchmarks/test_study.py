@@ -78,6 +78,7 @@ def test_a_task_carries_a_signal_two_standard_errors_above_the_majority(study: M
 
 def test_draws_are_those_that_a_number_tells_apart() -> None:
     assert draws_of(["a", "a-b", "few-0", "few-1"]) == {"a": ["a"], "a-b": ["a-b"], "few": ["few-0", "few-1"]}
+    assert draws_of(["few-0", "few", "few-1"]) == {"few (draws)": ["few-0", "few-1"], "few": ["few"]}
 
 
 def test_tables_and_claims_by_hand(study: ModuleType) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,6 +116,41 @@ def test_names_of_special_tokens_stand_beside(tmp_path: Path) -> None:
     (tmp_path / "special_tokens_map.json").write_text(json.dumps(more), encoding="utf-8")
     loaded = load_tokenizer(tmp_path)
     assert (loaded.pad_id, loaded.mask_id) == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rules"),
+    [
+        ({}, {}),
+        ({"do_lower_case": False}, {"lowercase": False}),
+        ({"strip_accents": False}, {"strip_accents": False}),
+        ({"do_lower_case": False, "strip_accents": True}, {"lowercase": False, "strip_accents": True}),
+        ({"do_lower_case": False, "strip_accents": None}, {"lowercase": False, "strip_accents": None}),
+        ({"tokenize_chinese_chars": False}, {"handle_chinese_chars": False}),
+        ({"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": False}, {}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("own", [{}, {"lowercase": False, "strip_accents": True}], ids=["usual file", "other file"])
+def test_settings_beside_make_the_normalizer_of_bert(
+    own: dict[str, bool], settings: dict[str, Any], rules: dict[str, Any], tmp_path: Path
+) -> None:
+    library = wordpiece()
+    library.normalizer = normalizers.BertNormalizer(**own)
+    library.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    library.normalizer = normalizers.BertNormalizer(**{**own, **rules})
+    found = load_tokenizer(tmp_path)
+    for text in ("A", "à", "Á", "a今", "今天 A b"):
+        assert found.encode(text)[0].tolist() == library.encode(text, add_special_tokens=False).ids, text
+    found.save(tmp_path / "kept")
+    assert load_tokenizer(tmp_path / "kept").fingerprint == found.fingerprint
+
+
+def test_settings_beside_leave_other_normalizers_alone(tmp_path: Path) -> None:
+    before = load_tokenizer(saved("unigram", tmp_path)).fingerprint
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}', encoding="utf-8")
+    assert load_tokenizer(tmp_path).fingerprint == before
 
 
 def test_saving_keeps_everything(kind: str, tmp_path: Path) -> None:

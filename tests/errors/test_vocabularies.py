@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import pytest
 import tokenizers
 from tokenizers.models import Unigram, WordPiece
+from tokenizers.normalizers import BertNormalizer
 from tokenizers.processors import TemplateProcessing
 
 from ernie_tiny.config import load_config
@@ -18,7 +21,7 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.kind_facts import ROW
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.forms import HeadSpec
-from ernie_tiny.models.multitask import MultiTaskModel, save_model
+from ernie_tiny.models.multitask import MultiTaskModel, load_model, save_model
 from ernie_tiny.runs.preflight import check_heads, check_vocabularies
 from ernie_tiny.training.workspace import Workspace
 from tests.errors.conftest import SHAPE
@@ -40,12 +43,12 @@ stages:
 TOKENS = [*SPECIAL_TOKENS, *(chr(ord("一") + number) for number in range(35))]
 
 
-def run_with(folder: Path, tokens: list[str]) -> Any:
+def run_with(folder: Path, tokens: list[str], *overrides: str) -> Any:
     vocabulary = folder.parent / "vocabulary"
     Tokenizer(tokens).save(vocabulary)
     text = CONFIG.replace("FOLDER", str(folder)).replace("VOCABULARY", str(vocabulary))
     (folder.parent / "run.yaml").write_text(text, encoding="utf-8")
-    return load_config(folder.parent / "run.yaml", [f"output_dir={folder.parent}/run"])
+    return load_config(folder.parent / "run.yaml", [f"output_dir={folder.parent}/run", *overrides])
 
 
 def test_fewer_embeddings_than_tokens(folder: Path, refuses) -> None:
@@ -61,6 +64,50 @@ def test_another_vocabulary(folder: Path, refuses) -> None:
         check_vocabularies(run, load_tokenizer(folder.parent / "vocabulary"))
     shutil.copy(folder.parent / "vocabulary" / "vocab.txt", folder)
     check_vocabularies(run, load_tokenizer(folder.parent / "vocabulary"))
+
+
+@pytest.fixture(params=["owner/name", "ernie-3.0-nano-zh"])
+def name(folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A name of the hub, or of PaddleNLP's, that stands for the folder where there is no network."""
+
+    def no_network(name: str) -> None:
+        raise OSError("there is no network in this test")
+
+    def from_pretrained(name: str) -> Any:
+        if not (folder / "vocab.txt").is_file():
+            no_network(name)
+        return SimpleNamespace(save_pretrained=lambda target: load_tokenizer(folder).save(Path(target)))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: str(folder))
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", no_network)
+    monkeypatch.setattr("paddlenlp.transformers.AutoTokenizer.from_pretrained", from_pretrained)
+    if "/" not in request.param:
+        monkeypatch.setattr("ernie_tiny.training.workspace.load_model", lambda name, **_: load_model(str(folder)))
+    return str(request.param)
+
+
+def test_another_vocabulary_of_a_model_by_name(folder: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    tokens = [*TOKENS[:5], "今", *TOKENS[6:]]
+    run = run_with(folder, tokens, f"models.teacher.pretrained={name}")
+    Tokenizer([*TOKENS[:5], "旧", *TOKENS[6:]]).save(folder)
+    said = rf"models\.teacher\.pretrained = {name}: was trained with another .*token 5 is '旧' there and '今' here\)"
+    workspace = Workspace(run)
+    for _ in range(2):
+        with pytest.raises(InputError, match=said):
+            workspace.model("teacher")
+    Tokenizer(tokens).save(folder)
+    Workspace(run).model("teacher")
+    assert "vocabulary" not in caplog.text
+
+
+def test_a_vocabulary_by_name_that_cannot_be_had(
+    folder: Path, name: str, says, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = Workspace(run_with(folder, TOKENS, f"models.teacher.pretrained={name}"))
+    for _ in range(2):
+        workspace.model("teacher")
+    says("M45", caplog.text)
+    assert caplog.text.count("its vocabulary cannot be had") == 1
 
 
 def test_the_same_vocabulary_under_other_rules(folder: Path, says, caplog: pytest.LogCaptureFixture) -> None:
@@ -98,6 +145,20 @@ def test_tokenizers_of_huggingface(tmp_path: Path, says) -> None:
     whole = tokenizers.Tokenizer(WordPiece({name: at for at, name in enumerate(["a", *SPECIAL_TOKENS])}))
     whole.post_processor = TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A $B [SEP]", [("[CLS]", 3), ("[SEP]", 4)])
     says("M31", refused_tokenizer(whole.to_str()))
+
+
+@pytest.mark.parametrize("kind", ["vocab.txt", "tokenizer.json"])
+def test_a_rule_that_is_no_truth_value(kind: str, tmp_path: Path, says) -> None:
+    if kind == "vocab.txt":
+        Tokenizer(TOKENS).save(tmp_path)
+    else:
+        whole = tokenizers.Tokenizer(WordPiece({name: at for at, name in enumerate(TOKENS)}, unk_token="[UNK]"))
+        whole.normalizer = BertNormalizer()
+        whole.save(str(tmp_path / kind))
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": "no"}', encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load_tokenizer(tmp_path)
+    says("M44", caught.value)
 
 
 def spm_piece(name: str) -> bytes:

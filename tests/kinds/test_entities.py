@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from ernie_tiny.data.task import Split, TaskSpec
+from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.kinds.entities import Entity
 from ernie_tiny.kinds.read import read_inputs, read_split
 
@@ -39,8 +41,49 @@ def test_columns(tmp_path: Path, end: str, between: str) -> None:
 def test_a_space_an_emoji_and_a_piece_of_several_characters_are_pieces(tmp_path: Path) -> None:
     text = "在 O\n  O\n😀 B-LOC\nNew B-LOC\nYork I-LOC\n\u3000 O\n"
     (example,) = read(tmp_path, spec("conll", "bio"), text).examples
-    assert example.texts == ("在 😀NewYork\u3000",)
-    assert example.answers == ((Entity("😀", "LOC", 2, 3), Entity("NewYork", "LOC", 3, 10)),)
+    assert example.texts == ("在 😀New York\u3000",)
+    assert example.answers == ((Entity("😀", "LOC", 2, 3), Entity("New York", "LOC", 3, 11)),)
+
+
+SENTENCE = "Today the German chemist Werner Zwingmann met Élodie Müller of BASF 's 2 labs in New York and Ħal Għaxaq"
+TAGS = {"Werner": "B-PER", "Zwingmann": "I-PER", "Élodie": "B-PER", "Müller": "I-PER", "New": "B-LOC", "York": "I-LOC",
+        "Ħal": "B-LOC", "Għaxaq": "I-LOC"}  # fmt: skip
+
+
+def test_a_sentence_of_words_keeps_its_words_and_entities(tmp_path: Path) -> None:
+    words = SENTENCE.split()
+    text = "".join(f"{word} {TAGS.get(word, 'O')}\n" for word in words)
+    (example,) = read(tmp_path, spec("conll", "bio"), text).examples
+    assert len(words) == 20 and example.texts == (SENTENCE.replace(" 's", "'s"),)
+    (entities,) = example.answers
+    assert [entity.text for entity in entities] == ["Werner Zwingmann", "Élodie Müller", "New York", "Ħal Għaxaq"]
+    assert all(example.texts[0][entity.start : entity.end] == entity.text for entity in entities)
+    tokenizer = Tokenizer([*SPECIAL_TOKENS, *{word.lower() for word in words}, "'", "s"], strip_accents=False)
+    (feature,) = featurise(spec("conll", "bio"), [example], tokenizer, 64)
+    assert tokenizer.unk_id not in feature.sequences[0][0]
+    assert [label for label in feature.label if label > 0] == [1, 2, 1, 2, 3, 4, 3, 4]  # B-PER I-PER, B-LOC I-LOC
+    (asked,) = read(tmp_path, spec("conll", "bio"), "\n".join(words) + "\n", "test").examples
+    assert asked.texts == example.texts
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        ("乘 G 1 0 2 次", "乘G102次"),  # by characters
+        ("用 iPhone 15 打", "用iPhone 15打"),
+        ("I am", "I am"),
+        ("Москва и Αθήνα", "Москва и Αθήνα"),
+        ("( Reuters ) -", "(Reuters)-"),
+        ("北京 大学 和 MIT", "北京大学和MIT"),
+    ],
+)
+def test_where_pieces_of_a_column_file_have_a_space_between(tmp_path: Path, pieces: str, text: str) -> None:
+    lines = "".join(f"{piece} S-LOC\n" for piece in pieces.split())
+    (example,) = read(tmp_path, spec("conll"), lines).examples
+    assert example.texts == (text,)
+    assert [(entity.text, text[entity.start : entity.end]) for entity in example.answers[0]] == [
+        (piece, piece) for piece in pieces.split()
+    ]
 
 
 def test_broken_sequences_are_counted_and_no_entities(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

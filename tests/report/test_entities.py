@@ -72,10 +72,13 @@ def test_results_json_keeps_it_and_has_nothing_of_it_where_there_is_none() -> No
 
 def test_several_seeds_show_means() -> None:
     runs = [Run(made(broken, by), config={"seed": seed}) for seed, (broken, by) in enumerate([(1, 0.0), (4, 9.0)])]
+    runs[1].results.models[1].scores["ner"] = {"precision": 60.0, "recall": 70.0, "f1": 63.0}
     text = markdown_page(runs)
     lines = section(text)
     assert lines[2] == "| student | ner | PER | 54.50 | 50.00 | 50.00 | 2 |  |"
-    assert lines[4].endswith("| 3 | 2.5 |") and "- Means over the seeds." in lines
+    # of 50.00 and 60.00, 66.67 and 70.00, 57.14 and 63.00
+    assert lines[4] == "| student | ner | all | 55.00 | 68.33 | 60.07 | 3 | 2.5 |"
+    assert "- Means over the seeds." in lines
 
 
 @pytest.mark.parametrize("value", ["much", None])

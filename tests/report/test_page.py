@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ernie_tiny.report.comparison import cost_table
 from ernie_tiny.report.published import MARK, published_models
 from ernie_tiny.report.results import mean_of, to_stages
 from ernie_tiny.report.runs import Run, common_tasks, results_so_far, state_so_far, to_entries
@@ -159,6 +160,17 @@ def test_cost_is_by_stage_with_the_tasks_of_one_together():
     for each in run.results.stages:
         each.flops = 1e15
     assert rows(markdown_page([run]), "finetune, 2 tasks")[0][-2:] == ["2.0e+15", "60.00"]
+
+
+@pytest.mark.parametrize("best, shown", [((60.0, 70.0), "65.00"), ((60.0, None), "-")], ids=["all", "one lacks it"])
+def test_the_best_score_of_a_stage_is_the_mean_over_the_seeds(best, shown):
+    runs = [made(seed=seed) for seed in (1, 2)]
+    for run, seconds, score in zip(runs, (600.0, 1200.0), best):
+        run.results.stages[1].seconds, run.results.stages[1].best_dev = seconds, score
+    table = cost_table(to_entries(runs))
+    (row,) = (cells for cells in table.groups[0] if cells[0] == "finetune/tnews")
+    found = dict(zip(table.header, row))
+    assert (found["minutes"], found.get("best dev\n%", "-")) == ("15.0", shown)
 
 
 def test_many_tasks_of_a_stage_are_folded_away():

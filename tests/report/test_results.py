@@ -59,6 +59,22 @@ def test_the_draws_of_a_task_count_as_one_task() -> None:
     assert table.groups[0][-1][1:4] == ["80.00", "50.00 ± 10.00", "65.00"]
 
 
+def test_a_task_beside_its_draws_keeps_a_column_of_its_own() -> None:
+    results = summary(row("student", **{"few": 90.0, "few-0": 40.0, "few-1": 60.0}))
+    assert results.models[0].average == pytest.approx((90.0 + 50.0) / 2)
+    folded = fold_draws(results)
+    assert folded.models[0].main == {"few": 90.0, "few (draws)": 50.0} and folded.draws == {"few (draws)": 2}
+    assert folded.models[0].average == results.models[0].average
+    assert folded.metrics == {"few": "accuracy", "few (draws)": "accuracy"}
+
+
+def test_draws_have_one_name_on_a_page_where_another_run_has_their_union() -> None:
+    union, draws = summary(row("student", few=90.0)), summary(row("student", **{"few-0": 40.0, "few-1": 60.0}))
+    table = scores_table(to_entries([Run(union), Run(draws)]))
+    assert table.header[1:] == ["few\naccuracy", "few (draws)\naccuracy", "average"]
+    assert [cells[1:3] for cells in table.groups[0]] == [["90.00", "-"], ["-", "50.00 ± 14.14"]]
+
+
 def test_draws_of_several_seeds_are_folded_before_the_mean_over_the_seeds() -> None:
     runs = [
         Run(summary(row("student", **{"few-0": low, "few-1": low + 20.0})), config={"seed": seed})

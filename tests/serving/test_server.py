@@ -96,6 +96,9 @@ def test_passages_of_two_requests_do_not_share_their_candidates(client: Any) -> 
     [
         (b"{", 400, "the body is not JSON in UTF-8"),
         (b'{"texts": ["\xff"]}', 400, "the body is not JSON in UTF-8"),
+        (b'{"texts": ["a"], "texts": ["b"]}', 400, "the key 'texts' stands twice"),
+        (b'{"inputs": [{"sentence": "a", "sentence": "b"}]}', 400, "the key 'sentence' stands twice"),
+        (b'{"inputs": [{"sentence": "\\ud800"}]}', 422, "inputs[0] has half a character"),
         (b"[" * 9000, 400, "the body is not JSON"),
         (b'{"inputs": [' + b"[" * 900 + b"]" * 900 + b"]}", 422, "inputs"),
         (b'"text"', 422, 'an object with a list "texts" or a list "inputs"'),
