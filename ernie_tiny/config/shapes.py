@@ -189,7 +189,7 @@ def shape_of(model: ModelConfig, vocab_size: Optional[int] = None) -> Optional[S
     return kind(**given)
 
 
-def usable_positions(model: ModelConfig, pad_id: int) -> Optional[int]:
+def planned_positions(model: ModelConfig, pad_id: int) -> Optional[int]:
     """The longest input of a configured model, in tokens; None where it has no limit, or is not known.
 
     Args:

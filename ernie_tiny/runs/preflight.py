@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ernie_tiny.config.schema import IMPORTANCE, RunConfig, StageConfig, split_reference
-from ernie_tiny.config.shapes import usable_positions
+from ernie_tiny.config.shapes import planned_positions
 from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
@@ -137,7 +137,7 @@ def check_lengths(run: RunConfig) -> None:
         augmenting = [] if stage.data.augment is None else [stage.data.augment.model]
         for reference in (*stage.trained.values(), *stage.teachers, *augmenting):
             name = split_reference(reference)[0]
-            room = usable_positions(run.models[name], pad_id)
+            room = planned_positions(run.models[name], pad_id)
             if room is not None and longest > room:
                 raise InputError(
                     f"stages.{stage.name}.data.max_length: inputs of {longest} tokens do not fit the {room} positions "

@@ -19,7 +19,7 @@ from tokenizers import normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 
 from ernie_tiny.config.schema import ModelConfig
-from ernie_tiny.config.shapes import shape_of, usable_positions
+from ernie_tiny.config.shapes import shape_of, planned_positions
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import load_pretrained
@@ -60,7 +60,7 @@ def check(config: Any, folder: Path) -> None:
     model = ModelConfig(pretrained=str(folder))
     with suppress(InputError, ValueError, TypeError):  # which the check of a config names its key with
         shape_of(model)
-        usable_positions(model, 0)
+        planned_positions(model, 0)
     with suppress(InputError):
         load_pretrained(str(folder))
 
