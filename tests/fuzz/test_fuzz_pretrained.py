@@ -19,7 +19,7 @@ from tokenizers import normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 
 from ernie_tiny.config.schema import ModelConfig
-from ernie_tiny.config.shapes import shape_of, planned_positions
+from ernie_tiny.config.shapes import planned_positions, shape_of
 from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import load_pretrained
