@@ -94,7 +94,7 @@ def test_of_texts_with_windows_the_fewest_steps_are_said(tmp_path: Path) -> None
 UNLABELLED = (
     "data.tasks.mine.files={train: [train.jsonl], unlabelled: [more.jsonl], dev: [dev.jsonl]}",
     "stages.finetune.teacher=teacher",
-    "stages.finetune.objective={soft: {}}",
+    "stages.finetune.objective={hidden: {}}",
 )
 
 
