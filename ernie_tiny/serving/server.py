@@ -8,6 +8,7 @@ import itertools
 import logging
 import socket
 import time
+import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -155,6 +156,10 @@ class Service:
             self._metrics.inputs.labels(model).inc(count)
         except RefusedError as refused:
             status, content, headers = refused.status, {"error": str(refused)}, refused.headers
+        except Exception as error:  # a bug of ours, which is one request's
+            places = traceback.format_tb(error.__traceback__)  # and not what it says, in which a text may stand
+            logger.error(to_json({"event": "error", "type": type(error).__name__, "places": places}))
+            status, content = 500, {"error": "an error of the server's own, which its log has"}
         seconds = time.perf_counter() - began
         known = model if model in self._models else "unknown"
         self._metrics.requests.labels(known, status).inc()

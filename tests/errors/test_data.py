@@ -302,7 +302,11 @@ def unlabelled(run: RunConfig, tmp_path: Path) -> RunConfig:
     """The run with a file of texts without labels, which its first stage learns from a teacher."""
     (tmp_path / "more.jsonl").write_bytes(lines({"text": "好"}))
     files = "{train: [train.jsonl], unlabelled: [more.jsonl], dev: [dev.jsonl]}"
-    changes = [f"data.tasks.mine.files={files}", "stages.0.teacher=student", "stages.0.objective={hard: {}, hidden: {}}"]
+    changes = [
+        f"data.tasks.mine.files={files}",
+        "stages.0.teacher=student",
+        "stages.0.objective={hard: {}, hidden: {}}",
+    ]
     places = [f"data.root={tmp_path}", f"output_dir={tmp_path}/run"]
     return load_config(tmp_path / "run.yaml", [*places, *changes])
 

@@ -26,6 +26,7 @@ from tests.serving.test_export import SHAPE, TOKENIZER, build
 
 fastapi_client = pytest.importorskip("fastapi.testclient", reason="the extra serve is not installed")
 pytest.importorskip("prometheus_client", reason="the extra serve is not installed")
+from ernie_tiny.serving import server  # noqa: E402
 from ernie_tiny.serving.request import Limits  # noqa: E402
 from ernie_tiny.serving.server import ANSWERING, ServedModel, Service, make_app, run_server  # noqa: E402
 
@@ -200,6 +201,23 @@ def test_logs_hold_no_text(client: Any, caplog: pytest.LogCaptureFixture) -> Non
     entry = json.loads(own.message)
     assert (entry["model"], entry["status"], entry["inputs"]) == ("tnews", 200, 1)
     assert "公园" not in caplog.text
+
+
+def test_an_error_of_the_servers_own_is_one_requests(
+    client: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(body: Any, *_: Any) -> Any:
+        raise RuntimeError(str(body))
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.INFO, logger="ernie_tiny.serve"):
+        patch.setattr(server, "questions_of", broken)
+        answer = ask(client, "tnews", {"texts": ["公园看花"]})
+    assert answer.status_code == 500 and "its log has" in answer.json()["error"]
+    error, request = [json.loads(entry.message) for entry in caplog.records if entry.name == "ernie_tiny.serve"]
+    assert (error["type"], "in broken" in error["places"][-1]) == ("RuntimeError", True)
+    assert (request["status"], request["inputs"]) == (500, 0) and "公园" not in caplog.text
+    assert 'ernie_tiny_requests_total{model="tnews",status="500"} 1.0' in client.get("/metrics").text
+    assert ask(client, "tnews", {"texts": ["公园看花"]}).status_code == 200
 
 
 def test_a_token_is_asked_for_where_there_is_one(folders: dict[str, Path]) -> None:
