@@ -87,6 +87,13 @@ def write_results(folder: Path, text: str = RESULTS) -> None:
     (folder / "results.json").write_text(text)
 
 
+def test_what_is_exported_for_transformers_is_one_encoder(runs: Mapping[str, RunConfig]) -> None:
+    exported = [part for part in queue() if part.exported]
+    assert exported
+    for part in exported:
+        assert not runs[part.name].stage_of(str(part.exported)).per_task
+
+
 def test_the_configs_go_on_from_each_other_and_train_every_arm(runs: Mapping[str, RunConfig]) -> None:
     for arm in ARMS.values():
         for seed in arm.seeds:

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.quality.real_teacher.arms import ARMS, GROUPS, ORDERS, Arm
 from benchmarks.quality.real_teacher.claims import tasks_of
 from benchmarks.quality.real_teacher.intervals import interval, packed
-from benchmarks.quality.real_teacher.parts import FEW_FOLDER, FEW_SPLIT, IN_DOMAIN, NANO
+from benchmarks.quality.real_teacher.parts import FEW_FOLDER, FEW_SPLIT, HUGGING_FACE, IN_DOMAIN, NANO
 from ernie_tiny.config import load_config
 from ernie_tiny.config.schema import RunConfig, split_reference
 from ernie_tiny.data.task import Example, Prediction, TaskSpec
@@ -157,5 +157,5 @@ def _exports(folder: Path) -> Iterator[str]:
     results = read_results(folder)
     if results is not None and results.exports:
         yield "Paddle Inference"
-    if list(folder.glob("huggingface/*/config.json")):
+    if (folder / HUGGING_FACE / "config.json").is_file():
         yield "Hugging Face"

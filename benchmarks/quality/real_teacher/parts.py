@@ -13,6 +13,7 @@ SEEDS = ("1", "2", "3")
 IN_DOMAIN = ("tnews", "ocnli")
 FEW_CLUE = tuple(f"{task}-{draw}" for task in ("bustm", "eprstmt") for draw in range(5))
 FEW_FOLDER = "few"  # of a run: its scores on FewCLUE
+HUGGING_FACE = "huggingface"  # of a run: its student in Hugging Face's form
 FEW_SPLIT = "dev_few_all"  # the union of FewCLUE's dev draws: it shares no row with any train draw
 
 
@@ -27,7 +28,8 @@ class Part:
         settings: Overrides of the config.
         cached: Stage to the folder of its teacher's signals, which all runs share.
         few: The models, as model@stage, to be scored on FewCLUE when it is trained.
-        exported: model@stage/task to be written in Hugging Face's form.
+        exported: model@stage whose encoder is to be written in Hugging Face's form; no class of transformers has a
+            head over the mean of tokens.
     """
 
     name: str
@@ -56,7 +58,7 @@ def queue() -> list[Part]:
         *arms(first),
         *starts(first),
         *(part for seed in others for part in arms(seed)),
-        Part(NANO, "nano", settings=(*ON_ENGINE, *IN_INT8), exported="student@finetune/tnews"),
+        Part(NANO, "nano", settings=(*ON_ENGINE, *IN_INT8), exported="student@distil"),
         *single(first),
     ]
 

@@ -28,7 +28,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from benchmarks.quality.real_teacher.gather import gather
 from benchmarks.quality.real_teacher.hours import Estimate, Work
 from benchmarks.quality.real_teacher.page import draw, page
-from benchmarks.quality.real_teacher.parts import FEW_CLUE, FEW_FOLDER, FEW_SPLIT, HERE, SEEDS, Part, queue
+from benchmarks.quality.real_teacher.parts import (
+    FEW_CLUE,
+    FEW_FOLDER,
+    FEW_SPLIT,
+    HERE,
+    HUGGING_FACE,
+    SEEDS,
+    Part,
+    queue,
+)
 from ernie_tiny.config import load_config
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import finite_or_none, to_json
@@ -128,12 +137,8 @@ def state(part: Part, output: Path) -> str:
 def results_of(part: Part, folder: Path) -> list[Path]:
     """The files that a finished run of the part has."""
     scored = [folder / FEW_FOLDER / EVALUATION_FILE] if part.few else []
-    exported = [hugging_face_folder(folder, part.exported) / "config.json"] if part.exported else []
+    exported = [folder / HUGGING_FACE / "config.json"] if part.exported else []
     return [folder / RESULTS_FILE, *scored, *exported]
-
-
-def hugging_face_folder(folder: Path, exported: str) -> Path:
-    return folder / "huggingface" / exported.partition("/")[2]
 
 
 def commands(args: argparse.Namespace, part: Part) -> list[tuple[str, ...]]:
@@ -145,11 +150,8 @@ def commands(args: argparse.Namespace, part: Part) -> list[tuple[str, ...]]:
         few += ["--examples", str(SMOKE_EXAMPLES)] if args.part < 1 else []
         found.append((sys.executable, str(TOOLS / "evaluate.py"), "--run", str(folder), *few))
     if part.exported:
-        model, _, task = part.exported.partition("/")
-        where = ("--format", "huggingface", "--output", str(hugging_face_folder(folder, part.exported)))
-        found.append(
-            (sys.executable, str(TOOLS / "export.py"), "--run", str(folder), "--model", model, "--task", task, *where)
-        )
+        where = ("--format", "huggingface", "--output", str(folder / HUGGING_FACE))
+        found.append((sys.executable, str(TOOLS / "export.py"), "--run", str(folder), "--model", part.exported, *where))
     return found
 
 
