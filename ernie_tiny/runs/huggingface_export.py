@@ -16,7 +16,9 @@ from ernie_tiny.models.huggingface_write import require_class, save_for_transfor
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.report.card import CARD_FILE, Export, model_card
 from ernie_tiny.report.results import Results
-from ernie_tiny.runs.trained import trained_length, trained_model, trained_tasks
+from ernie_tiny.runs.references import check_models
+from ernie_tiny.runs.trained import trained_length, trained_model
+from ernie_tiny.training.flops import input_length
 from ernie_tiny.training.workspace import Workspace
 
 
@@ -26,32 +28,50 @@ def export_for_transformers(
     """Writes model@stage for AutoModelFor….from_pretrained; gives the name of the class.
 
     Args:
-        task: Whose head goes with it; None for the bare encoder.
+        task: Whose head goes with it; None for the bare encoder, of a stage that trains one.
         results: The run's, for the card; None for a run that is not finished.
     Raises:
         InputError: transformers has no class that computes the model.
     """
-    spec = workspace.task(task or trained_tasks(workspace, reference)[0])
-    kind = facts_of(spec.kind)
-    head = kind.transformers_head if task else ""
-    if task and not head:
-        raise InputError(
-            f"task {task}: transformers has no class for the heads of the kind {kind.name}. Export it for Paddle "
-            "Inference, --format paddle, or write the bare encoder: leave --task out."
-        )
-    model = trained_model(workspace, reference, spec.name)
+    head = _head(workspace, task) if task else ""
+    model, length = _trained(workspace, reference, task)
     require_class(model.encoder, head, f"{reference}, {task}" if task else reference)
-    length = trained_length(workspace, reference, spec.name)
     with whole_folder(folder) as target:
         _save(workspace, model, target, task or "", head, min(length, usable_positions(model.encoder) or length))
         if task:
             card = Export(
-                workspace.run, reference, dataclasses.replace(spec, max_length=length),
+                workspace.run, reference, dataclasses.replace(workspace.task(task), max_length=length),
                 count_parameters(model.encoder), count_embedding_parameters(model.encoder), results,
                 round((target / "model.safetensors").stat().st_size / 1e6, 2), transformers_head=head,
             )  # fmt: skip
             (target / CARD_FILE).write_text(model_card(card), encoding="utf-8")
     return f"AutoModel{'For' * bool(head)}{head}"
+
+
+def _head(workspace: Workspace, task: str) -> str:
+    kind = facts_of(workspace.task(task).kind)
+    if not kind.transformers_head:
+        raise InputError(
+            f"task {task}: transformers has no class for the heads of the kind {kind.name}. Export it for Paddle "
+            "Inference, --format paddle, or write the bare encoder: leave --task out."
+        )
+    return kind.transformers_head
+
+
+def _trained(workspace: Workspace, reference: str, task: Optional[str]) -> tuple[MultiTaskModel, int]:
+    """The model with the head of a task, or the one model of a stage, and the tokens of its longest input."""
+    if task:
+        return trained_model(workspace, reference, task), trained_length(workspace, reference, task)
+    check_models(workspace.run, [reference])
+    stage = workspace.stage_of(reference)
+    if len(stage.parts) > 1:
+        raise InputError(
+            f"{reference}: has one encoder a task ({', '.join(stage.data.tasks)}). Name a stage that has one, such "
+            "as the one before it; with --task, the task's head is written too."
+        )
+    (only,) = stage.parts
+    specs = [workspace.task(name) for name in stage.data.tasks]
+    return workspace.model(reference, only), input_length(stage.of_task(only), specs)
 
 
 def _save(workspace: Workspace, model: MultiTaskModel, folder: Path, task: str, head: str, length: int) -> None:
