@@ -91,28 +91,33 @@ def test_an_interval_leaves_out_a_seed_that_lacks_a_task() -> None:
 
 
 def test_a_shape_has_one_latency() -> None:
-    made = made_study(d=made_arm(everywhere(40.0), everywhere(41.0)), k=made_arm(everywhere(42.0)))
-    for (letter, seed), latency in {("d", "1"): 60.0, ("d", "2"): 3.0, ("k", "1"): 2.0}.items():
+    made = made_study(
+        a=made_arm(everywhere(50.0)), d=made_arm(*map(everywhere, (40.0, 41.0))), k=made_arm(everywhere(42.0))
+    )
+    for (letter, seed), latency in {("a", "1"): 3.0, ("d", "1"): 60.0, ("d", "2"): 3.5, ("k", "1"): 2.0}.items():
         made["arms"][letter]["seeds"][seed]["latency"] = latency
-    assert latencies(made) == {16_000_000: 3.0}
+    assert latencies(made) == {16_000_000: 3.25}
     made["arms"]["k"]["seeds"]["1"]["latency"] = None
-    assert latencies(made) == {16_000_000: 31.5}
+    assert latencies(made) == {16_000_000: 3.5}
 
 
 def test_times_of_two_processors_are_not_mixed() -> None:
-    made = made_study(d=made_arm(everywhere(40.0), everywhere(41.0)), k=made_arm(everywhere(42.0), everywhere(42.0)))
+    made = made_study(
+        a=made_arm(everywhere(50.0)), d=made_arm(*map(everywhere, (40.0, 41.0))), k=made_arm(everywhere(42.0))
+    )
     for letter, seed, processor, latency, hours in (
-        ("d", "1", "slow", 60.0, 9.0), ("d", "2", "fast", 4.0, 5.0),
-        ("k", "1", "fast", 2.0, 3.0), ("k", "2", "slow", 50.0, 8.0),
+        ("a", "1", "fast", 3.0, 1.0), ("d", "1", "slow", 60.0, 9.0), ("d", "2", "fast", 4.0, 5.0),
+        ("k", "1", "slow", 50.0, 8.0),
     ):  # fmt: skip
         made["arms"][letter]["seeds"][seed] |= {"processor": processor, "latency": latency, "hours": hours}
-    made["arms"]["e"] = made_arm(everywhere(40.0))
-    made["arms"]["e"]["seeds"]["1"] |= {"processor": "fast", "latency": 3.0}
-    assert latencies(made) == {16_000_000: 3.0}
+    assert latencies(made) == {16_000_000: 3.5}
     name, seeds = timed(made)
-    assert name == "fast" and [seed["hours"] for letter in "dke" for seed in seeds[letter]] == [5.0, 3.0, 1.0]
-    row = next(line for line in costs_table(made).splitlines() if line.startswith("| d |"))
-    assert "| 5.00 |" in row and "40.50" in row  # its quality is of both
+    assert name == "fast" and [seed["hours"] for letter in "adk" for seed in seeds[letter]] == [1.0, 5.0]
+    own, other = (
+        next(line for line in costs_table(made).splitlines() if line.startswith(f"| {arm} |")) for arm in "dk"
+    )
+    assert "| 5.00 |" in own and "40.50" in own  # its quality is of both
+    assert "| - |" in other and "42.00" in other
 
 
 def test_the_scores_that_are_kept_are_those_of_the_answers_that_are_kept(kept: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -100,11 +99,10 @@ def draw(study: Mapping[str, Any], target: Path) -> None:
 
 
 def timed(study: Mapping[str, Any]) -> tuple[str, dict[str, list[Mapping[str, Any]]]]:
-    """The processor on which most arms ran, and each arm's seeds there: times of two processors are not compared."""
+    """The teacher's processor ("" without a teacher), and each arm's seeds there: times of two are not compared."""
     seeds = {letter: list(arm["seeds"].values()) for letter, arm in study["arms"].items()}
-    arms = Counter(name for found in seeds.values() for name in {seed["processor"] for seed in found})
-    most = arms.most_common(1)[0][0] if arms else ""
-    return most, {letter: [seed for seed in found if seed["processor"] == most] for letter, found in seeds.items()}
+    name = seeds["a"][0]["processor"] if seeds["a"] else ""
+    return name, {letter: [seed for seed in found if seed["processor"] == name] for letter, found in seeds.items()}
 
 
 def latencies(study: Mapping[str, Any]) -> dict[int, float]:
