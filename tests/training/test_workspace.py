@@ -25,9 +25,8 @@ models:
 stages:
   - name: distil
     train: student
-    teacher: teacher
     data: {tasks: [tnews], max_length: 500}
-    objective: {logit_mse: {}}
+    objective: {hard: {}}
     optim: {max_steps: 3, batch_size: 4}
 """
 
