@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from ernie_tiny.config.schema import ModelConfig
-from ernie_tiny.config.shapes import usable_positions as positions_by_config
+from ernie_tiny.config.shapes import planned_positions
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import load_pretrained, usable_positions
 from ernie_tiny.models.huggingface import convert, numbers_of
@@ -177,7 +177,7 @@ def test_a_roberta_pads_with_1_where_its_config_does_not_say(named: dict[str, An
     ):
         assert np.array_equal(found, expected)
     assert usable_positions(load_pretrained(str(silent)).encoder) == POSITIONS - 2
-    assert positions_by_config(ModelConfig(pretrained=str(silent)), pad_id=0) == POSITIONS - 2
+    assert planned_positions(ModelConfig(pretrained=str(silent)), pad_id=0) == POSITIONS - 2
 
 
 def test_an_electra_has_four_heads_where_its_config_does_not_say() -> None:
