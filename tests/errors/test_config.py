@@ -45,6 +45,16 @@ TAKING = (
     "models.student.init_from=teacher", "models.student.init_layers=[0, 1]", "models.student.hidden_size=32",
 )  # fmt: skip
 IMPORTANT = "models.student.init_narrowed=importance"
+TAUGHT = "stages.second.teacher=student@first"
+LEARNS = ("stages.first.objective={hard: {}}", "stages.first.teacher=null")
+THIRD = """\
+  - name: third
+    train: student
+    teacher: student@second
+    data: {tasks: [mine]}
+    objective: {soft: {}}
+    optim: {max_steps: 5, batch_size: 4}
+"""
 
 
 def refused(path: Path, *overrides: str) -> InputError:
@@ -200,10 +210,6 @@ def test_a_name_is_that_of_a_folder(key: str, name: str, path: Path) -> None:
     assert "is no name for a folder" in message or "a blank stands before or behind it" in message
 
 
-TAUGHT = "stages.second.teacher=student@first"
-LEARNS = ("stages.first.objective={hard: {}}", "stages.first.teacher=null")
-
-
 def test_a_teacher_answers_what_it_has_learned(path: Path, refuses) -> None:
     other = f"data.tasks.other={OTHER}"
     for term in ("soft", "logit_mse"):
@@ -225,16 +231,6 @@ def test_a_teacher_keeps_what_it_learned_before_its_last_stage(path: Path) -> No
     plan(load_config(path, [*heads, *between]))
     with pytest.raises(InputError, match="third: teacher teacher has no head for mine"):
         plan(load_config(path, [*heads, *between, "stages.third.teacher=teacher"]))
-
-
-THIRD = """\
-  - name: third
-    train: student
-    teacher: student@second
-    data: {tasks: [mine]}
-    objective: {soft: {}}
-    optim: {max_steps: 5, batch_size: 4}
-"""
 
 
 def test_names_that_are_one_as_text(path: Path) -> None:
