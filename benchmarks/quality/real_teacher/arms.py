@@ -25,7 +25,7 @@ class Arm:
     seeds: Sequence[str] = SEEDS
 
 
-ONE = SEEDS[:1]
+ONE, LAST = SEEDS[:1], SEEDS[-1:]
 ARMS = {
     "a": Arm("teacher, fine-tuned on the same rows", TEACHERS, "teacher@finetune-teacher", ONE),
     "a+": Arm("teacher, enhanced", ENHANCED, "teacher@enhance", ONE),
@@ -42,12 +42,11 @@ ARMS = {
     "j": Arm("MKD, BiLSTM", "seed={seed}/mkd-bilstm", "bilstm@joint"),
     "j0": Arm("as j, no teacher", "seed={seed}/mkd-bilstm", "bilstm@joint-alone"),
     "k": Arm("the three papers together", "seed={seed}/combined", "student@TSD"),
-    "u": Arm("as k, more texts without labels (one seed)", "seed={seed}/combined-unlabelled", "student@TSD", ONE),
-    "b5": Arm("as b, twenty epochs (one seed)", "seed={seed}/scratch-longer", "student@finetune", ONE),
-    "n": Arm("four narrowed layers, no distillation (one seed)", "seed={seed}/narrowed", "student@finetune", ONE),
-    "r": Arm("as d, from random weights (one seed)", "seed={seed}/mitkd-random", "student@finetune", ONE),
-    "m": Arm("as d, 6L384H (one seed)", "seed={seed}/mitkd-6L384H", "student@finetune", ONE),
-    "p": Arm("as d, 3L128H (one seed)", "seed={seed}/mitkd-3L128H", "student@finetune", ONE),
+    "u": Arm("as e, more texts without labels (one seed)", "seed={seed}/unlabelled", "student@TSD", LAST),
+    "n": Arm("as c, not distilled (one seed)", "seed={seed}/narrowed", "student@finetune", LAST),
+    "r": Arm("as c, from random weights (one seed)", "seed={seed}/random", "student@finetune", LAST),
+    "m": Arm("as c, 6L384H (one seed)", "seed={seed}/6L384H", "student@finetune", LAST),
+    "p": Arm("as c, 3L128H (one seed)", "seed={seed}/3L128H", "student@finetune", LAST),
     "s+": Arm("teacher of the student that is shown", NANO, "teacher@enhance", ONE),
     "s": Arm("the student that is shown", NANO, "student@finetune", ONE),
 }
