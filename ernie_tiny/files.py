@@ -111,11 +111,12 @@ def alone_at(place: Path) -> Iterator[None]:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder to write into; when the block ends well it is synced and takes the place of `folder`.
 
-    Otherwise it is removed: a full disk needs the room.
+    Otherwise it is removed: a full disk needs the room. Where `folder` is a link, what it leads to is replaced.
 
     Raises:
         InputError: another process writes it.
     """
+    folder = folder.resolve()
     partial = _partial(folder)
     with _held(partial, folder) if partial.is_dir() else nullcontext():  # free where a kill has left it
         shutil.rmtree(partial, ignore_errors=True)

@@ -145,12 +145,18 @@ def foreign_kind(kind: str) -> Any:
     if kind not in found:
         raise InputError(f"kind = {kind!r}. {offer(kind, [*FACTS, *found])}")
     try:
-        return found[kind].load()
+        loaded = found[kind].load()
     except (ImportError, AttributeError) as error:
         raise InputError(
             f"kind = {kind!r} is said to be {found[kind].value}, which cannot be imported ({error}). Install "
             "the package that has it again."
         ) from error
+    if not isinstance(getattr(loaded, "facts", None), KindFacts):
+        raise InputError(
+            f"kind = {kind!r} is said to be {found[kind].value}, which is no Kind but {type(loaded).__name__}. Its "
+            "package names it in the entry points ernie_tiny.kinds, as in my_package.my_module:MY_KIND."
+        )
+    return loaded
 
 
 @lru_cache(maxsize=4)

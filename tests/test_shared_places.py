@@ -16,7 +16,7 @@ from ernie_tiny.cli.arguments import paths_at_home
 from ernie_tiny.config.load import PATHS, load_config
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError
-from ernie_tiny.files import alone_at, at_home
+from ernie_tiny.files import alone_at, at_home, whole_folder
 
 CONFIG = """
 name: toy
@@ -126,3 +126,13 @@ def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
     process.join()
     with alone_at(tmp_path / "at"):
         pass
+
+
+def test_a_folder_behind_a_link_is_written_where_the_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    for text in ("first", "second"):
+        with whole_folder(tmp_path / "link") as partial:
+            (partial / "file").write_text(text, encoding="utf-8")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk" / "file").read_text(encoding="utf-8") == "second"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "link"]

@@ -22,6 +22,6 @@ def main(args: argparse.Namespace) -> None:
     if args.from_zip and len(args.tasks) != 1:
         raise InputError(f"--from-zip {args.from_zip}: name the one task that it holds, as in --tasks tnews.")
     check_output_folder("--root", args.root)
-    with alone_at(args.root):
+    with alone_at(args.root / "clue"):
         for task in args.tasks:
             print(install(ARCHIVES[task], args.root, args.from_zip), flush=True)

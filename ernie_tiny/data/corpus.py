@@ -62,10 +62,14 @@ def corpus_files(root: Path, patterns: Sequence[str], key: str) -> list[Path]:
     for pattern in patterns:
         if not pattern or Path(pattern).is_absolute():
             raise InputError(f"{key} = {pattern!r}: give a file, or a pattern of files, relative to data.root.")
-        matches = sorted(path for path in root.glob(pattern) if path.is_file())
+        try:
+            matches = sorted(path for path in root.glob(pattern) if path.is_file())
+        except (ValueError, IndexError) as error:  # as in "a**", and for "." an IndexError
+            raise InputError(f"{key} = {pattern!r}: is no pattern of files ({error}).") from error
         if not matches:
+            folder = f" It is a folder: name its files, as in {pattern}/*.txt." if (root / pattern).is_dir() else ""
             raise InputError(
-                f"{key}: no file {pattern!r} below data.root = {root}. A corpus is text with a paragraph "
+                f"{key}: no file {pattern!r} below data.root = {root}.{folder} A corpus is text with a paragraph "
                 "a line and a blank line between documents."
             )
         for file in matches:

@@ -70,6 +70,8 @@ class JsonTokenizer(Tokenizer):
         except Exception as error:  # what the library raises has no class of its own
             raise ValueError(f"the library `tokenizers` cannot cut a text with it: {error}") from None
         first, second = ([column for column, of in enumerate(pair.sequence_ids) if of == number] for number in (0, 1))
+        if not first or not second:
+            raise ValueError("its model has no unk_token, so that it drops what is not in its vocabulary; name one")
         if len(first) == len(pair.ids) - len(second):  # no template: no special tokens at all
             return
         between = pair.ids[first[-1] + 1 : second[0]]

@@ -99,7 +99,7 @@ def different(task: str, wanted: int, draw: Callable[[], T], text_of: Callable[[
         rows.setdefault(repr(text_of(row)), row)
         if len(rows) == wanted:
             return iter(rows.values())
-    raise InputError(f"The sample has fewer than {wanted} different rows of {task}. Give a smaller size.")
+    raise InputError(f"The sample has fewer than {wanted} different rows of {task}.")
 
 
 def _record(task: str, split: str, number: int, row: Row, rng: random.Random) -> dict[str, Any]:

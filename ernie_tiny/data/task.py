@@ -82,6 +82,12 @@ class TaskSpec:
                 f"task {self.name}: metric = {self.metric!r} is that of the second of two labels, and there are "
                 f"{len(self.labels)}. Take {' or '.join(others)}."
             )
+        own_form = [key for key in ("texts", "label_field") if getattr(self, key) != getattr(TaskSpec, key)]
+        if own_form and not facts.texts:
+            raise InputError(
+                f"task {self.name}: {own_form[0]} is for records whose fields have names of your own. The files of the "
+                f"kind {self.kind} have a form of their own. Take it out."
+            )
         self._check_held_out()
 
     def _check(self, key: str, value: str, valid: Iterable[str]) -> None:
@@ -92,6 +98,8 @@ class TaskSpec:
         where, parts = f"task {self.name}: held_out = {dict(self.held_out)}", self.held_out.values()
         if self.held_out and not (self.texts or facts_of(self.kind).held_out):
             raise InputError(f"{where} is for kinds with texts. Give the files of each split.")
+        if self.held_out and "train" not in self.files:
+            raise InputError(f"{where} is made of the train files, and there are none. Name them.")
         for split in ("train", *self.files):
             if split in self.held_out:
                 raise InputError(f"{where} names {split!r}, which has files of its own. Take it out.")

@@ -194,8 +194,9 @@ def rules_of(settings: Mapping[str, Any], file: Path) -> dict[str, Optional[bool
 def build_vocabulary(lines: Iterable[str], vocab_size: int, min_count: int = 2) -> list[str]:
     """A WordPiece vocabulary of a text: special tokens, then the most frequent pieces.
 
-    Pieces are the characters (those of words with their ## forms, so that a word of known characters is never
-    unknown) and whole words. Ties go by code point: the same text gives the same vocabulary.
+    Pieces are the characters, those of words in their ## forms too, and whole words. Each is counted for itself: a word
+    is unknown where a character of it has not been seen often enough in words. Ties go by code point: the same text
+    gives the same vocabulary.
 
     Args:
         vocab_size: The largest number of tokens.

@@ -91,9 +91,8 @@ class Hard(AnswerLoss):
     def forward(self, student: Signals, teacher: Signals, batch: Batch) -> Tensor:
         table = self.table(student, batch)
         chosen = table.labelled
-        if len(chosen) == 0 or table.labels is None:  # the gradient is 0 too, and in every process there is one
-            nothing: Tensor = (table.logits * 0.0).sum().astype("float32")
-            return nothing
+        if len(chosen) == 0 or table.labels is None:
+            return _nothing(table)
         if len(chosen) < len(table.labels):
             logits = paddle.gather(table.logits, to_tensor(chosen))
             table = replace(table, logits=logits, labels=table.labels[chosen])
@@ -122,6 +121,8 @@ class Soft(AnswerLoss):
 
     def forward(self, student: Signals, teacher: Signals, batch: Batch) -> Tensor:
         own, other = self.table(student, batch), self.table(teacher, batch)
+        if own.logits.shape[0] == 0:
+            return _nothing(own)
         if own.numeric:
             return logit_mse(own.logits, other.logits)
         return soft_label_kl(own.logits, other.logits, self.temperature)
@@ -135,6 +136,8 @@ class LogitMse(AnswerLoss):
 
     def forward(self, student: Signals, teacher: Signals, batch: Batch) -> Tensor:
         own, other = self.table(student, batch), self.table(teacher, batch)
+        if own.logits.shape[0] == 0:
+            return _nothing(own)
         return logit_mse(own.logits, other.logits, None if own.real is None else to_tensor(own.real))
 
 
@@ -266,6 +269,12 @@ def supervised_loss(table: Decisions, source: str) -> Tensor:
         raise ValueError(f"a batch of {source or 'general text'} has no labels")
     labels = to_tensor(table.labels)
     return logit_mse(table.logits, labels.unsqueeze(-1)) if table.numeric else cross_entropy(table.logits, labels)
+
+
+def _nothing(table: Decisions) -> Tensor:
+    """0, with a gradient in every process, for a batch in which nothing is decided: empty texts have no tokens to tag."""
+    nothing: Tensor = (table.logits * 0.0).sum().astype("float32")
+    return nothing
 
 
 def _projection(student: Side, teacher: Side) -> nn.Linear:

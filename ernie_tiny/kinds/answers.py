@@ -120,7 +120,7 @@ class _Index:
         for split, examples in known.items():
             for example in examples:
                 self._by_id[example.id].append((split, example))
-                self._by_texts[example.texts].append((split, example))
+                self._by_texts[example.texts + example.candidates].append((split, example))
 
     def __call__(self, record: dict[str, Any], place: str) -> list[tuple[str, Example]]:
         for name in dict.fromkeys(("id", self._spec.id_field)):
@@ -134,23 +134,28 @@ class _Index:
                 self._require_texts(record, found, place)
                 return found
         try:
-            return self._by_texts.get(self._recorded.texts(self._spec, record, place), [])
+            texts = self._recorded.texts(self._spec, record, place) + self._recorded.candidates(record, place)
+            return self._by_texts.get(texts, [])
         except InputError as error:
             raise InputError(f"{error} An answer has the 'id' of its example, or its texts.") from None
 
     def _require_texts(self, record: dict[str, Any], found: Sequence[tuple[str, Example]], place: str) -> None:
         """Ids may be numbers of rows, which are other rows' once the files are sorted anew."""
-        try:
-            stated = self._recorded.texts(self._spec, record, place)
-        except InputError:  # not all that a row with an id may leave out
-            return
-        for split, example in found:
-            if stated != example.texts:
-                own, other = (cut_json(" ".join(texts)) for texts in (example.texts, stated))
-                raise InputError(
-                    f"{place}: answers the id {example.id!r} with the text {other}, and in {split} that is {own}. Mend "
-                    "the ids, or take them out: texts are enough."
-                )
+        for part, read in (
+            ("texts", lambda: self._recorded.texts(self._spec, record, place)),
+            ("candidates", lambda: self._recorded.candidates(record, place)),
+        ):
+            try:
+                stated = read()
+            except InputError:  # not all that a row with an id may leave out
+                continue
+            for split, example in found:
+                if stated != getattr(example, part):
+                    own, other = (cut_json(" ".join(texts)) for texts in (getattr(example, part), stated))
+                    raise InputError(
+                        f"{place}: answers the id {example.id!r} with the {part} {other}, and in {split} these are "
+                        f"{own}. Mend the ids, or take them out: texts are enough."
+                    )
 
 
 def _answer(

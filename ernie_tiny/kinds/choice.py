@@ -59,8 +59,8 @@ def choices_of(record: Any, name: str, place: str) -> tuple[str, ...]:
 
 def _label(question: Mapping[str, Any], choices: tuple[str, ...], place: str, split: str) -> int | None:
     if split == UNLABELLED:
-        return 0 if "answer" in question else None
-    if not has_field(question, "answer", place) and not is_labelled(split):
+        return 0 if question.get("answer") is not None else None
+    if not is_labelled(split) and (not has_field(question, "answer", place) or question["answer"] is None):
         return None
     answer = field_of(question, "answer", str, place)
     if answer not in choices:
@@ -176,5 +176,6 @@ MULTIPLE_CHOICE = Kind(
         texts=lambda spec, record, place: tuple(field_of(record, name, str, place) for name in ("context", "question")),
         options=lambda spec, example: tuple(map(str, range(len(example.candidates)))),
         labelled=recorded_choice,
+        candidates=lambda record, place: choices_of(record, "choice", place),
     ),
 )

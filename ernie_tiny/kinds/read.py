@@ -80,24 +80,35 @@ def _unlabelled_rows(spec: TaskSpec, paths: Sequence[Path]) -> Rows:
     asked = [path for path in paths if path.suffix == ".jsonl" and not own_lines]
     own = [path for path in paths if path not in asked]
     labels, ids = 0, set[str]()
+
+    def questions(path: Path) -> Records:
+        nonlocal labels
+        for place, record in json_lines(path):
+            labels += isinstance(record, dict) and record.get(spec.label_field) not in (None, "")
+            yield place, record
+
     for place, example in kind.read(spec, own, UNLABELLED) if own else ():
         if example is not None:
             labels += example.label is not None or bool(example.answers)
             example = dataclasses.replace(example, label=None, answers=())
             ids.add(example.id)
         yield place, example
+    for path in asked:
+        names = set()
+        for place, example in kind.inputs(spec, questions(path)):
+            if example is not None:
+                name = example.id
+                while name in ids:
+                    name = f"{path.stem}-{name}"
+                names.add(name)
+                yield place, dataclasses.replace(example, id=name)
+        ids |= names
     if labels and UNLABELLED not in spec.held_out:
         logger.warning(
             "%s: %s rows of its unlabelled files have a label, which is not looked at. To learn from it, name the file "
             "under train.",
             *(spec.name, f"{labels:,}"),
         )
-    for path in asked:
-        found = [(place, example) for place, example in kind.inputs(spec, json_lines(path)) if example is not None]
-        for place, example in found:
-            name = f"{path.stem}-{example.id}" if example.id in ids else example.id
-            yield place, dataclasses.replace(example, id=name)
-        ids.update(example.id for _, example in found)
 
 
 def _drawn(examples: Sequence[Example], limit: Optional[int]) -> Sequence[Example]:

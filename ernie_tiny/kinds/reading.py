@@ -73,7 +73,7 @@ def _answers(question: Any, place: str, split: str) -> tuple[Answer, ...]:
         stated = str(question.get("answers") or "")
         return (Answer("", 0),) if stated and FAKE_ANSWER not in stated else ()
     labelled = is_labelled(split)
-    if not has_field(question, "answers", place) and not labelled:
+    if not labelled and (not has_field(question, "answers", place) or question["answers"] is None):
         return ()
     answers = tuple(
         Answer(field_of(answer, "text", str, place), field_of(answer, "answer_start", int, place))

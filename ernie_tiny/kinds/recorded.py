@@ -24,6 +24,7 @@ class Recorded:
             length].
         softened: The same from a feature's labels, `softened` below; None of numbers, which are logits themselves.
         decisions: How many rows of numbers an example has; None for one, which is no list of rows.
+        candidates: Example.candidates as a row states them: examples of the same texts may differ in them.
     """
 
     texts: Callable[[TaskSpec, Any, str], tuple[str, ...]]
@@ -34,6 +35,7 @@ class Recorded:
         np.array(feature.label), options, smoothing
     )[0]
     decisions: Callable[[Example], Optional[int]] = lambda example: None
+    candidates: Callable[[Any, str], tuple[str, ...]] = lambda record, place: ()
 
 
 @dataclass(frozen=True)

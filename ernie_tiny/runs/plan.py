@@ -180,7 +180,7 @@ def ready_data(run: RunConfig) -> None:
     """
     root = Path(run.data.root)
     if run.data.sample:
-        with alone_at(root):  # other runs may have the same root
+        with alone_at(root / "sample"):  # other runs may have the same root
             write_sample(root)
     check_data(run)
 

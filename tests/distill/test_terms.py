@@ -11,11 +11,16 @@ import pytest
 from ernie_tiny.batch import Batch
 from ernie_tiny.config import schema
 from ernie_tiny.config.schema import ObjectiveConfig
+from ernie_tiny.data.batching import collate
+from ernie_tiny.data.task import Example, TaskSpec
+from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from ernie_tiny.distill.objective import Objective
 from ernie_tiny.distill.terms import TERMS, Side
+from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.kinds.choice import MULTIPLE_CHOICE
 from ernie_tiny.kinds.classification import CLASSIFICATION, REGRESSION
 from ernie_tiny.kinds.kind import Kind
+from ernie_tiny.kinds.labelling import LABELLING
 from ernie_tiny.models.signals import SignalRequest, Signals
 
 STUDENT, TEACHER = Side(2, num_heads=2, width=4), Side(4, num_heads=2, width=6)
@@ -158,14 +163,31 @@ def test_logits_of_missing_candidates_and_padding_do_not_count():
     assert float(found) == pytest.approx(((1 + 0 + 4) / 3 + (4 + 0) / 2) / 2)
 
 
-@pytest.mark.parametrize(
-    ("name", "term"),
-    [
-        ("hard", schema.HardTerm()),
-        ("soft", schema.SoftTerm(temperature=3.0)),
-        ("logit_mse", schema.LogitTerm()),
-    ],
-)
+ANSWER_TERMS = [
+    ("hard", schema.HardTerm()),
+    ("soft", schema.SoftTerm(temperature=3.0)),
+    ("logit_mse", schema.LogitTerm()),
+]
+
+
+@pytest.mark.parametrize(("name", "term"), ANSWER_TERMS)
+def test_a_batch_of_texts_without_a_token_to_tag_weighs_nothing(name, term):
+    task = TaskSpec("toy", "labelling", {}, labels=("PER",))
+    tokenizer = Tokenizer([*SPECIAL_TOKENS, "甲"])
+    features = featurise(task, [Example("a", ("",)), Example("b", ("  ",))], tokenizer, 8)
+    batch = collate(features, "toy", tokenizer.pad_id)
+    sides = []
+    for number in range(2):
+        logits = paddle.full([2, 3, batch.input_ids.shape[1]], 1.0 + number)
+        logits.stop_gradient = False
+        sides.append(Signals(paddle.to_tensor(batch.attention_mask), logits))
+    objective = objective_of(name, term, LABELLING)
+    loss = objective(*sides, batch)[0]
+    loss.backward()
+    assert float(loss) == 0 and np.abs(sides[0].logits.grad.numpy()).sum() == 0
+
+
+@pytest.mark.parametrize(("name", "term"), ANSWER_TERMS)
 def test_of_regression_every_answer_term_is_a_squared_error(name, term):
     """Softened, a single number has no gradient: the student would learn from its labels alone, without a word."""
     student, teacher = paddle.to_tensor([[1.0], [2.0]]), paddle.to_tensor([[1.5], [4.0]])

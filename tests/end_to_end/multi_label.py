@@ -6,6 +6,7 @@ sigmoid(z).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -13,8 +14,8 @@ from typing import Any, Optional
 import numpy as np
 
 from ernie_tiny.batch import UNKNOWN, Batch, Feature
-from ernie_tiny.data.records import field_of, json_lines
-from ernie_tiny.data.task import Example, Prediction, TaskSpec
+from ernie_tiny.data.records import field_of, has_field, id_of, json_lines
+from ernie_tiny.data.task import UNLABELLED, Example, Prediction, TaskSpec, is_labelled
 from ernie_tiny.data.tokenizer import Tokenizer
 from ernie_tiny.errors import InputError, offer
 from ernie_tiny.kind_facts import ROW, KindFacts
@@ -26,18 +27,30 @@ from ernie_tiny.kinds.submission import Submission, shown
 
 def read(spec: TaskSpec, paths: Sequence[Path], split: str) -> Rows:
     """{"text": ..., "labels": [...]} a line."""
-    for path in paths:
-        for number, (place, record) in enumerate(json_lines(path)):
-            found = field_of(record, spec.label_field, list, place)
-            for label in found:
-                if label not in spec.labels:
-                    raise InputError(f"{place}: {spec.name} has no label {label!r}. {offer(str(label), spec.labels)}")
-            yield place, Example(str(number), (field_of(record, spec.texts[0], str, place),), answers=(tuple(found),))
+    records = itertools.chain.from_iterable(json_lines(path) for path in paths)
+    for number, (place, record) in enumerate(records):
+        yield place, example(spec, record, number, place, answers(spec, record, split, place))
+
+
+def answers(spec: TaskSpec, record: Any, split: str, place: str) -> tuple[tuple[str, ...], ...]:
+    """One tuple of labels; none where the split needs none and the record has none, and of unlabelled texts."""
+    if split == UNLABELLED or (not is_labelled(split) and not has_field(record, spec.label_field, place)):
+        return ()
+    found = field_of(record, spec.label_field, list, place)
+    for label in found:
+        if label not in spec.labels:
+            raise InputError(f"{place}: {spec.name} has no label {label!r}. {offer(str(label), spec.labels)}")
+    return (tuple(found),)
 
 
 def inputs(spec: TaskSpec, records: Records) -> Rows:
     for number, (place, record) in enumerate(records):
-        yield place, Example(str(number), (field_of(record, spec.texts[0], str, place),))
+        yield place, example(spec, record, number, place)
+
+
+def example(spec: TaskSpec, record: Any, number: int, place: str, found: tuple[Any, ...] = ()) -> Example:
+    texts = (field_of(record, spec.texts[0], str, place),)
+    return Example(id_of(record, spec.id_field, number, place), texts, answers=found)
 
 
 def features(spec: TaskSpec, examples: Sequence[Example], tokenizer: Tokenizer, max_length: int) -> Iterator[Feature]:

@@ -291,6 +291,29 @@ def test_an_absolute_pattern(run: RunConfig, refuses) -> None:
         check(dataclasses.replace(run, data=dataclasses.replace(run.data, corpora={"general": general})))
 
 
+def test_a_pattern_that_is_none(run: RunConfig, refuses) -> None:
+    def files(pattern: str) -> RunConfig:
+        general = dataclasses.replace(run.data.corpora["general"], files=(pattern,))
+        return dataclasses.replace(run, data=dataclasses.replace(run.data, corpora={"general": general}))
+
+    with refuses("D90"):
+        check(files("corpus/**.txt"))
+    with pytest.raises(InputError, match="general.files = '.': is no pattern of files"):
+        check(files("."))
+    (Path(run.data.root) / "corpus").mkdir()
+    with pytest.raises(InputError, match=r"no file 'corpus' .*It is a folder: name its files, as in corpus/\*.txt"):
+        check(files("corpus"))
+
+
+def test_keys_that_the_files_of_a_task_have_no_use_for(refuses) -> None:
+    with refuses("D88"):
+        spec("reading", texts=("context",))
+    with pytest.raises(InputError, match="task mine: label_field is for records"):
+        spec("multiple_choice", label_field="gold")
+    with refuses("D89"):
+        spec(files={"dev": ("dev.jsonl",)}, held_out={"test": 0.1})
+
+
 def test_dev_examples_in_train(run: RunConfig, says, caplog: pytest.LogCaptureFixture) -> None:
     check(run)
     says("D15", caplog.text)

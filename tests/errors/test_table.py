@@ -27,6 +27,7 @@ ELSEWHERE: Mapping[str, str] = {
     "F25": "tests/models/test_huggingface_write.py::test_what_no_class_of_transformers_computes_is_refused",
     "F26": "tests/end_to_end/test_further_kind.py::test_an_exported_model_answers_as_the_trained_one",
     "C43": "tests/kinds/test_registry.py::test_a_package_that_cannot_be_imported_is_named",
+    "D91": "tests/kinds/test_registry.py::test_what_is_no_kind_is_named",
     "C44": "tests/training/test_workspace.py::test_a_bilstm_is_not_trained_on_spans",
     "S18": "tests/training/test_teacher_engine.py::test_a_stage_begun_elsewhere_in_bfloat16_stops_with_the_way_out",
     "S19": "tests/training/test_teacher_engine.py::test_an_engine_of_other_weights_is_refused",

@@ -11,7 +11,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 import tokenizers
-from tokenizers.models import Unigram, WordPiece
+from tokenizers.models import BPE, Unigram, WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.processors import TemplateProcessing
 
@@ -142,6 +142,8 @@ def test_tokenizers_of_huggingface(tmp_path: Path, says) -> None:
     says("M32", refused_tokenizer({"a": 1}))
     pieces = [(name, 0.0) for name in SPECIAL_TOKENS]
     says("M37", refused_tokenizer(tokenizers.Tokenizer(Unigram(pieces)).to_str()))
+    strict = tokenizers.Tokenizer(BPE({name: at for at, name in enumerate(SPECIAL_TOKENS)}, []))
+    says("M46", refused_tokenizer(strict.to_str()))
     whole = tokenizers.Tokenizer(WordPiece({name: at for at, name in enumerate(["a", *SPECIAL_TOKENS])}))
     whole.post_processor = TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A $B [SEP]", [("[CLS]", 3), ("[SEP]", 4)])
     says("M31", refused_tokenizer(whole.to_str()))

@@ -230,3 +230,19 @@ def test_rows_that_are_no_answers(spec: TaskSpec, row: Any, message: str, tmp_pa
     examples = {"multiple_choice": CHOICES, "labelling": TEXTS}.get(spec.kind, EXAMPLES[:1])
     with pytest.raises(InputError, match=message):
         read(tmp_path, spec, [row], examples)
+
+
+SHUFFLED = [Example("a", ("甲", "乙"), 0, ("丙", "丁")), Example("b", ("甲", "乙"), 0, ("丁", "丙"))]
+ASKED = {"context": "甲", "question": "乙"}
+
+
+def test_a_row_of_choices_answers_the_example_that_has_them_in_its_order(tmp_path: Path) -> None:
+    rows = [{**ASKED, "choice": [*choice], "logits": [5, -5]} for choice in ("丙丁", "丁丙")]
+    found = read(tmp_path, CHOICE, rows[:1] + [{"id": "b", "logits": [1, 2]}], SHUFFLED)
+    assert [found["train", name].numbers.tolist() for name in "ab"] == [[5, -5], [1, 2]]
+    with pytest.raises(
+        InputError, match="jsonl:1: answers the id 'b' with the candidates \"丙 丁\", and"
+    ):
+        read(tmp_path, CHOICE, [{"id": "b", **rows[0]}], SHUFFLED)
+    with pytest.raises(InputError, match="jsonl:1: no field 'choice'.*An answer has the 'id'"):
+        read(tmp_path, CHOICE, [{**ASKED, "logits": [5, -5]}], SHUFFLED)

@@ -61,6 +61,28 @@ def test_a_package_that_cannot_be_imported_is_named(
         TaskSpec("toy", "foreign", files={})
 
 
+@pytest.mark.parametrize("value", ["tests.end_to_end.multi_label", "tests.end_to_end.multi_label:read"])
+def test_what_is_no_kind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    package(tmp_path, value)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(
+        InputError, match=f"is said to be {value}, which is no Kind but (module|function)"
+    ):
+        TaskSpec("toy", "foreign", files={})
+
+
+def test_the_kind_of_the_example_has_ids_of_its_records_and_needs_no_labels(tmp_path: Path) -> None:
+    contents = {"a": [{"text": "甲"}, {"id": "x", "text": "乙"}], "b": [{"text": "丙", "labels": ["no"]}]}
+    for name, records in contents.items():
+        (tmp_path / name).write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
+    labelled = TaskSpec("toy", "classification", {}, ("text",), ("no", "yes"), label_field="labels")
+    for split, answers in (("test", [(), (), (("no",),)]), ("unlabelled", [(), (), ()])):
+        found = [example for _, example in MULTI_LABEL.read(labelled, [tmp_path / "a", tmp_path / "b"], split)]
+        assert [example.id for example in found] == ["0", "x", "2"] and [each.answers for each in found] == answers
+    with pytest.raises(InputError, match="a:1: no field 'labels'"):
+        list(MULTI_LABEL.read(labelled, [tmp_path / "a"], "train"))
+
+
 @pytest.mark.parametrize("name", list(KINDS))
 def test_a_table_has_a_row_a_decision(name: str) -> None:
     """Three features, of logits as the form of the head has them."""

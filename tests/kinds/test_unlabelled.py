@@ -133,6 +133,15 @@ def test_rows_of_several_files_of_questions_have_ids_of_their_own(tmp_path: Path
     ]
 
 
+def test_files_of_one_name_in_several_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spec = task("classification", *(f"{folder}/q.jsonl" for folder in "abc"), file_format="csv", **FLAT)
+    for folder in "abc":
+        (tmp_path / folder).mkdir()
+    found = read(tmp_path, spec, *(lines({"text": text, "label": "yes"}) for text in "甲乙丙"))
+    assert [(example.id, *example.texts) for example in found.examples] == [("0", "甲"), ("q-0", "乙"), ("q-q-0", "丙")]
+    assert caplog.messages[0].startswith("mine: 3 rows of its unlabelled files have a label")
+
+
 def test_cloze_files_all_hold_passages(tmp_path: Path) -> None:
     passages = [lines({"content": [f"甲#idiom00000{number}#"], "candidates": ["丙", "丁"]}) for number in range(2)]
     found = read(tmp_path, task("cloze", "a.json", "b.json"), *passages).examples

@@ -246,7 +246,7 @@ def test_the_sample_is_written_by_one_process_at_a_time(tmp_path: Path, monkeypa
     monkeypatch.setattr(module, "alone_at", alone_at)
     monkeypatch.setattr(module, "write_sample", lambda root: seen.append("written"))
     module.ready_data(run)
-    assert seen == [tmp_path, "written", "left"]
+    assert seen == [tmp_path / "sample", "written", "left"]
 
 
 def test_a_folder_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
