@@ -272,7 +272,7 @@ def supervised_loss(table: Decisions, source: str) -> Tensor:
 
 
 def _nothing(table: Decisions) -> Tensor:
-    """0, with a gradient in every process, for a batch in which nothing is decided: empty texts have no tokens to tag."""
+    """0, with a gradient in every process, where a batch decides nothing: empty texts have no tokens to tag."""
     nothing: Tensor = (table.logits * 0.0).sum().astype("float32")
     return nothing
 

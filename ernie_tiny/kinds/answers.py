@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -141,12 +141,13 @@ class _Index:
 
     def _require_texts(self, record: dict[str, Any], found: Sequence[tuple[str, Example]], place: str) -> None:
         """Ids may be numbers of rows, which are other rows' once the files are sorted anew."""
-        for part, read in (
-            ("texts", lambda: self._recorded.texts(self._spec, record, place)),
-            ("candidates", lambda: self._recorded.candidates(record, place)),
-        ):
+        parts: Mapping[str, Callable[[], tuple[str, ...]]] = {
+            "texts": lambda: self._recorded.texts(self._spec, record, place),
+            "candidates": lambda: self._recorded.candidates(record, place),
+        }
+        for part, state in parts.items():
             try:
-                stated = read()
+                stated = state()
             except InputError:  # not all that a row with an id may leave out
                 continue
             for split, example in found:

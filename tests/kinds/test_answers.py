@@ -240,9 +240,7 @@ def test_a_row_of_choices_answers_the_example_that_has_them_in_its_order(tmp_pat
     rows = [{**ASKED, "choice": [*choice], "logits": [5, -5]} for choice in ("丙丁", "丁丙")]
     found = read(tmp_path, CHOICE, rows[:1] + [{"id": "b", "logits": [1, 2]}], SHUFFLED)
     assert [found["train", name].numbers.tolist() for name in "ab"] == [[5, -5], [1, 2]]
-    with pytest.raises(
-        InputError, match="jsonl:1: answers the id 'b' with the candidates \"丙 丁\", and"
-    ):
+    with pytest.raises(InputError, match="jsonl:1: answers the id 'b' with the candidates \"丙 丁\", and"):
         read(tmp_path, CHOICE, [{"id": "b", **rows[0]}], SHUFFLED)
     with pytest.raises(InputError, match="jsonl:1: no field 'choice'.*An answer has the 'id'"):
         read(tmp_path, CHOICE, [{**ASKED, "logits": [5, -5]}], SHUFFLED)

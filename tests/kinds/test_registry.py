@@ -65,9 +65,7 @@ def test_a_package_that_cannot_be_imported_is_named(
 def test_what_is_no_kind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     package(tmp_path, value)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(
-        InputError, match=f"is said to be {value}, which is no Kind but (module|function)"
-    ):
+    with pytest.raises(InputError, match=f"is said to be {value}, which is no Kind but (module|function)"):
         TaskSpec("toy", "foreign", files={})
 
 
