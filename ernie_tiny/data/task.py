@@ -82,12 +82,6 @@ class TaskSpec:
                 f"task {self.name}: metric = {self.metric!r} is that of the second of two labels, and there are "
                 f"{len(self.labels)}. Take {' or '.join(others)}."
             )
-        own_form = [key for key in ("texts", "label_field") if getattr(self, key) != getattr(TaskSpec, key)]
-        if own_form and not facts.texts:
-            raise InputError(
-                f"task {self.name}: {own_form[0]} is for records whose fields have names of your own. The files of the "
-                f"kind {self.kind} have a form of their own. Take it out."
-            )
         self._check_held_out()
 
     def _check(self, key: str, value: str, valid: Iterable[str]) -> None:

@@ -36,6 +36,12 @@ def custom_tasks(run: RunConfig) -> dict[str, TaskSpec]:
                 f"data.tasks.{name}.texts = {list(spec.texts)}: the kind {facts.name} has "
                 f"{' or '.join(map(str, facts.texts))}. Name the fields of a record that hold them."
             )
+        for key in ("texts", "label_field"):
+            if not facts.texts and getattr(spec, key) != getattr(TaskSpec, key):
+                raise InputError(
+                    f"data.tasks.{name}.{key} is for records whose fields have names of your own. The files of "
+                    f"the kind {facts.name} have a form of their own. Take it out."
+                )
         for key, values in (("labels", spec.labels), ("texts", spec.texts)):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:

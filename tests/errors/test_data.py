@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ernie_tiny.config import RunConfig, load_config
+from ernie_tiny.config.data import TaskConfig
 from ernie_tiny.data.clue import CLUE
 from ernie_tiny.data.corpus import build_corpus
 from ernie_tiny.data.sample import write_sample
@@ -305,11 +306,15 @@ def test_a_pattern_that_is_none(run: RunConfig, refuses) -> None:
         check(files("corpus"))
 
 
-def test_keys_that_the_files_of_a_task_have_no_use_for(refuses) -> None:
+def test_keys_that_the_files_of_a_task_have_no_use_for(run: RunConfig, refuses) -> None:
+    def with_task(**fields: Any) -> RunConfig:
+        task = TaskConfig(kind="reading", files={"train": ("train.json",)}, **fields)
+        return dataclasses.replace(run, data=dataclasses.replace(run.data, tasks={"mine": task}))
+
     with refuses("D88"):
-        spec("reading", texts=("context",))
-    with pytest.raises(InputError, match="task mine: label_field is for records"):
-        spec("multiple_choice", label_field="gold")
+        task_specs(with_task(texts=("context",)))
+    with pytest.raises(InputError, match="data.tasks.mine.label_field is for records"):
+        task_specs(with_task(label_field="gold"))
     with refuses("D89"):
         spec(files={"dev": ("dev.jsonl",)}, held_out={"test": 0.1})
 
