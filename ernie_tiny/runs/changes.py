@@ -14,7 +14,7 @@ from ernie_tiny.config.load import CONFIG_FILE, load_config, to_yaml
 from ernie_tiny.config.schema import RunConfig
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import read_record, write_record, write_text
-from ernie_tiny.runs.run_folders import RESULTS_FILE
+from ernie_tiny.runs.run_folders import RESULTS_FILE, has_begun
 from ernie_tiny.runtime import git_revision, versions
 from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
 
@@ -51,7 +51,7 @@ def write_config(run: RunConfig, folder: Path) -> None:
 def _write_environment(run: RunConfig, file: Path) -> None:
     """Records what the run is begun with; where it goes on with something else, that too, below."""
     now = {"versions": versions(), "git_revision": git_revision(), "seed": run.seed}
-    if not file.is_file():
+    if not file.is_file() or not has_begun(file.parent):
         write_record(file, now)
         return
     first = read_record(file, "Remove it: it only says with what the run was made.")
@@ -67,13 +67,13 @@ def changes_since(run: RunConfig, folder: Path) -> list[Change]:
     """What differs from the config that a folder holds; nothing where it holds none.
 
     Raises:
-        InputError: what differs may not change.
+        InputError: what differs may not change. While nothing is made of the config, everything may.
     """
     config_file = folder / CONFIG_FILE
     if not config_file.is_file():
         return []
     changes = list(differences(yaml.safe_load(to_yaml(load_config(config_file))), yaml.safe_load(to_yaml(run))))
-    refused = [change.key for change in changes if not _may_change(change, run, folder)]
+    refused = [change.key for change in changes if has_begun(folder) and not _may_change(change, run, folder)]
     if refused:
         raise InputError(
             f"{folder}: holds a run with another config; different: {', '.join(refused)}. Give -o "

@@ -16,6 +16,7 @@ from ernie_tiny.data.task import UNLABELLED, Example, TaskSpec
 from ernie_tiny.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_file
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.weights import no_weights, read_weights, weights_file
+from ernie_tiny.runs.changes import changes_since
 from ernie_tiny.runs.installation import FAULT, OK, WARNING, Finding
 from ernie_tiny.runs.machine import check_engines_installed, check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths, check_vocabularies, read_data
@@ -72,8 +73,11 @@ def _folder(run: RunConfig) -> Finding:
     folder = Path(run.folder).absolute()
     parent = next(place for place in (folder, *folder.parents) if place.exists())
     try:
+        changes_since(run, folder)
         with tempfile.TemporaryFile(dir=parent):
             free = shutil.disk_usage(parent).free
+    except InputError as error:
+        return Finding(FAULT, str(error))
     except OSError as error:
         remedy = remedy_of(error) or "name another place: -o output_dir=DIR"
         return Finding(FAULT, f"{folder}: cannot be written ({error})", remedy)

@@ -10,6 +10,7 @@ from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.corpus import corpus_files
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import file_checksum, read_record, write_record
+from ernie_tiny.runs.run_folders import has_begun
 from ernie_tiny.training.checkpoint import unfinished_stages
 from ernie_tiny.training.tasks import report_tasks, task_specs, training_splits
 
@@ -21,11 +22,12 @@ def guard_inputs(run: RunConfig, folder: Path) -> None:
 
     Size and time first; the content is hashed where they differ. A file is known by its key in the config and its
     name, so that a data root may be moved. Files of finished stages alone may change: nothing trains on them again.
+    So may all while nothing is made of them, as when one that a check has found at fault is mended.
 
     Raises:
         InputError: the content of some has changed; nothing is trained.
     """
-    file, known = folder / INPUTS_FILE, _known(folder)
+    file, known = folder / INPUTS_FILE, _known(folder) if has_begun(folder) else {}
     now = {key: _state(path, known.get(key)) for key, path in _inputs(run, unfinished_stages(run))}
     changed = _changed(known, now)
     if changed:

@@ -15,6 +15,7 @@ from ernie_tiny.errors import InputError
 from ernie_tiny.files import alone_at
 from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.kinds.read import missing_file
+from ernie_tiny.runs.changes import changes_since
 from ernie_tiny.runs.machine import check_machine
 from ernie_tiny.runs.preflight import check_heads, check_lengths
 from ernie_tiny.training.checkpoint import unfinished_stages
@@ -35,6 +36,7 @@ def plan(run: RunConfig) -> str:
     """
     specs, root = task_specs(run), Path(run.data.root)
     check_machine(run)
+    changes_since(run, Path(run.folder))
     check_lengths(run)
     check_heads(run)
     examples = task_reader(run, specs)

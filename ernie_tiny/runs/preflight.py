@@ -39,10 +39,10 @@ def check_run(run: RunConfig, examples: Examples, tokenizer: Callable[[], Tokeni
     """
     check_lengths(run)
     check_heads(run)
+    for warning in read_data(run, examples):  # first: the tokenizer is the first thing that a run keeps
+        logger.warning("%s", warning)
     if any(_has_vocabulary(model.pretrained) for model in run.models.values()):
         check_vocabularies(run, tokenizer())
-    for warning in read_data(run, examples):
-        logger.warning("%s", warning)
 
 
 def read_data(run: RunConfig, examples: Examples) -> Iterator[str]:

@@ -19,6 +19,7 @@ from ernie_tiny.training.events import read_events
 
 RESULTS_FILE, REPORT_FILE, MARKDOWN_FILE = "results.json", "report.html", "report.md"
 PREDICTIONS_FOLDER = "predictions"  # of a run, by the role of a model
+MADE = ("tokenizer", "corpora", "stages", RESULTS_FILE)  # of a run, from its config and its data
 EVALUATION_FILE = "evaluation.json"  # in the folder that tools/evaluate.py writes into
 
 
@@ -38,6 +39,11 @@ def write_report(folders: Sequence[Path], target: Path) -> list[Path]:
     write_text(files[0], page.html())
     write_text(files[1], page.markdown())
     return files
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a run's folder holds more than the records of a start, which a fault may have ended at once."""
+    return any((folder / name).exists() for name in MADE)
 
 
 def read_results(folder: Path) -> Optional[Results]:

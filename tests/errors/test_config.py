@@ -276,6 +276,7 @@ def test_files(path: Path, says) -> None:
 
 def test_a_run_folder_of_another_config(path: Path, tmp_path: Path, refuses) -> None:
     write_config(load_config(path), tmp_path / "run")
+    (tmp_path / "run/stages").mkdir()
     with refuses("C30"):
         write_config(load_config(path, ["seed=7"]), tmp_path / "run")
 

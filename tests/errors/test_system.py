@@ -20,6 +20,7 @@ from ernie_tiny.data.download import Archive, fetch
 from ernie_tiny.engines import Signature, load
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs import doctor, installation
+from ernie_tiny.runs.changes import write_config
 from ernie_tiny.runs.doctor import examine_run, stage_bytes
 from ernie_tiny.runs.installation import FAULT, OK, WARNING, Finding, examine_installation, requirements_of
 from ernie_tiny.runs.lock import run_lock
@@ -209,6 +210,14 @@ def test_memory_and_disk(run: RunConfig, tmp_path: Path, monkeypatch: pytest.Mon
 def test_an_output_folder_that_cannot_be_written(run: RunConfig, tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     assert "cannot be written" in of_run(run, FAULT)
+
+
+def test_a_folder_of_another_config_is_a_fault(run: RunConfig, tmp_path: Path) -> None:
+    write_config(run, tmp_path / "run")
+    (tmp_path / "run/stages").mkdir()
+    changed = load_config(tmp_path / "run.yaml", [f"data.root={tmp_path}", f"output_dir={tmp_path}/run", "seed=7"])
+    assert "holds a run with another config; different: seed." in of_run(changed, FAULT)
+    assert of_run(run, FAULT) == ""
 
 
 def test_the_doctor_names_faults_of_data_models_and_vocabulary(run: RunConfig, tmp_path: Path) -> None:

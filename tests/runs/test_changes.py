@@ -12,7 +12,7 @@ from ernie_tiny.config.load import load_config
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs import changes
 from ernie_tiny.runs.changes import Change, differences, write_config
-from ernie_tiny.runs.run_folders import RESULTS_FILE
+from ernie_tiny.runs.run_folders import MADE, RESULTS_FILE
 from ernie_tiny.training.checkpoint import STAGE_RESULT_FILE
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -91,8 +91,26 @@ def test_a_stage_that_has_not_begun_may_change(override: str, tmp_path: Path, ca
 
 def test_the_stages_of_a_run_are_those_that_it_began_with(tmp_path: Path) -> None:
     write_config(load(tmp_path), tmp_path)
+    (tmp_path / "stages/distil").mkdir(parents=True)
     with pytest.raises(InputError, match="different: stages"):
         write_config(load(tmp_path, "stages.scratch.skip=true", "report.baseline=null"), tmp_path)
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_everything_may_change_until_something_is_made(made: str, tmp_path: Path) -> None:
+    changes = (
+        "seed=7",
+        "models.student.max_position_embeddings=64",
+        "stages.scratch.skip=true",
+        "report.baseline=null",
+    )
+    write_config(load(tmp_path), tmp_path)
+    write_config(load(tmp_path, *changes), tmp_path)
+    assert load_config(tmp_path / "config.yaml") == load(tmp_path, *changes)
+    assert environment(tmp_path)["seed"] == 7 and "continued_with" not in environment(tmp_path)
+    (tmp_path / made).mkdir()
+    with pytest.raises(InputError, match=r"different: models\.student\.max_position_embeddings, stages, seed\. Give"):
+        write_config(load(tmp_path), tmp_path)
 
 
 def test_steps_of_a_finished_stage_may_not_change(tmp_path: Path) -> None:
@@ -157,6 +175,7 @@ def test_what_a_run_was_made_with_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = load(tmp_path)
+    (tmp_path / "stages").mkdir()
     for version in ("1", "1", "2", "2", "1"):  # begun, repeated, gone on with another, and back
         monkeypatch.setattr(changes, "versions", lambda version=version: {"paddle": version})
         with caplog.at_level(logging.INFO):

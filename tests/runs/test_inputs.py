@@ -16,6 +16,8 @@ from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.runs import inputs
 from ernie_tiny.runs.inputs import INPUTS_FILE, guard_inputs
 from ernie_tiny.runs.plan import check_data
+from ernie_tiny.runs.preflight import check_run
+from ernie_tiny.training.tasks import task_reader, task_specs
 from ernie_tiny.training.workspace import Workspace
 
 CONFIG = """
@@ -53,6 +55,7 @@ def run(tmp_path: Path) -> RunConfig:
     (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
     run = load_config(tmp_path / "run.yaml", [f"output_dir={tmp_path}/run"])
     guard_inputs(run, Path(run.folder))
+    (tmp_path / "run/stages").mkdir()
     return run
 
 
@@ -118,6 +121,24 @@ def test_a_removed_record_takes_the_files_as_they_are(run: RunConfig, tmp_path: 
     guard_inputs(run, Path(run.folder))
 
 
+def test_files_may_change_until_something_is_made_of_them(run: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "run/stages").rmdir()
+    turn_labels(tmp_path / "data/train.jsonl")  # as somebody does who is told that they are wrong
+    guard_inputs(run, Path(run.folder))
+    (tmp_path / "run/stages").mkdir()
+    guard_inputs(run, Path(run.folder))
+    turn_labels(tmp_path / "data/train.jsonl")
+    with pytest.raises(InputError, match=r"train\.jsonl \(mine, train\)"):
+        guard_inputs(run, Path(run.folder))
+
+
+def test_faults_of_data_are_found_before_a_vocabulary_is_kept(run: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "teacher/vocab.txt").touch()
+    (tmp_path / "data/train.jsonl").write_text("{\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"train\.jsonl:1: is not JSON"):
+        check_run(run, task_reader(run, task_specs(run)), lambda: pytest.fail("the tokenizer was made"))
+
+
 def test_files_of_finished_stages_alone_may_change(run: RunConfig, tmp_path: Path) -> None:
     finish(run, "first")
     finish(run, "second/late")
@@ -174,6 +195,7 @@ def test_a_pretrained_folder_behind_init_from_is_guarded(run: RunConfig, tmp_pat
     overrides += ["stages.first.teacher=null", f"output_dir={tmp_path}/other"]
     run = load_config(tmp_path / "run.yaml", overrides)
     guard_inputs(run, Path(run.folder))
+    (tmp_path / "other/stages").mkdir()
     shorten(tmp_path / "teacher/model.safetensors")
     with pytest.raises(InputError, match=r"model\.safetensors \(models\.teacher\.pretrained\)"):
         guard_inputs(run, Path(run.folder))

@@ -25,6 +25,12 @@ def test_config_and_environment_are_there_before_anything_can_fail(tmp_path: Pat
     assert set(environment) == {"versions", "git_revision", "seed", "checksum"}
 
 
+def test_a_run_that_a_check_has_ended_may_be_mended(tmp_path: Path) -> None:
+    for overrides in (["seed=7"], ["seed=8", "models.student.max_position_embeddings=64"]):
+        with pytest.raises(InputError, match=r"data\.root"):
+            run_pipeline(load(tmp_path / "run", "data.sample=false", *overrides))
+
+
 def test_a_folder_in_use_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with run_lock(tmp_path / "run"), pytest.raises(InputError, match="works in it"):
         run_pipeline(load(tmp_path / "run"))

@@ -15,6 +15,7 @@ from ernie_tiny.config.schema import CORPUS_LENGTH, StageDataConfig, TaskSetting
 from ernie_tiny.data.sample import COUNTS
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs import plan as module
+from ernie_tiny.runs.changes import write_config
 from ernie_tiny.runs.plan import check_data, plan, stage_flops
 from ernie_tiny.training.flops import input_length, planned_shape
 from ernie_tiny.training.tasks import task_specs
@@ -192,6 +193,15 @@ def test_without_data_the_plan_says_so(tmp_path: Path) -> None:
     assert "8 tokens: no data below data.root" in text
     assert "general text: no data below data.root" in text
     assert "    mine: 2 epochs\n" in text  # steps cannot be known
+
+
+def test_a_folder_of_another_config_is_refused(tmp_path: Path) -> None:
+    place = f"output_dir={tmp_path}/run"
+    write_config(load(tmp_path, place), tmp_path / "run")
+    (tmp_path / "run/stages").mkdir()
+    plan(load(tmp_path, place, "runtime.threads=3"))
+    with pytest.raises(InputError, match="holds a run with another config; different: seed"):
+        plan(load(tmp_path, place, "seed=7"))
 
 
 def test_an_unknown_task_is_refused_with_the_nearest(tmp_path: Path) -> None:
