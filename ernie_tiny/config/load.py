@@ -152,7 +152,7 @@ def _merge(target: Any, source: Mapping[str, Any], prefix: str, origin: str, ori
         if isinstance(value, dict) and isinstance(present, (dict, list)):
             target[key] = copy.copy(present)  # an anchor of YAML may have put one object in several places
             _merge(target[key], value, dotted + ".", origin, origins)
-        else:
+        elif not (value is EMPTY and isinstance(present, dict)):  # a block whose keys are all commented out
             target[key] = value
             _note_origin(dotted, value, origin, origins)
 

@@ -310,11 +310,16 @@ def test_a_term_of_defaults_is_a_term_and_null_is_none(base):
     assert (list(second.objective.terms()), second.objective.hard.weight) == (["hard"], 1.0)
 
 
-@pytest.mark.parametrize("empty", ["runtime:", "report:", "seed: 3\ndata:"])
+@pytest.mark.parametrize("empty", ["runtime:", "report:", "data:", "stages: {first: {optim:}}", "runtime: {}"])
+def test_a_block_that_is_left_empty_is_that_of_the_base(tmp_path, empty):
+    own = "runtime: {threads: 3, save_steps: 7}\nreport: {student: student@second}\ndata: {root: elsewhere}\n"
+    base = write(tmp_path / "base.yaml", CONFIG + own)
+    assert load_config(write(tmp_path / "run.yaml", f"_BASE_: base.yaml\n{empty}\n")) == load_config(base)
+
+
+@pytest.mark.parametrize("empty", ["runtime:", "report:", "data:"])
 def test_what_has_one_meaning_may_be_left_empty(base, tmp_path, empty):
-    assert (
-        load_config(write(tmp_path / "run.yaml", f"_BASE_: base.yaml\n{empty}\n")).runtime == load_config(base).runtime
-    )
+    assert load_config(write(tmp_path / "run.yaml", f"{CONFIG}{empty}\n")) == load_config(base)
 
 
 def test_an_empty_block_of_a_base_can_be_filled_and_taken_out(base, tmp_path):
