@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
 from ernie_tiny.config.schema import RunConfig, StageConfig, split_reference
 from ernie_tiny.data.corpus import corpus_files
 from ernie_tiny.errors import InputError
-from ernie_tiny.files import file_checksum, read_record, write_record
+from ernie_tiny.files import MANIFEST, file_checksum, read_record, write_record
+from ernie_tiny.models.weights import WEIGHTS_FILES
 from ernie_tiny.runs.run_folders import has_begun
 from ernie_tiny.training.checkpoint import unfinished_stages
 from ernie_tiny.training.tasks import report_tasks, task_specs, training_splits
@@ -55,7 +56,17 @@ def _known(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _changed(known: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [key for key, state in now.items() if key in known and state["sha256"] != known[key]["sha256"]]
+    return [
+        key
+        for key, state in now.items()
+        if (state["sha256"] != known[key]["sha256"] if key in known else _is_added(key, known))
+    ]
+
+
+def _is_added(key: str, known: Iterable[str]) -> bool:
+    """Whether a file of weights has come into a pretrained folder that is known: it may be read in place of another."""
+    name, _, place = key.partition(" ")
+    return name in WEIGHTS_FILES and any(other.endswith(f" {place}") for other in known)
 
 
 def _state(path: Path, known: Optional[dict[str, Any]]) -> dict[str, Any]:
@@ -67,7 +78,10 @@ def _state(path: Path, known: Optional[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _inputs(run: RunConfig, stages: Sequence[StageConfig]) -> Iterator[tuple[str, Path]]:
-    """Key and place of every file of a task, a corpus or a pretrained model that stages and the report read."""
+    """Key and place of every file of a task, a corpus or a model that stages and the report read.
+
+    Of a model of the base run it is the manifest, which has the checksums of its other files.
+    """
     root, specs = Path(run.data.root), task_specs(run)
     read = dict.fromkeys(
         (task, split)
@@ -86,23 +100,26 @@ def _inputs(run: RunConfig, stages: Sequence[StageConfig]) -> Iterator[tuple[str
         key = f"data.corpora.{corpus}.files"
         for path in corpus_files(root, run.data.corpora[corpus].files, key):
             yield f"{path.relative_to(root)} ({key})", path
-    for name in dict.fromkeys(name for stage in stages for name in _models(run, stage)):
-        pretrained = run.models[name].pretrained
-        if pretrained is not None and Path(pretrained).is_dir():
+    references = [reference for stage in stages for reference in _models(run, stage)]
+    for reference in dict.fromkeys([*references, *run.report.models.values()]):
+        name, earlier = split_reference(reference)
+        base, pretrained = None if earlier is None else run.stage(earlier).taken_from, run.models[name].pretrained
+        if base is not None:
+            for path in sorted((Path(base) / "stages" / str(earlier)).glob(f"**/model*/{MANIFEST}")):
+                yield f"{path.relative_to(base)} (base_run)", path
+        if earlier is None and pretrained is not None and Path(pretrained).is_dir():
             for path in sorted(path for path in Path(pretrained).iterdir() if path.is_file()):
                 yield f"{path.name} (models.{name}.pretrained)", path
 
 
 def _models(run: RunConfig, stage: StageConfig) -> Iterator[str]:
-    """The models that a stage loads as they are configured, not as a stage before it left them; some come twice."""
+    """References to the models that a stage loads, as they are configured or as a stage left them; some come twice."""
     references = [*stage.trained.values(), *stage.teachers]
     if stage.data.augment is not None:
         references.append(stage.data.augment.model)
     for reference in references:
         following: Optional[str] = reference
         while following is not None:
+            yield following
             name, earlier = split_reference(following)
-            if earlier is not None:
-                break
-            yield name
-            following = run.models[name].init_from  # which is loaded too
+            following = run.models[name].init_from if earlier is None else None  # which is loaded too

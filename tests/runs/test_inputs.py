@@ -10,8 +10,9 @@ from typing import Callable
 
 import pytest
 
-from ernie_tiny.config import RunConfig, load_config
+from ernie_tiny.config import RunConfig, load_config, to_yaml
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import write_record
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.runs import inputs
 from ernie_tiny.runs.inputs import INPUTS_FILE, guard_inputs
@@ -39,6 +40,8 @@ stages:
      objective: {hard: {}}, optim: {max_steps: 1, batch_size: 2}}
 report: {student: student@second, tasks: [mine]}
 """
+OF_A_BASE = """{name: third, train: student@first, data: {tasks: [mine], max_length: 8}, objective: {hard: {}},
+optim: {max_steps: 1, batch_size: 2}}"""
 SHAPE = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 30}
 
 
@@ -139,6 +142,14 @@ def test_faults_of_data_are_found_before_a_vocabulary_is_kept(run: RunConfig, tm
         check_run(run, task_reader(run, task_specs(run)), lambda: pytest.fail("the tokenizer was made"))
 
 
+def test_weights_that_come_into_a_pretrained_folder_are_refused(run: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "teacher/notes.txt").touch()
+    guard_inputs(run, Path(run.folder))
+    (tmp_path / "teacher/model_state.pdparams").touch()
+    with pytest.raises(InputError, match=r"since it began: model_state\.pdparams \(models\.teacher\.pretrained\)\. "):
+        guard_inputs(run, Path(run.folder))
+
+
 def test_files_of_finished_stages_alone_may_change(run: RunConfig, tmp_path: Path) -> None:
     finish(run, "first")
     finish(run, "second/late")
@@ -199,3 +210,26 @@ def test_a_pretrained_folder_behind_init_from_is_guarded(run: RunConfig, tmp_pat
     shorten(tmp_path / "teacher/model.safetensors")
     with pytest.raises(InputError, match=r"model\.safetensors \(models\.teacher\.pretrained\)"):
         guard_inputs(run, Path(run.folder))
+
+
+def test_a_model_of_the_base_run_is_guarded(run: RunConfig, tmp_path: Path) -> None:
+    base = Path(run.folder)
+    (base / "config.yaml").write_text(to_yaml(run), encoding="utf-8")
+    manifest = base / "stages/first/model/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text('{"model.safetensors": "1"}', encoding="utf-8")
+    text = f"{{name: more, base_run: {base}, models: {{}}, data: {{root: {run.data.root}}}, stages: [{OF_A_BASE}]}}"
+    (tmp_path / "more.yaml").write_text(text, encoding="utf-8")
+    more = load_config(tmp_path / "more.yaml", [f"output_dir={tmp_path}/more"])
+    guard_inputs(more, tmp_path / "more")
+    (tmp_path / "more/stages").mkdir()
+    guard_inputs(more, tmp_path / "more")
+    manifest.write_text('{"model.safetensors": "2"}', encoding="utf-8")  # the base was removed and trained anew
+    said = r"since it began: stages/first/model/manifest\.json \(base_run\)\. "
+    with pytest.raises(InputError, match=said):
+        guard_inputs(more, tmp_path / "more")
+    record = tmp_path / "more" / INPUTS_FILE
+    known = {key: state for key, state in inputs._known(tmp_path / "more").items() if "base_run" not in key}
+    write_record(record, {"files": known})  # as a run has it that an earlier version began
+    guard_inputs(more, tmp_path / "more")
+    assert "stages/first/model/manifest.json (base_run)" in inputs._known(tmp_path / "more")
