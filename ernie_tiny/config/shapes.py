@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Optional, Union
 
-from ernie_tiny.config.schema import ModelConfig
+from ernie_tiny.config.schema import DROPOUTS, ModelConfig
+from ernie_tiny.errors import InputError
 from ernie_tiny.family_facts import FACTS, FamilyFacts, common_config, facts_of_folder
 
 TASK_TYPES = 3  # rows of the task-type embedding of ernie-3.0-base-zh; the students have none
@@ -234,10 +235,18 @@ def _pretrained_shape(name: str) -> Optional[Shape]:
     numbers = folder_config(name)
     if numbers is None:
         return PRETRAINED.get(name)
-    if facts_of_folder(numbers, name).recurrent:
-        return BiLstmShape(**{f.name: numbers[f.name] for f in fields(BiLstmShape) if f.name in numbers})
-    known = {f.name for f in fields(EncoderShape)} - {"task_type_vocab_size"}
-    task_types = numbers.get("task_type_vocab_size", TASK_TYPES) if numbers.get("use_task_id") else 0
-    return EncoderShape(
-        **{key: value for key, value in numbers.items() if key in known}, task_type_vocab_size=task_types
-    )
+    kind = BiLstmShape if facts_of_folder(numbers, name).recurrent else EncoderShape
+    given = {f.name: numbers[f.name] for f in fields(kind) if numbers.get(f.name, f.default) != f.default}
+    if kind is EncoderShape and numbers.get("use_task_id"):
+        given.setdefault("task_type_vocab_size", TASK_TYPES)
+    else:
+        given.pop("task_type_vocab_size", None)
+    wrong = [key for key, value in given.items() if key not in DROPOUTS and not (type(value) is int and value > 0)]
+    if type(numbers.get("pad_token_id")) not in (int, type(None)):
+        wrong.append("pad_token_id")
+    if wrong:
+        raise InputError(
+            f"{name}: {wrong[0]} = {repr(numbers[wrong[0]])[:80]} in its config.json is no number that an encoder can "
+            "have there. Copy the file again."
+        )
+    return kind(**given)

@@ -335,3 +335,21 @@ def test_the_default_length_of_general_text(path: Path, says) -> None:
 def test_a_family_that_cannot_be_used(named: dict, path: Path, tmp_path: Path, says) -> None:
     (tmp_path / "config.json").write_text(json.dumps(named), encoding="utf-8")
     says("C42", refused(path, f"models.student={{pretrained: {tmp_path}}}"))
+
+
+NUMBERS = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
+
+
+@pytest.mark.parametrize("number", ["32", None, 0, -1, 2.5, True, [1]], ids=str)
+@pytest.mark.parametrize("key", [*NUMBERS, "max_position_embeddings", "type_vocab_size", "head_size", "pad_token_id"])
+def test_a_number_of_a_pretrained_folder(key: str, number: object, path: Path, tmp_path: Path, says) -> None:
+    config = {**dict.fromkeys(NUMBERS, 32), "model_type": "roberta", "max_position_embeddings": 66, key: number}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    student, fits = f"models.student={{pretrained: {tmp_path}}}", "data.tasks.mine.max_length=16"
+    if (key, number) in [("head_size", None), ("pad_token_id", None), ("pad_token_id", 0), ("pad_token_id", -1)]:
+        check_lengths(load_config(path, [student, fits]))
+        return
+    message = refused(path, student)
+    assert f"{key} = {number!r} in its config.json is no number" in str(message)
+    if (key, number) == ("hidden_size", "32"):
+        says("C84", message)
