@@ -128,10 +128,7 @@ def _read_into(target: dict[str, Any], path: Path, origins: Origins, above: tupl
         raise InputError(f"{path}: cannot be read as UTF-8 text: {error}. {advice}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path!s}: cannot be read: {error}.") from None
-    try:
-        content = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
+    content = _parsed(text, str(path))
     if not isinstance(content, dict):
         raise InputError(f"{path}: a config is a mapping of keys to values, not {_shown(content)}.")
     bases = content.pop("_BASE_", [])
@@ -142,6 +139,13 @@ def _read_into(target: dict[str, Any], path: Path, origins: Origins, above: tupl
     for base in bases:
         _read_into(target, path.parent / at_home(base), origins, (*above, path.resolve()))
     _merge(target, content, "", str(path), origins)
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two of an escape that is no character
+        raise InputError(f"{where}: not valid YAML: {error}") from None
 
 
 def _merge(target: Any, source: Mapping[str, Any], prefix: str, origin: str, origins: Origins) -> None:
@@ -184,10 +188,7 @@ def _apply(raw: dict[str, Any], override: str, origins: Origins) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise InputError(f"-o {override}: write key.sub=value.")
-    try:
-        value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise InputError(f"-o {override}: the value is not valid YAML: {error}") from None
+    value = _parsed(text, f"-o {override}")
     node: Any = raw
     *parents, last = key.split(".")
     prefix, origin = "", f"-o {override}"
@@ -210,7 +211,7 @@ def _index(items: list[Any], part: str, where: str) -> int:
     names = [item.get("name") if isinstance(item, dict) else None for item in items]
     if part in names:
         return names.index(part)
-    if part.isdigit() and int(part) < len(items):
+    if part.isdecimal() and int(part) < len(items):
         return int(part)
     raise InputError(f"{where}: no such element. {offer(part, [n for n in names if n])}")
 
@@ -349,13 +350,21 @@ class _Loader(yaml.SafeLoader):
 
     What is left empty is EMPTY; what is written as null is None.
     A whole number is one as JSON writes it. YAML 1.1 has more: 010 is 8 there, 1_0 is 10 and 1:30 is 90. Here these are
-    text, so that the label 01 stays what it is.
+    text, so that the label 01 stays what it is. A value that its type cannot hold, as the date 2024-31-12, is refused
+    with its place.
     """
 
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:int"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, AttributeError, LookupError):
+            said = f"{node.value!r} is no {node.tag.rpartition(':')[2]}. Put it in quotes where it is text"
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

@@ -166,6 +166,9 @@ def test_an_override_replaces_a_block_that_it_sets(base):
         ("name.sub=1", "'toy' holds no further keys"),
         ("stages.first.data.tasks.0.x=1", "'afqmc' holds no further keys"),
         ("seed=[1", "not valid YAML"),
+        ("name=2024-31-12", "not valid YAML: '2024-31-12' is no timestamp. Put it in quotes"),
+        ("seed=!!int x", "not valid YAML: 'x' is no int"),
+        ("stages.².skip=true", "no such element"),
         ("seed={a: 1, a: 2}", "'a' stands twice"),
         ("seed=abc", "seed = 'abc': expected a whole number"),
         ("runtime.treads=2", "runtime.treads = 2: unknown key. Did you mean 'threads'?"),
@@ -268,7 +271,11 @@ def test_a_key_written_twice_is_refused(tmp_path, text):
     assert str(path) in message and "stands twice" in message and "line" in message
 
 
-@pytest.mark.parametrize("text", ["a: [1\n", "a: b: c\n", "\tname: x\n", "a: \x00\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["a: [1\n", "a: b: c\n", "\tname: x\n", "a: \x00\n", "name: 2024-31-12\n", "seed: !!int x\n", "seed: !!int ''\n",
+     "name: !!timestamp x\n", "a: !!bool x\n", "a: !!float x\n", 'name: "\\UFFFFFFFF"\n'],
+)  # fmt: skip
 def test_broken_yaml_is_refused(tmp_path, text):
     path = write(tmp_path / "toy.yaml", text)
     message = refused(path)

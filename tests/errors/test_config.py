@@ -83,6 +83,7 @@ def test_the_config_that_the_rows_break_is_good(path: Path) -> None:
         ("C2", "max_steps: 3", "max_steps: many"),
         ("C6", "models:", "models: ["),
         ("C8", "name: toy", "name: toy\nname: toys"),
+        ("C85", "name: toy", "name: 2024-31-12"),
         ("C9", CONFIG, ""),
         ("C10", "    train: student\n", ""),
         ("C13", "train: student@first", "train: studnt"),
