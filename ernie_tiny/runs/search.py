@@ -26,6 +26,7 @@ from ernie_tiny.runtime import count_cores, environment_threads
 from ernie_tiny.training.tasks import report_tasks, task_specs
 
 SEED = "seed"  # the key whose values repeat every cell
+THREADS = "runtime.threads"
 SEARCH_FILE, MARKDOWN_FILE, HTML_FILE, LOG_FILE = "search.json", "search.md", "search.html", "train.log"
 LONGEST_NAME = 200  # bytes; file systems allow 255
 NOT_IN_A_NAME = re.compile(r"[^]\w.+,=[-]+")
@@ -74,6 +75,11 @@ def plan_search(
         )
     seeds = values.pop(SEED, [str(run.seed)])
     keys = {key: _expanded(key, run) for key in values}
+    if any(THREADS in expanded for expanded in keys.values()):
+        raise InputError(
+            f"--grid: {THREADS} cannot be searched: all runs have those of the config, shared by --jobs. Set it with "
+            f"-o {THREADS}=N, or search once for each number."
+        )
     trials, arguments = [], {}
     for cell, setting in _cells(values).items():
         own = [*overrides, *(f"{key}={value}" for pattern, value in setting.items() for key in keys[pattern])]
@@ -126,7 +132,7 @@ def _expanded(key: str, run: RunConfig) -> list[str]:
     above, star, below = key.rpartition("*")
     if not star:
         return [key]
-    places: list[tuple[str, Any]] = [("", yaml.safe_load(to_yaml(run)))]
+    places: list[tuple[str, Any]] = [("", yaml.safe_load(to_yaml(_own(run))))]
     for part in f"{above}*".split("."):
         places = [
             (f"{place}.{name}".lstrip("."), child)
@@ -137,6 +143,13 @@ def _expanded(key: str, run: RunConfig) -> list[str]:
     if not places:
         raise InputError(f"--grid {key}: the config has nothing that the * could stand for.")
     return [place + below for place, _ in places]
+
+
+def _own(run: RunConfig) -> RunConfig:
+    """The run without the stages and models of its base run, of which it can set nothing."""
+    base = {} if run.base_run is None else load_config(Path(run.base_run) / CONFIG_FILE).models
+    own = {name: model for name, model in run.models.items() if name not in base}
+    return replace(run, models=own, stages=run.own_stages)
 
 
 def _children(node: Any) -> Iterable[tuple[str, Any]]:
@@ -189,7 +202,7 @@ def run_search(search: Search, output: Path, command: Sequence[str], jobs: int =
             ready_data(search.run)  # what is missing is found once, not in every run
             _check_finished(search, [trial["folder"] for trial in results["trials"] if trial["state"] == "finished"])
         failed: dict[str, int] = {}
-        shared = f"runtime.threads={max(1, threads // jobs)}"
+        shared = f"{THREADS}={max(1, threads // jobs)}"
         commands = {folder: [*command, *search.arguments[folder], shared] for folder in waiting}
         with Children(commands, jobs, LOG_FILE) as children:
             for count, (folder, code) in enumerate(children, 1):

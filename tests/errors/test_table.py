@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Rows whose tests stand where the code's own tests do.
 ELSEWHERE: Mapping[str, str] = {
     "D59": "tests/runs/test_inputs.py::test_a_changed_file_is_refused_by_name",
+    "C86": "tests/runs/test_search.py::test_threads_are_no_key_of_a_grid",
     "F32": "tests/serving/test_benchmark.py::test_inputs_longer_than_the_model_reads_are_refused",
     "F33": "tests/serving/test_benchmark.py::test_a_benchmark_of_nothing_that_runs_here_is_refused",
     "F27": "tests/engines/test_engines.py::test_a_form_that_the_folder_does_not_hold",

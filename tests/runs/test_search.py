@@ -14,7 +14,7 @@ from typing import Callable
 
 import pytest
 
-from ernie_tiny.config import load_config
+from ernie_tiny.config import load_config, to_yaml
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs.inputs import guard_inputs
 from ernie_tiny.runs.search import outline, parse_grid, plan_search, run_search
@@ -211,6 +211,25 @@ def test_a_grid_that_cannot_be_is_refused(config: str, tmp_path: Path, items: li
     with pytest.raises(InputError, match=said):
         plan_search(config, [], items, tmp_path / "search")
     assert not (tmp_path / "search").exists()
+
+
+@pytest.mark.parametrize("key", ["runtime.threads", "runtime.*"])
+def test_threads_are_no_key_of_a_grid(config: str, tmp_path: Path, key: str) -> None:
+    with pytest.raises(InputError, match=r"runtime\.threads cannot be searched: .* Set it with -o runtime\.threads=N"):
+        plan_search(config, [], [f"{key}=1,2"], tmp_path / "search")
+
+
+def test_a_star_stands_for_nothing_of_the_base_run(config: str, tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/config.yaml").write_text(to_yaml(load_config(config)), encoding="utf-8")
+    text = Path(config).read_text(encoding="utf-8").replace("finetune", "again").replace("student", "small")
+    (tmp_path / "more.yaml").write_text(f"base_run: {tmp_path}/base\n{text}", encoding="utf-8")
+    grid = ["stages.*.optim.learning_rate=1e-3", "models.*.hidden_dropout_prob=0.2"]
+    search = plan_search(str(tmp_path / "more.yaml"), ["report={student: small@again}"], grid, tmp_path / "search")
+    (arguments,) = search.arguments.values()
+    assert [item for item in arguments if item.startswith(("stages.", "models."))] == [
+        "stages.again.optim.learning_rate=1e-3", "models.small.hidden_dropout_prob=0.2"
+    ]  # fmt: skip
 
 
 def test_only_models_of_the_report_can_be_compared(config: str, tmp_path: Path) -> None:
