@@ -83,16 +83,19 @@ def changes_since(run: RunConfig, folder: Path) -> list[Change]:
 
 
 def differences(before: Any, now: Any, key: str = "") -> Iterator[Change]:
-    """The values that differ between two configs as plain data; list elements that have a name go by it."""
+    """The values that differ between two configs as plain data; lists of the same names differ by their elements."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name in [*before, *(name for name in now if name not in before)]:
             yield from differences(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for index, (left, right) in enumerate(zip(before, now)):
-            name = left.get("name", index) if isinstance(left, dict) else index
+    elif isinstance(before, list) and isinstance(now, list) and _names(before) == _names(now):
+        for name, left, right in zip(_names(before), before, now):
             yield from differences(left, right, f"{key}.{name}")
     elif before != now:
         yield Change(key, before, now)
+
+
+def _names(items: list[Any]) -> list[Any]:
+    return [item.get("name", index) if isinstance(item, dict) else index for index, item in enumerate(items)]
 
 
 def _may_change(change: Change, run: RunConfig, folder: Path) -> bool:

@@ -89,11 +89,19 @@ def test_a_stage_that_has_not_begun_may_change(override: str, tmp_path: Path, ca
         write_config(load(tmp_path, override, "stages.distil.optim.weight_decay=0.3"), tmp_path)
 
 
-def test_the_stages_of_a_run_are_those_that_it_began_with(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["stages.scratch.skip=true", "report.baseline=null"],
+        ["stages.distil.name=first", "stages.first.optim.max_steps=900", "stages.finetune.train=student@first"],
+        ["stages.scratch.name=alone", "report.baseline=student@alone"],
+    ],
+)
+def test_the_stages_of_a_run_are_those_that_it_began_with(overrides: list[str], tmp_path: Path) -> None:
     write_config(load(tmp_path), tmp_path)
     (tmp_path / "stages/distil").mkdir(parents=True)
-    with pytest.raises(InputError, match="different: stages"):
-        write_config(load(tmp_path, "stages.scratch.skip=true", "report.baseline=null"), tmp_path)
+    with pytest.raises(InputError, match=r"different: stages\. Give"):
+        write_config(load(tmp_path, *overrides), tmp_path)
 
 
 @pytest.mark.parametrize("made", MADE)
@@ -158,6 +166,8 @@ def test_a_key_that_a_later_version_adds_is_no_change(tmp_path: Path, caplog: py
         ({"a": {"b": 1}}, {"a": None}, [("a", {"b": 1}, None)]),
         ({"s": [{"name": "x", "v": 1}, {"name": "y", "v": 1}]}, {"s": [{"name": "x", "v": 1}, {"name": "y", "v": 2}]},
          [("s.y.v", 1, 2)]),
+        ({"s": [{"name": "x"}, {"name": "y"}]}, {"s": [{"name": "y"}, {"name": "x"}]},
+         [("s", [{"name": "x"}, {"name": "y"}], [{"name": "y"}, {"name": "x"}])]),
         ({"s": [1, 2]}, {"s": [1, 3]}, [("s.1", 2, 3)]),
         ({"s": [1, 2]}, {"s": [1]}, [("s", [1, 2], [1])]),
     ],
