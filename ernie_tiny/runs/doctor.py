@@ -81,7 +81,7 @@ def _folder(run: RunConfig) -> Finding:
     except OSError as error:
         remedy = remedy_of(error) or "name another place: -o output_dir=DIR"
         return Finding(FAULT, f"{folder}: cannot be written ({error})", remedy)
-    needed = sum(_disk(run, stage) for stage in run.own_stages)
+    needed = disk_bytes(run)
     what = f"{folder}: may be written; the run takes about {needed / GIGA:.1f} GB, {free / GIGA:.1f} GB are free"
     if needed > free:
         return Finding(
@@ -96,13 +96,15 @@ def _shape(run: RunConfig, reference: str) -> Optional[Shape]:
     return planned_shape(run, split_reference(reference)[0])
 
 
-def _disk(run: RunConfig, stage: StageConfig) -> float:
-    """Bytes of a stage: its models stay, and while it runs its checkpoints, one more than are kept."""
-    shapes = [_shape(run, reference) for reference in stage.trained.values()]
-    models = len(stage.parts)
-    checkpoints = run.runtime.keep_checkpoints + 1 if stage is run.stages[-1] else 0
-    bytes_a_weight = models * WEIGHT_BYTES + checkpoints * (TRAINED_BYTES - WEIGHT_BYTES)
-    return float(sum(shape.parameters for shape in shapes if shape is not None) * bytes_a_weight)
+def disk_bytes(run: RunConfig) -> float:
+    """Of a run: the models of all stages stay, and the largest stage has its checkpoints, one more than are kept."""
+    models, largest = 0, 0
+    for stage in run.own_stages:
+        shapes = [_shape(run, reference) for reference in stage.trained.values()]
+        weights = sum(shape.parameters for shape in shapes if shape is not None)
+        models, largest = models + len(stage.parts) * weights, max(largest, weights)
+    checkpoints = (run.runtime.keep_checkpoints + 1) * largest
+    return float(models * WEIGHT_BYTES + checkpoints * (TRAINED_BYTES - WEIGHT_BYTES))
 
 
 def _memory(run: RunConfig) -> Iterator[Finding]:

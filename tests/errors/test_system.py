@@ -21,9 +21,10 @@ from ernie_tiny.engines import Signature, load
 from ernie_tiny.errors import InputError
 from ernie_tiny.runs import doctor, installation
 from ernie_tiny.runs.changes import write_config
-from ernie_tiny.runs.doctor import examine_run, stage_bytes
+from ernie_tiny.runs.doctor import disk_bytes, examine_run, stage_bytes
 from ernie_tiny.runs.installation import FAULT, OK, WARNING, Finding, examine_installation, requirements_of
 from ernie_tiny.runs.lock import run_lock
+from ernie_tiny.training.flops import planned_shape
 from tests.tools import ROOT, tool
 
 PACKAGES = {"paddlepaddle": "3.3.1", "paddlenlp": "3.0.0b4", "numpy": "1.26.4"}
@@ -250,6 +251,22 @@ def test_the_estimate_of_memory_by_hand(run: RunConfig) -> None:
     weights = 2 * 3280 + (7 + 64 + 4) * 16 + 32 + 16 * 16 + 16
     kept = 4 * 2 * (34 * 16 + 5 * 2 * 8)  # bytes a token in two layers
     assert stage_bytes(run, run.stages[0]) == 0.55e9 + 16 * weights + 2 * 8 * kept
+
+
+def test_the_estimate_of_the_disk_by_hand(run: RunConfig, tmp_path: Path) -> None:
+    """Its checkpoints are those of the teacher, though a small student comes last."""
+    teacher = "models.teacher={num_hidden_layers: 2, hidden_size: 160, num_attention_heads: 2}"
+    rest = "data: {tasks: [mine]}, objective: {hard: {}}, optim: {max_steps: 1, batch_size: 2}"
+    stage = f"{{name: first, train: teacher, {rest}}}"
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        CONFIG.replace("VOCABULARY", str(tmp_path / "vocab.txt")).replace("stages:\n", f"stages:\n  - {stage}\n"),
+        encoding="utf-8",
+    )
+    two = load_config(path, [teacher, "runtime.keep_checkpoints=3"])
+    small, large = (planned_shape(two, name).parameters for name in ("student", "teacher"))
+    assert large > 20 * small
+    assert disk_bytes(two) == 4 * (large + small) + 4 * 12 * large
 
 
 def test_the_tool_leaves_with_the_count_of_faults(run: RunConfig, tmp_path: Path) -> None:
