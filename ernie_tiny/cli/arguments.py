@@ -25,13 +25,13 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def above(low: float, kind: type = int) -> Callable[[str], float]:
-    """A type for argparse: finite numbers above one, whole ones by default."""
+def above(low: float, kind: type = int, low_too: bool = False) -> Callable[[str], float]:
+    """A type for argparse: finite numbers above one, whole ones by default; `low_too`: or that one."""
 
     def number(text: str) -> float:
         value: float = kind(text)
-        if not low < value < math.inf:  # NaN is not, either
-            raise argparse.ArgumentTypeError(f"{text}: must be above {low:g}")
+        if not (low < value < math.inf or low_too and value == low):  # NaN is not, either
+            raise argparse.ArgumentTypeError(f"{text}: must be {'at least' if low_too else 'above'} {low:g}")
         return value
 
     return number

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ernie_tiny.cli.arguments import above, add_overrides
 from ernie_tiny.config import load_run
+from ernie_tiny.errors import InputError
 from ernie_tiny.runs.references import check_models, check_output_folder, check_tasks
 from ernie_tiny.runtime import prepare
 
@@ -24,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     run = load_run(args.run, args.override)
     references = args.models or list(run.report.models.values())
+    if not references:
+        raise InputError(f"--models: the report of {run.name} compares none. Name those to score: MODEL@STAGE.")
     check_models(run, references)
     for reference in references:
         check_tasks(run, reference, args.tasks or run.stage_of(reference).data.tasks, args.split)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ernie_tiny.cli.arguments import add_overrides
+from ernie_tiny.cli.arguments import above, add_overrides
 from ernie_tiny.config import load_run
 from ernie_tiny.engine_facts import FACTS, PRECISIONS
 from ernie_tiny.errors import InputError
@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="paddle", help="by default %(default)s, for inference")
     parser.add_argument("--engines", nargs="+", choices=FACTS, help="and Paddle's float32; by default export.engines")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="each engine in those that it has")
-    parser.add_argument("--max-loss", type=float, help="points that int8 may lose on dev, by default export.max_loss")
+    parser.add_argument(
+        "--max-loss", type=above(0, float, True), help="points that int8 may lose on dev, by default export.max_loss"
+    )
     parser.add_argument("--output", type=Path, help="by default <run>/export/<task>, or <run>/huggingface/<task>")
     add_overrides(parser)
 

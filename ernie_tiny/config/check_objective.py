@@ -100,9 +100,12 @@ def _check_terms_fit_data(stage: StageConfig, where: str, fault: Fault) -> None:
     unfit = [name for name in objective.terms() if name not in ANSWER_TERMS]
     if len(stage.ensemble) > 1 and unfit:
         raise fault(f"{where}.{unfit[0]}", "compares inner layers; an ensemble has none in common. Name one teacher.")
-    batch = stage.optim.batch_size
-    if objective.sample_relation is not None and batch is not None and batch < 2:
-        raise fault(f"stages.{stage.name}.optim.batch_size", f"= {batch}: sample_relation compares inputs of a batch.")
+    batches = {"optim": stage.optim.batch_size}
+    batches |= {f"task_settings.{task}": settings.batch_size for task, settings in stage.task_settings.items()}
+    for place, batch in batches.items():
+        if objective.sample_relation is not None and batch is not None and batch < 2:
+            key = f"stages.{stage.name}.{place}.batch_size"
+            raise fault(key, f"= {batch}: sample_relation compares inputs of a batch.")
     if objective.sample_relation is not None and stage.optim.accumulate > 1:
         raise fault(
             f"stages.{stage.name}.optim.accumulate",

@@ -47,6 +47,18 @@ def test_epochs_are_for_tasks(path):
     assert "stages.distil.optim.epochs" in message and "max_steps" in message
 
 
+@pytest.mark.parametrize(
+    ("batch", "key"),
+    [(("optim.batch_size=1",), "optim"), (("task_settings.tnews.batch_size=1",), "task_settings.tnews")],
+)
+def test_a_relation_of_inputs_takes_two_in_a_batch(path, batch, key):
+    related = ["train=student", "teacher=teacher", "per_task=true", "objective={sample_relation: {relation_heads: 2}}"]
+    overrides = [f"stages.distil.{item}" for item in (*related, "data={tasks: [tnews]}")]
+    load_config(path, overrides)
+    message = refused(path, *overrides, *(f"stages.distil.{item}" for item in batch))
+    assert f"stages.distil.{key}.batch_size = 1: sample_relation compares inputs of a batch" in message
+
+
 @pytest.mark.parametrize("key", ["learning_rate", "max_steps", "max_tokens", "accumulate", "warmup_ratio"])
 @pytest.mark.parametrize("value", [0, -1, 1.5])
 def test_numbers_of_optimisation_are_in_range(path, key, value):

@@ -76,6 +76,7 @@ SEARCH = "search -c run/config.yaml --grid seed=1,2"
         ("F22", "export --run run --model student@s"),
         ("F18", "export --run run --task mine --model studnt@s"),
         ("F43", "evaluate --run run --tasks tnews"),
+        ("F44", "evaluate --run run -o report.student=null"),
         ("F20", f"{PREDICT} --output empty"),
     ],
 )
@@ -131,6 +132,14 @@ def test_a_number_that_is_none_of_what_is_counted(command: str, capsys: pytest.C
     assert f"argument {option}: {number}: must be above 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["inf", "nan", "-1"])
+def test_points_that_may_be_lost_are_a_number(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*EXPORT.split(), "--max-loss", number])
+    assert caught.value.code == 2
+    assert f"argument --max-loss: {number}: must be at least 0" in capsys.readouterr().err
+
+
 def test_an_export_removes_nothing_that_is_not_one(folder: Path, capsys, says) -> None:
     (folder / "empty/mine").touch()
     says("F40", error_of(f"{EXPORT} --output empty", folder, capsys))
@@ -164,11 +173,14 @@ def test_an_earlier_export_alone_is_replaced(form: str, tmp_path: Path) -> None:
         ("./seed=1", "seed=1", "seed=1"),
         ("a=output/seed=1", "a", "output/seed=1"),
         ("a=~/x", "a", "{home}/x"),
+        (".", "run", "."),
         ("~/x", "x", "{home}/x"),
     ],
 )
-def test_names_and_folders_of_served_models(given: str, name: str, folder: str, monkeypatch) -> None:
+def test_names_and_folders_of_served_models(given: str, name: str, folder: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", "/home/of")
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
     assert served_folders([given]) == {name: Path(folder.format(home="/home/of"))}
 
 
