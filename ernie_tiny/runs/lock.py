@@ -43,9 +43,12 @@ def run_lock(folder: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
-            logger.warning("%s: this file system has no locks. See to it that no other process works in it.", folder)
-        if holder:
-            logger.warning("%s: taken over from %s, which has ended without freeing it.", folder, holder)
+            may = f": {holder} may" if holder else ""
+            told = "this file system has no locks. See to it that no other process works in it"
+            logger.warning("%s: %s%s.", folder, told, may)
+        else:
+            if holder:
+                logger.warning("%s: taken over from %s, which has ended without freeing it.", folder, holder)
         stream.truncate(0)
         stream.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
         stream.flush()

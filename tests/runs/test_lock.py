@@ -83,3 +83,6 @@ def test_a_file_system_without_locks_is_said(
     monkeypatch.setattr(fcntl, "flock", refuse)
     with run_lock(tmp_path):
         assert "has no locks" in caplog.text
+        said = f"no other process works in it: process {os.getpid()} on "
+        with run_lock(tmp_path):
+            assert said in caplog.text and "taken over" not in caplog.text
