@@ -8,6 +8,7 @@ from pathlib import Path
 from ernie_tiny.cli.arguments import above
 from ernie_tiny.engine_facts import AUTO, FACTS, PRECISIONS, forms
 from ernie_tiny.errors import InputError
+from ernie_tiny.files import to_json, write_text
 from ernie_tiny.runs.references import check_input, check_output_file
 from ernie_tiny.runtime import prepare
 
@@ -25,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=above(0, float), default=2.0, help="of calls a model, engine and shape, roughly"
     )
-    parser.add_argument(
-        "--texts", type=Path, help="JSON lines of the first model's task, to time with tokenisation too"
-    )
+    parser.add_argument("--texts", type=Path, help="JSON lines of the first model's task, to time tokenisation too")
     parser.add_argument("--output", type=Path, help="a JSON file for all numbers")
     parser.add_argument("--chart", type=Path, help="a picture, .svg or .png")
 
@@ -43,7 +42,7 @@ def main(args: argparse.Namespace) -> None:
     prepare("cpu", args.threads)
     from ernie_tiny.report.speeds import draw_speeds
     from ernie_tiny.report.tables import terminal_text
-    from ernie_tiny.runs.benchmark import benchmark_models, tables, time_texts, write_benchmark
+    from ernie_tiny.runs.benchmark import benchmark_models, tables, time_texts
     from ernie_tiny.serving.benchmark import Cell
 
     asked = forms([name for name in args.engines if name != AUTO], args.precision)
@@ -55,6 +54,7 @@ def main(args: argparse.Namespace) -> None:
     bfloat16 = "with" if record["bfloat16"] else "without"
     print(f"{record['processor']}, {bfloat16} bfloat16, {args.threads} threads; in turn, ratios to the first row")
     print(terminal_text(tables(record, texts)))
-    write_benchmark(args.output, record, texts)
+    if args.output is not None:
+        write_text(args.output, to_json({**record, **({"texts": texts} if texts else {})}, indent=1) + "\n")
     if args.chart is not None:
         draw_speeds(record, args.chart)

@@ -104,8 +104,7 @@ def _check_models(run: RunConfig, fault: Fault) -> None:
             raise fault(
                 f"{key}.pretrained", f"= {model.pretrained!r}: its config.json is no encoder's: {error}"
             ) from None
-        fills = isinstance(shape, EncoderShape) and shape.head_size is None
-        if isinstance(shape, EncoderShape) and fills and shape.hidden_size % shape.num_attention_heads:
+        if isinstance(shape, EncoderShape) and not shape.head_size and shape.hidden_size % shape.num_attention_heads:
             heads = [n for n in divisors(shape.hidden_size) if n <= 32]
             raise fault(
                 f"{key}.num_attention_heads",

@@ -6,12 +6,11 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 from ernie_tiny.engine_facts import AUTO, Form
 from ernie_tiny.engines import runnable
 from ernie_tiny.errors import InputError
-from ernie_tiny.files import to_json, write_text
 from ernie_tiny.kinds.read import read_inputs
 from ernie_tiny.report.tables import Table
 from ernie_tiny.runtime import processor, versions
@@ -127,12 +126,6 @@ def tables(record: Mapping[str, Any], texts: Mapping[str, Mapping[str, float]]) 
         ]
         found.append(Table.of(ends))
     return found
-
-
-def write_benchmark(file: Optional[Path], record: Mapping[str, Any], texts: Mapping[str, Any]) -> None:
-    """Writes all numbers as JSON, where a file is named."""
-    if file is not None:
-        write_text(file, to_json({**record, **({"texts": texts} if texts else {})}, indent=1) + "\n")
 
 
 def _chosen(folders: Sequence[Path], forms: Sequence[Form]) -> list[tuple[str, Path, Form]]:

@@ -67,7 +67,7 @@ def plan_search(
     run = load_config(config, overrides)
     task_specs(run)
     compared = run.report.models
-    reference = reference or run.report.student or run.report.first
+    reference = reference or run.report.first
     if reference is None or reference not in compared.values():
         raise InputError(
             f"--score {reference}: the config's report has no such model. "
