@@ -28,6 +28,7 @@ class FamilyFacts:
         refused: Keys of a config's model that it does not take, each with the reason, as the end of a sentence.
         positions_behind_padding: A text's first token takes the row of the position embedding behind that of
             pad_token_id, as in fairseq: of 514 rows with <pad> = 1 there are 512 for tokens.
+        masked_tokens_by_gelu: Its head for masked tokens computes gelu whatever the config's hidden_act is.
     """
 
     name: str
@@ -35,20 +36,19 @@ class FamilyFacts:
     recurrent: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
     positions_behind_padding: bool = False
+    masked_tokens_by_gelu: bool = False
 
     def first_position(self, pad_token_id: int) -> int:
         """The row of the position embedding that a text's first token takes; those before it are never used."""
         return pad_token_id + 1 if self.positions_behind_padding else 0
 
 
-def _transformer(name: str, title: str, positions_behind_padding: bool = False) -> FamilyFacts:
+def _transformer(name: str, title: str, **flags: bool) -> FamilyFacts:
     reason = (
         f"the word embeddings of a Transformer ({name}) have its hidden_size. Only family bilstm has a width of its "
         "own for them"
     )
-    return FamilyFacts(
-        name, title, refused={"embedding_size": reason}, positions_behind_padding=positions_behind_padding
-    )
+    return FamilyFacts(name, title, refused={"embedding_size": reason}, **flags)
 
 
 NOT_OF_A_BILSTM = {
@@ -70,12 +70,13 @@ FACTS: Mapping[str, FamilyFacts] = MappingProxyType(
         for facts in (
             _transformer("ernie", "ERNIE"),
             _transformer("bert", "BERT"),
-            _transformer("roberta", "RoBERTa", positions_behind_padding=True),
-            _transformer("electra", "ELECTRA"),
+            _transformer("roberta", "RoBERTa", positions_behind_padding=True, masked_tokens_by_gelu=True),
+            _transformer("electra", "ELECTRA", masked_tokens_by_gelu=True),
             FamilyFacts(
                 "bilstm",
                 "BiLSTM",
                 recurrent=True,
+                masked_tokens_by_gelu=True,  # its config has no hidden_act
                 refused={key: f"the model is a BiLSTM, and {reason}" for key, reason in NOT_OF_A_BILSTM.items()},
             ),
         )

@@ -86,10 +86,12 @@ class MaskedTokenHead(nn.Layer):
     Args:
         embedding: [vocab_size, embedding_size].
         hidden_size: Of the layers below; by default embedding_size.
+        activation: Of nn.functional.
     """
 
-    def __init__(self, embedding: Tensor, hidden_size: Optional[int] = None) -> None:
+    def __init__(self, embedding: Tensor, hidden_size: Optional[int] = None, activation: str = "gelu") -> None:
         super().__init__()
+        self.activation = getattr(nn.functional, activation)
         vocab_size, embedding_size = embedding.shape
         self.transform = _linear(hidden_size or embedding_size, embedding_size)
         self.norm = nn.LayerNorm(embedding_size)
@@ -98,7 +100,7 @@ class MaskedTokenHead(nn.Layer):
     def forward(self, sequence: Tensor, positions: Tensor, embedding: Tensor) -> Tensor:
         """[rows, length, hidden_size] to [masked, vocab_size] at the flat positions row x length + column."""
         flat = sequence.reshape([-1, sequence.shape[-1]])
-        hidden = self.norm(nn.functional.gelu(self.transform(paddle.gather(flat, positions))))
+        hidden = self.norm(self.activation(self.transform(paddle.gather(flat, positions))))
         return add_bias(paddle.matmul(hidden, embedding, transpose_y=True), self.bias)
 
 

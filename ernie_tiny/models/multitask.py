@@ -19,7 +19,7 @@ from ernie_tiny.files import to_json
 from ernie_tiny.kind_facts import HEADS_FILE
 from ernie_tiny.models.backbone import load_pretrained
 from ernie_tiny.models.cpu_layers import use_cpu_layers
-from ernie_tiny.models.families import set_norm_epsilon
+from ernie_tiny.models.families import family_of, set_norm_epsilon
 from ernie_tiny.models.forms import HeadSpec, read_heads
 from ernie_tiny.models.heads import MaskedTokenHead, build_head
 from ernie_tiny.models.pooling import encode as encode_and_pool
@@ -54,8 +54,10 @@ class MultiTaskModel(nn.Layer):
 
     def add_masked_token_head(self) -> None:
         """Adds a head for masked tokens with random weights."""
-        self.masked_token_head = MaskedTokenHead(self._embedding, self.encoder.config.hidden_size)
-        set_norm_epsilon(self.masked_token_head, self.encoder.config)
+        config = self.encoder.config
+        activation = "gelu" if family_of(self.encoder).facts.masked_tokens_by_gelu else config.hidden_act
+        self.masked_token_head = MaskedTokenHead(self._embedding, config.hidden_size, activation)
+        set_norm_epsilon(self.masked_token_head, config)
 
     def add_head(self, spec: HeadSpec) -> None:
         """Adds a head with random weights; one of the same labels that is there already is kept.

@@ -31,6 +31,7 @@ PRUNED = {0: [1, 2, 0], 1: [3, 2, 1]}
 DISTILBERT = {"vocab_size": TOKENS, "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}
 MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bert": ("BertForPreTraining", "BertConfig", SHAPE),
+    "bert, relu": ("BertForMaskedLM", "BertConfig", {**SHAPE, "hidden_act": "relu"}),
     "bert, bare": ("BertModel", "BertConfig", SHAPE),
     "bert, classes": ("BertForSequenceClassification", "BertConfig", {**SHAPE, "num_labels": 3}),
     "bert, heads pruned": ("BertModel", "BertConfig", {**SHAPE, "num_attention_heads": 4, "pruned_heads": PRUNED}),

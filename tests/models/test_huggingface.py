@@ -14,11 +14,14 @@ import paddle
 import pytest
 from safetensors.numpy import save_file
 
+from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import ModelConfig
 from ernie_tiny.config.shapes import planned_positions
 from ernie_tiny.errors import InputError
 from ernie_tiny.models.backbone import load_pretrained, usable_positions
 from ernie_tiny.models.huggingface import convert, numbers_of
+from ernie_tiny.models.multitask import load_model
+from ernie_tiny.models.signals import SignalRequest
 
 LAYERS, WIDTH, INNER, TOKENS, POSITIONS = 2, 8, 12, 20, 16
 CONFIG = {
@@ -210,6 +213,26 @@ def test_a_head_for_masked_tokens_is_taken_along(tmp_path: Path) -> None:
     assert set(found) == {"transform.weight", "transform.bias", "norm.weight", "norm.bias", "bias"}
     assert np.array_equal(found["transform.weight"], stored["cls.predictions.transform.dense.weight"].T)
     assert np.array_equal(found["bias"], stored["cls.predictions.bias"])
+
+
+ACTS = {"ernie": "relu", "bert": "relu", "roberta": "gelu", "electra": "gelu"}  # of transformers' heads in a relu model
+
+
+@pytest.mark.parametrize(("family", "act"), ACTS.items())
+def test_a_head_for_masked_tokens_has_the_activation_that_transformers_gives_it(
+    family: str, act: str, tmp_path: Path
+) -> None:
+    changes = {"model_type": family, "hidden_act": "relu", "pad_token_id": 0}
+    model = load_model(str(folder(tmp_path, arrays("bert.") | head(), **changes)))
+    model.eval()
+    own, positions = model.masked_token_head, np.array([1, 7])
+    batch = Batch("", ("0", "1"), IDS, IDS * 0, np.ones_like(IDS), masked_positions=positions)
+    with paddle.no_grad():
+        found = model(batch, SignalRequest(logits=True)).logits.numpy()
+        sequence = paddle.to_tensor(outputs(model.encoder)[0].reshape(-1, WIDTH)[positions])
+        hidden = own.norm(getattr(paddle.nn.functional, act)(own.transform(sequence)))
+        expected = hidden @ model.encoder.embeddings.word_embeddings.weight.T + own.bias
+    assert np.abs(found - expected.numpy()).max() < 1e-5
 
 
 def test_a_head_with_an_output_matrix_of_its_own_is_left_out() -> None:
