@@ -29,18 +29,20 @@ class Interval:
         """Starts anew; `tokens` is how many of all processes the stage has trained on so far."""
         self.loss, self._steps = paddle.zeros([]), 0  # float32 scalar, the sum over the steps
         self._terms: dict[str, list[Tensor]] = defaultdict(list)
+        self._weighted: dict[str, list[Tensor]] = defaultdict(list)
         self._examples, self._labelled = 0, 0
         self._start, self._tokens = time.perf_counter(), tokens
         self._teacher_start = self._teacher_seconds
 
-    def add_batch(self, batch: Batch, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
-        """A batch, its weighted loss, by which it adds to its step's, and its raw terms."""
+    def add_batch(self, batch: Batch, loss: Tensor, terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> None:
+        """A batch, its weighted loss, by which it adds to its step's, its raw terms and their weights in this step."""
         self.loss = self.loss + loss
         if self._part_labelled:
             self._examples += len(batch.example_ids)
             self._labelled += int(batch.labelled.sum())
         for name, value in terms.items():
             self._terms[name].append(value)
+            self._weighted[name].append(weights[name] * value)
 
     def end_step(self) -> None:
         self._steps += 1
@@ -49,7 +51,7 @@ class Interval:
         """Takes time in which nothing was trained out of the speed."""
         self._start += seconds
 
-    def values(self, tokens: int, learning_rate: float, weights: Mapping[str, float]) -> dict[str, float]:
+    def values(self, tokens: int, learning_rate: float) -> dict[str, float]:
         """The loss a step, terms raw and weighted, the processes' means, and tokens a second of all together.
 
         Of teacher and student apart too, where the teacher's time is known.
@@ -58,17 +60,17 @@ class Interval:
 
         Args:
             tokens: As in begin.
-            weights: Of the terms by name.
         """
         seconds, tokens = time.perf_counter() - self._start, tokens - self._tokens
-        raw = [float(np.mean([float(value) for value in found])) for found in self._terms.values()]
-        loss, examples, labelled, *raw = processes.mean(
-            [float(self.loss) / self._steps, self._examples, self._labelled, *raw]
+        found = [*self._terms.values(), *self._weighted.values()]
+        means = [float(np.mean([float(value) for value in each])) for each in found]
+        loss, examples, labelled, *means = processes.mean(
+            [float(self.loss) / self._steps, self._examples, self._labelled, *means]
         )
         values = {"loss": round(loss, 8), "learning_rate": float(f"{learning_rate:.3e}")}
-        for name, value in zip(self._terms, raw):
-            values[f"raw/{name}"] = value
-            values[f"weighted/{name}"] = value * weights[name]
+        for name, raw, weighted in zip(self._terms, means, means[len(self._terms) :]):
+            values[f"raw/{name}"] = raw
+            values[f"weighted/{name}"] = weighted
         if self._part_labelled:
             values["labelled_share"] = labelled / examples
         values["tokens_per_second"] = tokens / seconds

@@ -183,7 +183,7 @@ class StageLoop:
             loss = loss / self.settings.optim.accumulate
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         terms = {name: value.detach() for name, value in terms.items()}
-        self._interval.add_batch(batch, loss.detach(), terms)
+        self._interval.add_batch(batch, loss.detach(), terms, self.network.weights(self.progress))
         return terms
 
     def _autocast(self) -> Any:
@@ -231,7 +231,7 @@ class StageLoop:
         return self._told_to_stop() if processes.world_size() == 1 else bool(self._told)
 
     def _write_log(self) -> None:
-        values = self._interval.values(self.tokens, self.optimizer.get_lr(), self.network.weights(self.progress))
+        values = self._interval.values(self.tokens, self.optimizer.get_lr())
         if self.scaler is not None:  # the schedule stands still in a step that is skipped
             values["scaler_skips"] = self.step - self.schedule.last_epoch
         if self._log is not None:

@@ -14,6 +14,7 @@ import paddle
 import pytest
 
 from ernie_tiny.batch import Batch
+from ernie_tiny.config.schema import HardTerm, ObjectiveConfig
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import damage
 from ernie_tiny.training.checkpoint import BEST, checkpoints, latest_checkpoint
@@ -82,6 +83,15 @@ def test_the_log_holds_terms_and_speed(evaluate_every: Any, tmp_path: Path) -> N
         assert "teacher_tokens_per_second" not in event  # there is none
 
 
+def test_weighted_terms_are_those_of_the_steps_and_add_up_to_the_loss(tmp_path: Path) -> None:
+    """A weight that falls to 0 behind the last step has counted in all of them."""
+    loop = build(tmp_path, Stream(), logging_steps=6)
+    loop.network.objectives["student"].config = ObjectiveConfig(hard=HardTerm(0.5, final_weight=0.0))
+    loop.train()
+    (event,) = [event for event in read_events(tmp_path) if event["event"] == "log"]
+    assert event["loss"] > 0.1 and event["weighted/hard"] == pytest.approx(event["loss"], abs=1e-5)
+
+
 def test_the_learning_rate_rises_and_falls_in_lines() -> None:
     rates = [part_of_peak(10, 4, step) for step in range(12)]
     assert rates == pytest.approx([0, 1 / 4, 2 / 4, 3 / 4, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0, 0])
@@ -101,10 +111,10 @@ def test_evaluation_takes_nothing_from_the_speed(monkeypatch: pytest.MonkeyPatch
     now = iter([0.0, 7.0])
     monkeypatch.setattr("ernie_tiny.training.interval.time.perf_counter", lambda: next(now))
     interval = Interval(None)
-    interval.add_batch(Stream().next_batch(), paddle.to_tensor(3.0), {"hard": paddle.to_tensor(6.0)})
+    interval.add_batch(Stream().next_batch(), paddle.to_tensor(3.0), {"hard": paddle.to_tensor(6.0)}, {"hard": 0.5})
     interval.end_step()
     interval.leave_out(5.0)
-    assert interval.values(100, 0.00123456, {"hard": 0.5}) == {
+    assert interval.values(100, 0.00123456) == {
         "loss": 3.0,
         "learning_rate": 0.001235,
         "raw/hard": 6.0,
@@ -116,9 +126,9 @@ def test_evaluation_takes_nothing_from_the_speed(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(("seconds", "apart"), [(0.0, {"student_tokens_per_second"}), (math.nan, set())])
 def test_speeds_apart_are_logged_where_the_teachers_time_is_known(seconds: float, apart: set[str]) -> None:
     interval = Interval(SimpleNamespace(seconds=seconds))
-    interval.add_batch(Stream().next_batch(), paddle.to_tensor(3.0), {})
+    interval.add_batch(Stream().next_batch(), paddle.to_tensor(3.0), {}, {})
     interval.end_step()
-    assert {name for name in interval.values(100, 0.1, {}) if name.endswith("_tokens_per_second")} == apart
+    assert {name for name in interval.values(100, 0.1) if name.endswith("_tokens_per_second")} == apart
 
 
 # ---- resuming
