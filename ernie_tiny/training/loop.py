@@ -49,7 +49,6 @@ from ernie_tiny.training.watch import GradientWatch, require_finite
 
 STATE_FILE = "state.json"  # of a checkpoint
 FIRST_LOSS_SCALE = 2.0**15
-IN_FLOAT32 = ("reduce_sum", "c_softmax_with_cross_entropy")  # operators, besides those that Paddle keeps so
 
 Shares = Mapping[str, Tensor]  # of Objective.forward
 
@@ -190,7 +189,7 @@ class StageLoop:
         precision: Any = self.settings.runtime.precision
         if precision == "float32":
             return contextlib.nullcontext()
-        return paddle.amp.auto_cast(custom_black_list=set(IN_FLOAT32), level="O1", dtype=precision)
+        return paddle.amp.auto_cast(level="O1", dtype=precision)
 
     def _optimize(self) -> bool:
         """Clips and takes the step; False where loss scaling has found an infinite gradient and skipped it."""
