@@ -60,7 +60,7 @@ class LoopSettings:
     Attributes:
         folder: Of the stage; its checkpoints and best weights go there.
         steps: Optimizer steps of the whole stage.
-        evaluate_every: Optimizer steps between evaluations; None for none.
+        evaluate_every: Optimizer steps between evaluations, the last of which is behind the last step; None for none.
         parts_unused: Whether a batch may use less of the network than another, as a stage of several heads does.
         part_labelled: Whether some examples have no label, so that the share of the others is logged.
     """
@@ -122,7 +122,7 @@ class StageLoop:
         """
         if checkpoint is not None:
             self.load(checkpoint)
-        if self.step >= self.settings.steps:
+        if self._is_done:
             return
         model: nn.Layer = self.network
         if processes.world_size() > 1:
@@ -130,19 +130,19 @@ class StageLoop:
         self._interval.begin(self.tokens)
         if self._log is not None:
             self._log.begin(self.step, self.settings.steps)
-        while self.step < self.settings.steps and not self.stopped:
+        while not self._is_done and not self.stopped:
             self._take_step(model)
             self.stopped = self._is_to_stop()
             if self._is_due(self._logging_steps):
                 self._write_log()
-            if self._is_due(self.settings.evaluate_every):
+            if self.settings.evaluate_every and (self._is_done or self._is_due(self.settings.evaluate_every)):
                 self.evaluate()
                 self.stopped = self.stopped or self._is_to_stop()
             if self.stopped or self._is_due(self.settings.runtime.save_steps):
                 self.save()
                 self.stopped = self.stopped or self._is_to_stop()
         if self._log is not None:
-            self._log.end(finished=self.step == self.settings.steps)
+            self._log.end(finished=self._is_done)
 
     def _take_step(self, model: nn.Layer) -> None:
         drawn = draw_step(self.stream, self.network.counts, self.settings.optim.accumulate, self._told_to_stop())
@@ -219,15 +219,24 @@ class StageLoop:
     def _logging_steps(self) -> int:
         return min(self.settings.runtime.logging_steps, self.settings.steps)
 
+    @property
+    def _is_done(self) -> bool:
+        return self.step >= self.settings.steps
+
     def _is_due(self, every: Optional[int]) -> bool:
         return bool(every and self.step % every == 0)
 
     def _is_to_stop(self) -> bool:
         """Whether some process was told to stop: the same answer in all of them after the same step.
 
-        Several processes agree when they draw a step, so that what comes later counts for the next step.
+        Several processes agree when they draw a step, so that what comes later counts for the next step; behind the
+        last one, which no other follows, they agree anew.
         """
-        return self._told_to_stop() if processes.world_size() == 1 else bool(self._told)
+        if processes.world_size() == 1:
+            return self._told_to_stop()
+        if self._is_done:
+            self._told = processes.total([self._told_to_stop()])[0]
+        return bool(self._told)
 
     def _write_log(self) -> None:
         values = self._interval.values(self.tokens, self.optimizer.get_lr())

@@ -306,8 +306,6 @@ def _finish(
 ) -> dict[str, Any]:
     """Selects the weights, drops what only distillation needed, writes the model and the stage's result."""
     if stage.select.every is not None:
-        if loop.step % stage.select.every:
-            loop.evaluate()
         loop.best.load()
     network, title = loop.network, prepared.title
     network.train_all_rows()

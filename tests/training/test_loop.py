@@ -13,6 +13,7 @@ import numpy as np
 import paddle
 import pytest
 
+from ernie_tiny import processes
 from ernie_tiny.batch import Batch
 from ernie_tiny.config.schema import HardTerm, ObjectiveConfig
 from ernie_tiny.errors import InputError
@@ -222,6 +223,37 @@ def test_a_stage_that_is_told_to_stop_saves_and_goes_on_later(tmp_path: Path) ->
     assert loop.stopped and loop.step == 4
     assert latest_checkpoint(tmp_path / "cut") == tmp_path / "cut" / "checkpoint-4"
     assert_equal(whole, run(tmp_path / "cut", Stream()))
+
+
+def test_told_in_its_last_evaluation_a_stage_saves_and_has_nothing_left_to_do(tmp_path: Path) -> None:
+    evaluated: list[int] = []
+
+    def score() -> dict[str, float]:
+        evaluated.append(loop.step)
+        return {"topic": 1.0}
+
+    def fresh() -> StageLoop:
+        return build(tmp_path, Stream(), score, lambda: 6 in evaluated, evaluate_every=4, save_steps=0)
+
+    with paddle.utils.unique_name.guard():
+        loop = fresh()
+        loop.train()
+    assert loop.stopped and evaluated == [4, 6]
+    whole = weights(loop)
+    with paddle.utils.unique_name.guard():
+        loop = fresh()
+        loop.train(latest_checkpoint(tmp_path))
+    assert not loop.stopped and loop.step == 6 and evaluated == [4, 6]
+    assert_equal(whole, weights(loop))
+
+
+def test_processes_agree_behind_the_last_step_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By two pretended ones, of which the other one is told in the last step."""
+    loop = build(tmp_path, Stream(), steps=1)
+    monkeypatch.setattr(processes, "world_size", lambda: 2)
+    monkeypatch.setattr(processes, "total", lambda counts: paddle.to_tensor(counts) + loop.step)
+    loop._take_step(loop.network)
+    assert loop.step == 1 and loop._is_to_stop()
 
 
 def test_a_stage_that_is_not_told_to_stop_is_not_stopped(tmp_path: Path) -> None:
