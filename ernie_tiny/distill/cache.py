@@ -181,10 +181,14 @@ class _Part:
 
 
 def fingerprint_of(models: Iterable[nn.Layer]) -> str:
-    """A digest of what models answer by: names and values of weights, pooling, and the config's NOT_IN_WEIGHTS."""
+    """A digest of what models answer by: names and values of weights, pooling, and the config's NOT_IN_WEIGHTS.
+
+    A `norm_epsilon`, by which the norms of a model from transformers compute, stands in the place of layer_norm_eps.
+    """
     digest = hashlib.sha256()
     for model in models:
         numbers = {name: getattr(model.encoder.config, name, None) for name in NOT_IN_WEIGHTS}
+        numbers["layer_norm_eps"] = getattr(model.encoder.config, "norm_epsilon", numbers["layer_norm_eps"])
         digest.update(to_json({"pooling": pooling_of(model.encoder), **numbers}).encode())
         for name, value in sorted(model.state_dict().items()):
             digest.update(name.encode())

@@ -163,10 +163,22 @@ def test_the_fingerprint_is_of_the_weights(model):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("num_attention_heads", 1), ("hidden_act", "relu"), ("layer_norm_eps", 1e-5), ("pad_token_id", 1)],
+    [
+        ("num_attention_heads", 1),
+        ("hidden_act", "relu"),
+        ("layer_norm_eps", 1e-5),
+        ("norm_epsilon", 1e-5),  # of a model from transformers, whose layer_norm_eps stays the default
+        ("pad_token_id", 1),
+    ],
 )
-def test_the_fingerprint_is_of_numbers_that_no_weight_shows(model, name, value):
+def test_the_fingerprint_is_of_numbers_that_no_weight_shows(model, monkeypatch, name, value):
     before = fingerprint_of([model])
-    assert getattr(model.encoder.config, name) != value
-    setattr(model.encoder.config, name, value)
+    assert getattr(model.encoder.config, name, None) != value
+    monkeypatch.setattr(model.encoder.config, name, value, raising=False)
     assert fingerprint_of([model]) != before
+
+
+def test_a_norm_epsilon_that_is_the_default_changes_no_fingerprint(model, monkeypatch):
+    before = fingerprint_of([model])
+    monkeypatch.setattr(model.encoder.config, "norm_epsilon", model.encoder.config.layer_norm_eps, raising=False)
+    assert fingerprint_of([model]) == before
