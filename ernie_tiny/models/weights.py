@@ -32,19 +32,6 @@ WEIGHTS_FILES = (  # the first of them that a folder holds is read
 )
 NAMES_SHOWN = 3
 OF_PYTORCH = re.compile(r"(^|\.)(LayerNorm|layer\.\d+)\.")  # Paddle's names have layer_norm, and layers.0
-SAFETENSORS_TYPES = MappingProxyType(
-    {
-        "F64": "<f8",
-        "F32": "<f4",
-        "F16": "<f2",
-        "I64": "<i8",
-        "I32": "<i4",
-        "I16": "<i2",
-        "I8": "i1",
-        "U8": "u1",
-        "BOOL": "?",
-    }
-)
 NUMBER_TYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "b1")
 PARAMETER_NAMES = "StructuredToParameterName@@"  # a table of names that paddle.save puts beside a layer's weights
 SLICES = "UnpackBigParamInfor@@"  # protocols 2 and 3 hold at most 4 GB in a piece: paddle.save cuts up larger arrays
@@ -104,15 +91,12 @@ def _read_safetensors(file: Path) -> dict[str, Array]:
     try:
         with safe_open(str(file), framework="np") as stored:
             names = list(stored.keys())
-            kinds = {stored.get_slice(name).get_dtype() for name in names}
-            if "BF16" not in kinds:
-                return {name: stored.get_tensor(name) for name in names}
-        return {
-            name: widened(np.frombuffer(part["data"], np.uint16)).reshape(part["shape"])
-            if part["dtype"] == "BF16"
-            else np.frombuffer(part["data"], SAFETENSORS_TYPES[part["dtype"]]).reshape(part["shape"])
-            for name, part in deserialize(file.read_bytes())
-        }
+            kinds = {name: stored.get_slice(name).get_dtype() for name in names}
+            found = {name: stored.get_tensor(name) for name, kind in kinds.items() if kind != "BF16"}
+        for name, part in deserialize(file.read_bytes()) if "BF16" in kinds.values() else ():
+            if kinds[name] == "BF16":
+                found[name] = widened(np.frombuffer(part["data"], np.uint16)).reshape(part["shape"])
+        return found
     except (SafetensorError, OSError, TypeError, LookupError, ValueError) as error:
         with file.open("rb") as stream:
             pickled = stream.read(1) == pickle.PROTO
