@@ -81,10 +81,12 @@ class Lesson:
     batches: int
     compare_engine: bool = True
 
-    def first_batch(self) -> Batch:
-        """The batch that the stream gives next; its position stays."""
+    def first_batch(self, task: str = "") -> Batch:
+        """The batch that the stream gives next, or its next one of a task; its position stays."""
         position = self.stream.state_dict()
         batch = self.stream.next_batch()
+        while task not in ("", batch.task):
+            batch = self.stream.next_batch()
         self.stream.load_state_dict(position)
         return batch
 
@@ -121,14 +123,13 @@ def _computing_teacher(lesson: Lesson, chosen: TeacherEngine) -> Teacher:
         name: {task: frozen_teacher(model, lesson.request, chosen) for task, model in by_task.items()}
         for name, by_task in lesson.models.items()
     }
-    first = next(iter(sources))
-    if lesson.compare_engine:
-        batch = lesson.first_batch()
-        source, model = _of_task(sources[first], batch.task), _of_task(lesson.models[first], batch.task)
-        check_agreement(lesson.title, source, model, lesson.request, batch, chosen)
+    for name, by_task in lesson.models.items() if lesson.compare_engine else ():
+        for task, model in by_task.items():
+            batch = lesson.first_batch(task)
+            check_agreement(lesson.title, sources[name][task], model, lesson.request, batch, chosen)
     whole = {name: PerTaskTeacher(found) if "" not in found else found[""] for name, found in sources.items()}
     if len(whole) == 1:
-        return whole[first]
+        return next(iter(whole.values()))
     return EnsembleTeacher([(teacher, lesson.stage.teachers[name]) for name, teacher in whole.items()])
 
 

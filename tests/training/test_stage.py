@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import paddle
 import pytest
 
 from ernie_tiny.config.load import load_config
 from ernie_tiny.config.schema import OptimConfig
+from ernie_tiny.distill.terms import NOTHING
 from ernie_tiny.errors import InputError
 from ernie_tiny.training import stage as stages
+from ernie_tiny.training import teachers
 from ernie_tiny.training.optimizer import make_optimizer
 from ernie_tiny.training.stage import prepare_stage
+from ernie_tiny.training.teachers import Lesson, connect_teacher
 from ernie_tiny.training.workspace import Workspace
 
 CONFIG = """
@@ -98,3 +104,41 @@ def test_weights_decay_whatever_models_and_tasks_are_called(workspace: Workspace
     assert any("heads.bias" in name and name.endswith("weight") for name in decayed)
     assert all(name.endswith("bias") or "norm" in name.split("normal")[-1] for name in kept)
     assert not any(name.endswith("bias") for name in decayed) and len(kept) > len(decayed) > 5
+
+
+# ---- teachers
+
+
+def test_every_teacher_on_an_engine_is_compared_on_inputs_of_its_own(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One a task on a batch of its task, which need not be the next one."""
+    stage = dataclasses.replace(workspace.run.stage("relate"), teacher=None, ensemble={"apart": 0.5, "whole": 0.5})
+    taught: Any = {"apart": {"long": "A", "bias": "B"}, "whole": {"": "C"}}
+    compared: list[tuple[str, str]] = []
+    monkeypatch.setattr(teachers, "teacher_engine", lambda *_: None)
+    monkeypatch.setattr(teachers, "frozen_teacher", lambda model, *_: model)
+    monkeypatch.setattr(
+        teachers,
+        "check_agreement",
+        lambda title, source, model, request, batch, _: compared.append((source + model, batch.task)),
+    )
+    connect_teacher(Lesson(workspace, stage, "relate", tmp_path, taught, NOTHING, Tasks("bias", "bias", "long"), 1))
+    assert compared == [("AA", "long"), ("BB", "bias"), ("CC", "bias")]
+
+
+class Tasks:
+    """A stream of batches of these tasks, of which no more is known."""
+
+    def __init__(self, *tasks: str) -> None:
+        self.tasks, self.position = tasks, 0
+
+    def next_batch(self) -> Any:
+        self.position += 1
+        return SimpleNamespace(task=self.tasks[self.position - 1])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.position = state["position"]
