@@ -48,11 +48,13 @@ def training_features(workspace: Workspace, stage: StageConfig, task: str) -> li
     if data.augment is None or not features:
         return [*features, *unlabelled]
     config, seed = data.augment, workspace.run.seed if stage.seed is None else stage.seed
-    folder = processes.from_main(lambda: str(_augmented(workspace, config, seed, task, features)))
+    folder = processes.from_main(lambda: str(_augmented(workspace, stage, config, seed, task, features)))
     return [*features, *restore(features, config.copies, np.load(Path(folder) / IDS_FILE)), *unlabelled]
 
 
-def _augmented(workspace: Workspace, config: AugmentConfig, seed: int, task: str, features: Sequence[Feature]) -> Path:
+def _augmented(
+    workspace: Workspace, stage: StageConfig, config: AugmentConfig, seed: int, task: str, features: Sequence[Feature]
+) -> Path:
     """The folder with the copies' input ids, written when it is not there or not whole."""
     tokenizer = workspace.tokenizer
     ordinary = tokenizer.vocab_size - len(tokenizer.special_ids)
@@ -62,6 +64,7 @@ def _augmented(workspace: Workspace, config: AugmentConfig, seed: int, task: str
         )
     with paddle.utils.unique_name.guard("augment_"):  # names of the trained model's weights must not shift
         model = workspace.model(config.model, task)
+    workspace.check_lengths(stage, [task], config.model, model)
     model.eval()
     identity = [fingerprint_of([model]), tokenizer.fingerprint, _digest(features), dataclasses.asdict(config), seed]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]

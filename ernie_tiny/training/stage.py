@@ -33,7 +33,6 @@ from ernie_tiny.models.backbone import (
     count_embedding_parameters,
     count_parameters,
     drop_layers,
-    usable_positions,
 )
 from ernie_tiny.models.multitask import MultiTaskModel, save_model
 from ernie_tiny.training.callbacks import StageLog
@@ -217,7 +216,7 @@ def _build_network(
     for name, reference in stage.trained.items():
         model = models[name] = workspace.model(reference, task, stage.seed)
         paddle.seed(seed)  # what is added below must not depend on what was drawn before
-        _check_lengths(workspace, stage, tasks, name, model)
+        workspace.check_lengths(stage, tasks, name, model)
         if stage.auxiliary_layers:
             append_layers(model.encoder, stage.auxiliary_layers)
         if stage.objective.reads_answers:
@@ -253,18 +252,6 @@ def _check_batch(stage: StageConfig) -> None:
         raise InputError(
             f"stages.{stage.name}.optim: sample_relation compares the inputs of a batch, and {size} on {world} "
             f"processes are less than two in each. Make batches of {2 * world} or more."
-        )
-
-
-def _check_lengths(
-    workspace: Workspace, stage: StageConfig, tasks: tuple[str, ...], name: str, model: MultiTaskModel
-) -> None:
-    room = usable_positions(model.encoder)  # None: any length
-    length = input_length(stage, [workspace.task(task) for task in tasks])
-    if room is not None and length > room:
-        raise InputError(
-            f"stages.{stage.name}.data.max_length: inputs of {length} tokens do not fit the {room} positions of "
-            f"{name}. Lower data.max_length or raise max_position_embeddings."
         )
 
 

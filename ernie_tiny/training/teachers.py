@@ -53,6 +53,8 @@ def load_teachers(
                 found[reference] = {name: workspace.model(reference, name) for name in tasks}
             else:
                 found[reference] = {"": workspace.model(reference, task)}
+        for model in found[reference].values():
+            workspace.check_lengths(stage, tasks, reference, model)
         if stage.objective.soft is not None or stage.objective.logit_mse is not None:
             for name in tasks:
                 model = _of_task(found[reference], name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +33,7 @@ from ernie_tiny.models.narrowing import narrow_layers
 from ernie_tiny.models.pruning import keep_heads, keep_neurons
 from ernie_tiny.training.checkpoint import unfinished_stages
 from ernie_tiny.training.events import EventLog
+from ernie_tiny.training.flops import input_length
 from ernie_tiny.training.importance import importance_of
 from ernie_tiny.training.shared_vocabulary import compare_vocabulary
 from ernie_tiny.training.tasks import custom_tasks
@@ -189,6 +191,16 @@ class Workspace:
             else:
                 copy_word_embeddings(source, model.encoder)
         return model
+
+    def check_lengths(self, stage: StageConfig, tasks: Sequence[str], name: str, model: MultiTaskModel) -> None:
+        """Raises an InputError where a stage's inputs on these tasks are longer than a model has positions."""
+        room = usable_positions(model.encoder)  # None: any length
+        length = input_length(stage, [self.task(task) for task in tasks])
+        if room is not None and length > room:
+            raise InputError(
+                f"stages.{stage.name}.data.max_length: inputs of {length} tokens do not fit the {room} positions of "
+                f"{name}. Lower data.max_length or raise max_position_embeddings."
+            )
 
     def _take_important(self, name: str, source: MultiTaskModel, model: MultiTaskModel) -> None:
         """Gives a model the source's layers less what matters least to its answers on dev, and the tasks' heads."""

@@ -156,3 +156,8 @@ def test_a_stage_trains_on_the_copies(trained):
     assert result["steps"] == 4  # 8 examples and 24 copies in batches of 8
     text = plan(run)
     assert "mine: 4 steps" in text and "on 3 more copies of each example by teacher@pretrain" in text
+
+
+def test_inputs_longer_than_the_model_that_makes_copies_are_refused(trained):
+    with pytest.raises(InputError, match="inputs of 32 tokens do not fit the 16 positions of teacher@pretrain"):
+        features(trained, "stages.learn.data.max_length=32")

@@ -109,6 +109,17 @@ def test_weights_decay_whatever_models_and_tasks_are_called(workspace: Workspace
 # ---- teachers
 
 
+def test_inputs_longer_than_a_teacher_are_refused(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a teacher by name nothing is known before it is there."""
+    short = dataclasses.replace(workspace.run.models["normal"], max_position_embeddings=8)
+    monkeypatch.setitem(workspace.run.models, "short", short)
+    stage = dataclasses.replace(workspace.run.stage("relate"), teacher="short")
+    with pytest.raises(InputError, match="inputs of 16 tokens do not fit the 8 positions of short"):
+        prepare_stage(workspace, stage, None, tmp_path)
+
+
 def test_every_teacher_on_an_engine_is_compared_on_inputs_of_its_own(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
