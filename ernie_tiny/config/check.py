@@ -9,7 +9,7 @@ from typing import Optional
 
 from ernie_tiny.config.check_augment import check_augmentation
 from ernie_tiny.config.check_engines import check_engines
-from ernie_tiny.config.check_family import check_family, check_source, check_stage_families
+from ernie_tiny.config.check_family import check_family, check_folder_family, check_source, check_stage_families
 from ernie_tiny.config.check_names import check_names, unfit_name
 from ernie_tiny.config.check_objective import (
     EXPLICIT,
@@ -104,6 +104,7 @@ def _check_models(run: RunConfig, fault: Fault) -> None:
             raise fault(
                 f"{key}.pretrained", f"= {model.pretrained!r}: its config.json is no encoder's: {error}"
             ) from None
+        check_folder_family(model, key, fault)
         if isinstance(shape, EncoderShape) and not shape.head_size and shape.hidden_size % shape.num_attention_heads:
             heads = [n for n in divisors(shape.hidden_size) if n <= 32]
             raise fault(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ernie_tiny.config.check_objective import Fault
 from ernie_tiny.config.schema import (
     ANSWER_TERMS,
@@ -25,14 +27,26 @@ NARROWED_WIDTHS = {
 def check_family(model: ModelConfig, key: str, fault: Fault) -> None:
     """Raises an InputError for the first key that the model's family does not have."""
     facts = FACTS[model.family]
-    for name, reason in facts.refused.items():
-        if getattr(model, name) not in (None, ()):
-            raise fault(f"{key}.{name}", f"cannot be given: {reason}.")
+    _check_refused(model, facts.refused, key, fault)
     if facts.recurrent and model.hidden_size is not None and model.hidden_size % 2:
         raise fault(
             f"{key}.hidden_size",
             f"= {model.hidden_size}: must be even, a half for each direction of the {facts.title}.",
         )
+
+
+def check_folder_family(model: ModelConfig, key: str, fault: Fault) -> None:
+    """Raises an InputError for the first key that the family of a pretrained model's folder does not have."""
+    facts = family_of(model) if model.pretrained is not None else None
+    if facts is not None:
+        refused = {name: reason for name, reason in facts.refused.items() if name != "pretrained"}
+        _check_refused(model, refused, key, fault)
+
+
+def _check_refused(model: ModelConfig, refused: Mapping[str, str], key: str, fault: Fault) -> None:
+    for name, reason in refused.items():
+        if getattr(model, name) not in (None, ()):
+            raise fault(f"{key}.{name}", f"cannot be given: {reason}.")
 
 
 def check_stage_families(run: RunConfig, stage: StageConfig, fault: Fault) -> None:

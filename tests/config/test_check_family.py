@@ -130,3 +130,16 @@ def test_the_family_of_a_folder_is_read(path, tmp_path):
     del content["hidden_size"]
     (tmp_path / "config.json").write_text(json.dumps(content), encoding="utf-8")
     assert "its config.json is no encoder's" in refused(path, f"models.student={{pretrained: {tmp_path}}}")
+
+
+def test_keys_that_the_family_of_a_folder_does_not_have_are_refused(path, tmp_path):
+    content = {"num_hidden_layers": 2, "hidden_size": 24, "embedding_size": 16, "vocab_size": 30}
+    (tmp_path / "config.json").write_text(json.dumps({**content, "model_type": "bilstm"}), encoding="utf-8")
+    student = f"models.student={{pretrained: {tmp_path}, "
+    assert load_config(path, [student.replace(", ", "}")])
+    for key, value, reason in (
+        ("pooling", "mean", "it has a pooling of its own"),
+        ("attention_probs_dropout_prob", "0.1", "it has no attention between tokens"),
+    ):
+        message = refused(path, f"{student}{key}: {value}}}")
+        assert f"models.student.{key} cannot be given: the model is a BiLSTM, and {reason}." in message
