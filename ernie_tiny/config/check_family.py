@@ -77,12 +77,18 @@ def check_source(run: RunConfig, name: str, source: str, fault: Fault) -> None:
     if not isinstance(own, BiLstmShape):
         if isinstance(other, BiLstmShape):
             raise fault(f"models.{name}.init_from", f"= {source}, a BiLSTM: it has no layers that {name} could take.")
+        if other.embedding_size not in (None, other.hidden_size):
+            raise fault(
+                f"models.{name}.init_from",
+                f"= {source}, whose word embeddings are {other.embedding_size} wide and its layers "
+                f"{other.hidden_size}: a model from a shape has one width for both. Name another model.",
+            )
         if own is not None and run.models[name].init_narrowed in NARROWING:
             _check_narrowed(run, name, own, source, other, fault)
         elif own is not None:
             _check_parts(run.models[name], f"models.{name}", own, source, other, fault)
         return
-    width = other.embedding_size if isinstance(other, BiLstmShape) else other.hidden_size
+    width = other.embedding_size or other.hidden_size
     if own.embedding_size != width:
         raise fault(
             f"models.{name}.init_from",

@@ -75,6 +75,12 @@ def _check(source: nn.Layer, target: nn.Layer) -> None:
     words = [encoder.embeddings.word_embeddings.weight.shape[0] for encoder in (source, target)]
     if words[0] != words[1]:
         raise InputError(f"init_from: has {words[0]} tokens there and {words[1]} here. Give both one vocabulary.")
+    width = source.embeddings.word_embeddings.weight.shape[1]
+    if width != source.config.hidden_size:
+        raise InputError(
+            f"init_from: word embeddings are {width} wide there and layers {source.config.hidden_size}; weights are "
+            "narrowed alone where both are of one width. Name another model."
+        )
     for key in ("hidden_size", "num_attention_heads", "intermediate_size"):
         wide, narrow = getattr(source.config, key), getattr(target.config, key)
         if narrow > wide:

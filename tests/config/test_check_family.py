@@ -143,3 +143,13 @@ def test_keys_that_the_family_of_a_folder_does_not_have_are_refused(path, tmp_pa
     ):
         message = refused(path, f"{student}{key}: {value}}}")
         assert f"models.student.{key} cannot be given: the model is a BiLSTM, and {reason}." in message
+
+
+def test_a_bilstm_takes_the_word_embeddings_of_an_electra_as_wide_as_they_are(path, tmp_path):
+    numbers = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
+    content = {**numbers, "model_type": "electra", "embedding_size": 16, "vocab_size": 30}
+    (tmp_path / "config.json").write_text(json.dumps(content), encoding="utf-8")
+    teacher = f"models.teacher={{pretrained: {tmp_path}}}"
+    assert load_config(path, [teacher, "models.student.embedding_size=16"])
+    message = refused(path, teacher)
+    assert "gives word embeddings of width 16, and student has embedding_size 32" in message

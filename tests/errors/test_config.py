@@ -170,6 +170,16 @@ def test_value(row: str, overrides: list[str], path: Path, says) -> None:
     says(row, refused(path, *overrides))
 
 
+@pytest.mark.parametrize("more", [(), ("models.student.init_narrowed=svd",)], ids=["as they are", "narrowed"])
+def test_layers_of_a_folder_with_narrower_embeddings(more: tuple[str, ...], path: Path, says) -> None:
+    numbers = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    content = {**numbers, "model_type": "electra", "embedding_size": 16, "vocab_size": 40, "paddlenlp_version": "3"}
+    (path.parent / "electra").mkdir()
+    (path.parent / "electra/config.json").write_text(json.dumps(content), encoding="utf-8")
+    teacher = f"models.teacher={{pretrained: {path.parent / 'electra'}}}"
+    says("C87", refused(path, *TAKING, "models.student.family=electra", teacher, *more))
+
+
 @pytest.mark.parametrize(
     ("row", "name", "base"),
     [("C4", "run.yaml", "gone.yaml"), ("C5", "a.yaml", "b.yaml")],

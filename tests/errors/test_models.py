@@ -259,6 +259,12 @@ def test_layers_of_another_width(refuses) -> None:
             narrow_layers(build_encoder("ernie", SHAPE), build_encoder(family, {**SHAPE, **changes}), [0], "svd")
 
 
+def test_layers_wider_than_the_word_embeddings(refuses) -> None:
+    source = build_encoder("electra", {**SHAPE, "embedding_size": 8})
+    with refuses("M47"):
+        narrow_layers(source, build_encoder("electra", {**SHAPE, "hidden_size": 8}), [0], "svd")
+
+
 def test_layers_with_heads_of_another_size(refuses) -> None:
     with refuses("M41"):
         copy_layers(build_encoder("ernie", SHAPE), build_encoder("ernie", {**SHAPE, "num_attention_heads": 4}), [0])
