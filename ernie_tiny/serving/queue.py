@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Optional
 
 from ernie_tiny.data.task import Example, Prediction
+from ernie_tiny.errors import InputError
 
 logger = logging.getLogger(__name__)
 Answer = Callable[[Sequence[Example]], Sequence[Prediction]]
@@ -120,7 +121,8 @@ class BatchQueue:
                 for request in requests:
                     self._fulfil([request], answer)
                 return
-            logger.exception("a request of %d questions was not answered", len(examples))
+            if not isinstance(error, InputError):  # a client's fault; else the class alone: what it says may be a text
+                logger.error("a request of %d questions was not answered: %s", len(examples), type(error).__name__)
             requests[0].future.set_exception(error)
             return
         now = time.perf_counter()

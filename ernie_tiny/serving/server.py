@@ -152,14 +152,13 @@ class Service:
             body = await body_of(request, self._limits)
             questions = questions_of(body, served.predictor, self._limits, next(self._asked))
             count = len(questions)
-            content = {"model": model, "predictions": await _answers(served, questions, self._limits)}
+            said = to_json({"model": model, "predictions": await _answers(served, questions, self._limits)})
             self._metrics.inputs.labels(model).inc(count)
         except RefusedError as refused:
-            status, content, headers = refused.status, {"error": str(refused)}, refused.headers
+            status, said, headers = refused.status, to_json({"error": str(refused)}), refused.headers
         except Exception as error:  # a bug of ours, which is one request's
-            places = traceback.format_tb(error.__traceback__)  # and not what it says, in which a text may stand
-            logger.error(to_json({"event": "error", "type": type(error).__name__, "places": places}))
-            status, content = 500, {"error": "an error of the server's own, which its log has"}
+            logger.error(to_json({"event": "error", **_without_texts(error)}))
+            status, said = 500, to_json({"error": "an error of the server's own, which its log has"})
         seconds = time.perf_counter() - began
         known = model if model in self._models else "unknown"
         self._metrics.requests.labels(known, status).inc()
@@ -168,7 +167,7 @@ class Service:
         logger.info(to_json(entry))  # and never a text
         if not self._ready:
             headers["Connection"] = "close"  # uvicorn does not say so, and the client's next question would be lost
-        return Response(to_json(content), status, headers, media_type="application/json")
+        return Response(said, status, headers, media_type="application/json")
 
     async def reload(self, model: str, request: Request) -> Response:
         """Reads the model's folder again; the old model goes on where the new one is damaged."""
@@ -252,9 +251,14 @@ class _JsonLines(logging.Formatter):
         if record.name == logger.name:
             return record.getMessage()
         entry = {"event": record.name, "level": record.levelname, "said": record.getMessage()}
-        if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1] is not None:  # which asyncio shows in its further lines
+            entry |= {"said": entry["said"].partition("\n")[0], **_without_texts(record.exc_info[1])}
         return to_json(entry)
+
+
+def _without_texts(error: BaseException) -> dict[str, Any]:
+    """An error's class and places, and not what it says, in which a text may stand."""
+    return {"type": type(error).__name__, "places": traceback.format_tb(error.__traceback__)}
 
 
 class _Server(uvicorn.Server):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ernie_tiny.data.task import Example, Prediction
+from ernie_tiny.errors import InputError
 from ernie_tiny.serving.queue import BatchQueue, ClosedError, FullError
 
 
@@ -93,6 +94,22 @@ def test_an_error_is_the_batches_own_and_the_thread_goes_on() -> None:
     with pytest.raises(ValueError, match="bad text"):
         waiting.ask(questions("bad")).result(timeout=10)
     assert answers(waiting.ask(questions("good"))) == ["good"]
+
+
+def test_the_log_has_the_class_of_an_error_and_neither_its_text_nor_a_clients_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    faults = iter((InputError("公园"), KeyError("公园")))
+
+    def broken(_: Sequence[Example]) -> list[Prediction]:
+        raise next(faults)
+
+    waiting = BatchQueue(broken, batch=1, room=1, wait=0.0)
+    for kind in (InputError, KeyError):
+        with pytest.raises(kind, match="公园"):
+            waiting.ask(questions("公园")).result(timeout=10)
+    assert [record.getMessage() for record in caplog.records] == ["a request of 1 questions was not answered: KeyError"]
+    assert "公园" not in caplog.text
 
 
 def test_a_bad_question_is_not_the_fault_of_those_in_its_batch() -> None:

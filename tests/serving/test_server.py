@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 import socket
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from ernie_tiny.data.clue import find_task
+from ernie_tiny.data.task import Prediction
 from ernie_tiny.errors import InputError
 from ernie_tiny.files import seal
 from ernie_tiny.kinds.ask import head_of
@@ -218,6 +220,42 @@ def test_an_error_of_the_servers_own_is_one_requests(
     assert (request["status"], request["inputs"]) == (500, 0) and "公园" not in caplog.text
     assert 'ernie_tiny_requests_total{model="tnews",status="500"} 1.0' in client.get("/metrics").text
     assert ask(client, "tnews", {"texts": ["公园看花"]}).status_code == 200
+
+
+def test_a_question_that_the_model_refuses_is_no_error_of_the_servers(
+    client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="ernie_tiny"):
+        answer = ask(client, "c3", {"inputs": [{**choice(2), "question": "明" * 40}]})
+    own = [record.levelname for record in caplog.records if record.name.startswith("ernie_tiny")]
+    assert (answer.status_code, own) == (422, ["INFO"])
+
+
+def test_an_answer_that_is_no_number_is_an_error_in_log_and_metrics_too(
+    folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    served = ServedModel(folders["tnews"], LIMITS, 1, "paddle", "float32")
+    served.queue.replace(lambda asked: [Prediction(one.id, "100", (math.nan,)) for one in asked])
+    with fastapi_client.TestClient(make_app(Service({"tnews": served}, LIMITS))) as client:
+        with caplog.at_level(logging.INFO, logger="ernie_tiny.serve"):
+            answer = ask(client, "tnews", {"texts": ["今天"]})
+        assert answer.status_code == 500 and "its log has" in answer.json()["error"]
+        assert 'ernie_tiny_requests_total{model="tnews",status="500"} 1.0' in client.get("/metrics").text
+    own = [json.loads(entry.message)["event"] for entry in caplog.records if entry.name == "ernie_tiny.serve"]
+    assert own == ["error", "request"]
+
+
+def test_a_line_of_the_log_shows_where_an_error_is_and_not_what_it_says() -> None:
+    text = "公园"
+    try:
+        raise KeyError(text)
+    except KeyError as error:
+        told = (KeyError, error, error.__traceback__)
+        record = logging.LogRecord("asyncio", logging.ERROR, "", 0, f"a task failed\nfuture: {error!r}", None, told)
+    line = server._JsonLines().format(record)
+    entry = json.loads(line)
+    assert (entry["said"], entry["type"], len(entry["places"])) == ("a task failed", "KeyError", 1)
+    assert text not in line
 
 
 def test_a_token_is_asked_for_where_there_is_one(folders: dict[str, Path]) -> None:
