@@ -25,5 +25,5 @@ def offer(name: str, valid: Iterable[str]) -> str:
 
 def first_line(error: BaseException) -> str:
     """What an error of a library says in its first line, at most 200 characters; its class where it says nothing."""
-    text = str(error).strip()
+    text = str(error).strip().removeprefix("In user code:").strip()  # with which Paddle begins
     return text.splitlines()[0][:200] if text else type(error).__name__

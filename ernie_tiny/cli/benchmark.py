@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=above(0, float), default=2.0, help="of calls a model, engine and shape, roughly"
     )
-    parser.add_argument("--texts", type=Path, help="JSON lines of the first model's task, to time tokenisation too")
+    parser.add_argument("--texts", type=Path, help="JSON lines of the first model's task: times tokenisation too")
     parser.add_argument("--output", type=Path, help="a JSON file for all numbers")
     parser.add_argument("--chart", type=Path, help="a picture, .svg or .png")
 
@@ -42,15 +42,16 @@ def main(args: argparse.Namespace) -> None:
     prepare("cpu", args.threads)
     from ernie_tiny.report.speeds import draw_speeds
     from ernie_tiny.report.tables import terminal_text
-    from ernie_tiny.runs.benchmark import benchmark_models, tables, time_texts
+    from ernie_tiny.runs.benchmark import benchmark_models, read_texts, tables, time_texts
     from ernie_tiny.serving.benchmark import Cell
 
     asked = forms([name for name in args.engines if name != AUTO], args.precision)
     if AUTO in args.engines:
         asked.append((AUTO, max(args.precision, key=PRECISIONS.index)))
     cells = [Cell(rows, length) for rows in args.batches for length in args.lengths]
+    examples = () if args.texts is None else read_texts(args.models, args.texts)
     record = benchmark_models(args.models, asked, cells, args.threads, args.seconds)
-    texts = {} if args.texts is None else time_texts(args.models, asked, args.texts, max(args.batches), args.threads)
+    texts = time_texts(args.models, asked, examples, max(args.batches), args.threads) if examples else {}
     bfloat16 = "with" if record["bfloat16"] else "without"
     print(f"{record['processor']}, {bfloat16} bfloat16, {args.threads} threads; in turn, ratios to the first row")
     print(terminal_text(tables(record, texts)))

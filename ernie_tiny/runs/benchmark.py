@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Union
 
+from ernie_tiny.data.task import Example
+from ernie_tiny.data.tokenizer import load_tokenizer
 from ernie_tiny.engine_facts import AUTO, Form
 from ernie_tiny.engines import runnable
 from ernie_tiny.errors import InputError
+from ernie_tiny.kinds.ask import featurise
 from ernie_tiny.kinds.read import read_inputs
 from ernie_tiny.report.tables import Table
 from ernie_tiny.runtime import processor, versions
@@ -62,16 +65,27 @@ def benchmark_models(
     }
 
 
+def read_texts(folders: Sequence[Path], texts: Path) -> tuple[Example, ...]:
+    """The questions of a file, as tools/infer.py takes them, of the first folder's task.
+
+    Raises:
+        InputError: some are none of the task, or too long for one of the models to read.
+    """
+    examples = read_inputs(read_spec(folders[0]), texts)
+    for folder in folders:
+        spec = read_spec(folder)
+        featurise(spec, examples, load_tokenizer(folder), spec.max_length)
+    return examples
+
+
 def time_texts(
-    folders: Sequence[Path], forms: Sequence[Form], texts: Path, rows: int, threads: int
+    folders: Sequence[Path], forms: Sequence[Form], examples: Sequence[Example], rows: int, threads: int
 ) -> dict[str, dict[str, float]]:
     """Texts a second from raw text to answers, and of the network alone on the same batches, by model and form.
 
     Args:
-        texts: Questions as tools/infer.py takes them.
         rows: Of a batch, which is as long as its longest text.
     """
-    examples = read_inputs(read_spec(folders[0]), texts)
     chunks = [examples[start : start + rows] for start in range(0, len(examples), rows)]
     chosen = _chosen(folders, forms)
     predictors = {name: Predictor(folder, threads, *form) for name, folder, form in chosen}

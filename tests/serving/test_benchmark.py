@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from ernie_tiny.cli import benchmark as cli_benchmark
 from ernie_tiny.data.clue import find_task
 from ernie_tiny.data.task import Example
 from ernie_tiny.data.tokenizer import SPECIAL_TOKENS, Tokenizer
@@ -17,7 +20,8 @@ from ernie_tiny.kinds.ask import featurise, head_of
 from ernie_tiny.models.backbone import build_encoder
 from ernie_tiny.models.multitask import MultiTaskModel
 from ernie_tiny.report.speeds import draw_speeds
-from ernie_tiny.runs.benchmark import benchmark_models, tables, time_texts
+from ernie_tiny.runs import benchmark as runs_benchmark
+from ernie_tiny.runs.benchmark import benchmark_models, read_texts, tables, time_texts
 from ernie_tiny.serving import auto, benchmark
 from ernie_tiny.serving.auto import AutoEngine, auto_engine
 from ernie_tiny.serving.benchmark import Candidate, Cell, Timing, timings
@@ -97,8 +101,33 @@ def test_a_round_goes_through_all_shapes(folders, monkeypatch):
 
 
 def test_inputs_longer_than_the_model_reads_are_refused(folders):
-    with pytest.raises(InputError, match="inputs of 99 tokens cannot be answered"):
+    with pytest.raises(InputError, match="inputs of 99 tokens cannot be answered: InvalidArgumentError: .* Take a sho"):
         timings({"a": Candidate(folders[0], PADDLE, 1)}, [Cell(1, 99)], 0.01)
+
+
+def test_what_an_engine_raises_of_its_own_is_refused_alike():
+    class Refused(Exception):  # as ONNX Runtime's InvalidArgument
+        pass
+
+    def call():
+        raise Refused("indices out of bounds")
+
+    pretended = SimpleNamespace(form=("onnx", "float32"), call=lambda cell: call)
+    with pytest.raises(InputError, match="inputs of 99 tokens cannot be answered: indices out of bounds. Take"):
+        timings({"a": pretended}, [Cell(1, 99)], 0.01)
+
+
+def test_faults_of_texts_are_found_before_anything_is_timed(tmp_path, monkeypatch):
+    (tmp_path / "texts.jsonl").write_text(to_json({"text": "今天"}) + "\n", encoding="utf-8")
+    spec = find_task("tnews")
+    monkeypatch.setattr(runs_benchmark, "read_spec", lambda folder: spec)
+    args = Namespace(
+        texts=tmp_path / "texts.jsonl", models=[tmp_path], output=None, chart=None, threads=1, engines=["paddle"],
+        precision=["float32"], batches=[1], lengths=[8], seconds=0.01,
+    )  # fmt: skip
+    monkeypatch.setattr(runs_benchmark, "benchmark_models", None)  # nothing is timed
+    with pytest.raises(InputError, match="no field 'sentence'"):
+        cli_benchmark.main(args)
 
 
 @pytest.fixture
@@ -186,7 +215,7 @@ def test_the_benchmark_has_a_row_for_each_form_and_one_of_auto_and_the_first_is_
         fastest = min(timing["p50"] for timing in timings)
         assert chosen["timings"][place]["of_best"] == pytest.approx(fastest / chosen["timings"][place]["p50"], abs=1e-3)
     (tmp_path / "texts.jsonl").write_text(to_json({"sentence": "今天北京的天气"}) + "\n", encoding="utf-8")
-    texts = time_texts([forms_folder], asked, tmp_path / "texts.jsonl", 4, 1)
+    texts = time_texts([forms_folder], asked, read_texts([forms_folder], tmp_path / "texts.jsonl"), 4, 1)
     assert list(texts) == list(record["models"])
     assert all(each["texts_per_second"] < each["network_alone"] for each in texts.values())
     speeds, _, choices, _ = tables(record, texts)
