@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ernie_tiny.report.charts import PUBLISHED
-from ernie_tiny.report.published import published_models, published_tasks
+from ernie_tiny.report.published import beside_published, published_models
 from ernie_tiny.report.results import StageResult, mean, mean_of
 from ernie_tiny.report.runs import NAMES_OF_A_RUN, Entry, common_tasks, models_of
 from ernie_tiny.report.summary import COMPARED, classes_of, speed_ratio
@@ -92,7 +92,7 @@ def _examples(counts: Sequence[Mapping[str, int]]) -> str:
 
 def published_table(entries: Sequence[Entry]) -> Table:
     """Our models and the published ones on the tasks of both; no rows where there is no such task."""
-    tasks = published_tasks(entries)
+    entries, tasks = beside_published(entries)
 
     def row(name: str, scores: Mapping[str, float]) -> list[str]:
         return [name, *(number(value, ".2f") for value in (*map(scores.get, tasks), mean_of(scores, tasks)))]

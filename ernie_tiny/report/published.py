@@ -32,11 +32,16 @@ def published_models() -> list[Published]:
     return [Published(name, size, {task: float(score) for task, score in row.items()}) for name, size, row in heads]
 
 
-def published_tasks(entries: Sequence[Entry]) -> list[str]:
-    """The entries' tasks that a published column answers to: of its name and metric, on data that was not invented."""
+def beside_published(entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
+    """The entries that can stand beside the published rows, and the tasks that a published column answers to.
+
+    A task is of its column's name and metric, on data that was not invented; an entry has no task of that name by
+    another metric.
+    """
     known = published_models()[0].scores
     real = [entry for entry in entries if _is_real(entry)]
-    return [task for task, metric in metrics_of(real) if task in known and metric == METRIC]
+    tasks = [task for task, metric in metrics_of(real) if task in known and metric == METRIC]
+    return [entry for entry in real if all(entry.results.metrics.get(task, METRIC) == METRIC for task in tasks)], tasks
 
 
 def _is_real(entry: Entry) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Callable, Optional
 
 from ernie_tiny.report.charts import LEGEND, PUBLISHED, Chart, ModelPoint, point_chart
-from ernie_tiny.report.published import MARK, published_models, published_tasks
+from ernie_tiny.report.published import MARK, beside_published, published_models
 from ernie_tiny.report.results import ModelResult, mean_of
 from ernie_tiny.report.runs import Entry, common_tasks, models_of
 from ernie_tiny.report.wording import css_class, label, number
@@ -37,7 +37,7 @@ def quality_charts(entries: Sequence[Entry]) -> Iterator[Chart]:
 
 def published_charts(entries: Sequence[Entry]) -> Iterator[Chart]:
     """The average over the published tasks over parameters, of the models that have all of them and published ones."""
-    tasks = published_tasks(entries)
+    entries, tasks = beside_published(entries)
     points = list(_points(entries, tasks, PARAMETERS))
     if points:
         yield _chart(tasks, PARAMETERS, [*points, *_published_points(tasks)], legend=True)

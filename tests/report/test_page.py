@@ -134,6 +134,15 @@ def test_published_rows_stand_beside_ours_on_the_same_tasks_of_real_data():
         assert "(published)" not in markdown_page([run]) + html_page([run])
 
 
+def test_no_row_of_other_data_or_of_another_metric_stands_beside_published_ones():
+    sample, by_f1, real = made("a", data={"sample": True}), made("b", stages=[]), made("c", by=1.0)
+    by_f1.results.metrics["tnews"] = "f1"
+    text = markdown_page([sample, by_f1, real])
+    assert [len(rows(text, f"{mark} student")) for mark in "ABC"] == [2, 2, 3]  # scores, speed, and beside published
+    drawn = charts(html_page([sample, by_f1, real]), "published elsewhere")
+    assert [chart.count('<g class="point') for chart in drawn] == [3 + 6]
+
+
 def test_published_averages_are_those_of_the_source():
     tasks = ("afqmc", "tnews", "iflytek", "cmnli", "ocnli", "cluewsc2020", "csl")
     averages = {model.name: round(mean_of(model.scores, tasks), 2) for model in published_models()}
