@@ -34,7 +34,8 @@ def report_page(runs: Sequence[Run]) -> Page:
     entries = to_entries(runs)
     beside = published_table(entries)
     known = list(published_charts(entries)) if beside else []
-    exports = [entry.marked(note) for entry in entries for note in export_notes(entry.results)]
+    marked = [each for entry in entries for each in entry.marked_runs]
+    exports = [f"{mark} {note}".strip() for mark, run in marked for note in export_notes(run.results)]
     sections = [
         Section("quality", "Quality over cost", charts=list(quality_charts(entries)), layout="plots"),
         Section("scores", "Scores", scores_table(entries)),
@@ -59,7 +60,7 @@ def summary(entries: Sequence[Entry]) -> str:
         state = entries[0].runs[0].state
         return f"This run is {state}." if state else verdict(entries[0].results)
     if _differ_in_tasks(entries):
-        return "The runs differ in their tasks, so that their averages do not compare."
+        return "The runs differ in their tasks or metrics, so that their averages do not compare."
     sentences = []
     for key, text in (
         ("quality_kept", "keeps most of its teacher's average ({:.1f} %)"),
@@ -68,8 +69,9 @@ def summary(entries: Sequence[Entry]) -> str:
         values = [(getattr(entry.results, key).get("average", math.nan), entry.mark) for entry in entries]
         found = [pair for pair in values if math.isfinite(pair[0])]
         if len(found) > 1:
-            best, mark = max(found)
-            sentences.append(f"Run {mark} {text.format(best)}.")
+            best = max(found)[0]
+            marks = [mark for value, mark in found if value == best]
+            sentences.append(f"{'Run' if len(marks) == 1 else 'Each of'} {' and '.join(marks)} {text.format(best)}.")
     return " ".join(sentences) or "There are no two students to compare."
 
 
@@ -87,7 +89,7 @@ def run_notes(entries: Sequence[Entry]) -> list[str]:
 
 
 def _differ_in_tasks(entries: Sequence[Entry]) -> bool:
-    return len({frozenset(entry.results.metrics) for entry in entries if entry.results.models}) > 1
+    return len({frozenset(entry.results.metrics.items()) for entry in entries if entry.results.models}) > 1
 
 
 def _notes(entries: Sequence[Entry]) -> list[str]:

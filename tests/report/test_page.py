@@ -106,6 +106,28 @@ def test_runs_of_different_tasks_share_their_plot_where_a_task_is_common():
     assert len(charts(apart, "% on average of")) == 2 * 2  # none has all of the published tasks
 
 
+def test_runs_that_score_a_task_by_other_metrics_are_not_ranked():
+    other = made("b", by=1.0)
+    other.results.metrics["tnews"] = "f1"
+    page = html_page([made("a"), other])
+    assert "differ in their tasks or metrics" in page and "keeps most" not in page
+
+
+def test_runs_of_equal_scores_are_named_together():
+    lower = made("c", stages=CONFIG["stages"][:1])
+    for values in (lower.results.quality_kept, lower.results.gain):
+        values["average"] -= 1.0
+    text = markdown_page([made("a"), made("b", stages=[]), lower])
+    assert "Each of A and B keeps most of its teacher's average" in text and "Each of A and B gains most" in text
+
+
+def test_each_seed_of_an_entry_shows_its_exports():
+    runs = [made(seed=seed) for seed in (1, 2)]
+    runs[1].results.exports["tnews"]["folder"] = "output/second"
+    text = html_page(runs)
+    assert "1 Export of tnews: output/mini/export/tnews," in text and "2 Export of tnews: output/second," in text
+
+
 def test_unfinished_run_shows_what_there_is():
     events = [
         {"event": "train_begin", "stage": "distil", "step": 0, "max_steps": 10, "time": 1.0},
