@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +82,8 @@ class Predictor:
             questions: Examples, or plain texts and pairs of texts where a record of the task is one or two texts and
                 nothing else. Ids are given back as they are, and need not differ; one without gets its number.
         Raises:
-            InputError: a question has another number of texts than the task, or is neither an Example nor texts.
+            InputError: a question has another number of texts than the task or lacks its candidates, or is neither an
+                Example nor texts.
         """
         given = self.examples(questions)
         numbered = [replace(example, id=str(number)) for number, example in enumerate(given)]
@@ -114,16 +115,19 @@ class Predictor:
         """The questions as examples; errors are those of `predict`."""
         if isinstance(questions, str):  # a text is a sequence of texts of one character
             raise InputError(f"{self.spec.name}: questions are given in a list: predict([{questions!r}]).")
-        return [self._example(question) for question in questions]
+        given = [questions] if isinstance(questions, Mapping) else questions  # a record's keys are no questions
+        return [self._example(question) for question in given]
 
-    def _example(self, question: Question) -> Example:
+    def _example(self, question: object) -> Example:
         example = question if isinstance(question, Example) else _plain_example(question)
-        texts = len(self.spec.texts) or facts_of(self.spec.kind).plain_texts
-        plain = texts and self._only_texts
+        sample, named = self._sample[0], len(self.spec.texts) or facts_of(self.spec.kind).plain_texts
+        plain = named and self._only_texts
+        texts = named or len(sample.texts)
         wanted = f"{texts} texts ({', '.join(self.spec.texts) or 'text'})" if plain else "an Example"
-        if example is None or not (plain or isinstance(question, Example)):
+        wanted += " with candidates" if sample.candidates else ""
+        if example is None or not (plain or isinstance(question, Example)) or not _is_like(example, sample):
             raise InputError(f"{self.spec.name}: a question is {wanted}, not {question!r}.")
-        if texts and len(example.texts) != texts:
+        if len(example.texts) != texts:
             raise InputError(
                 f"{self.spec.name}: a question is {wanted}, and {len(example.texts)} texts were given: "
                 f"{example.texts!r}."
@@ -136,6 +140,12 @@ class Predictor:
             logits = self._engine(batch)["logits"]
             self.engine_seconds += time.perf_counter() - began
         return logits
+
+
+def _is_like(example: Example, sample: Example) -> bool:
+    """Whether an example says what it does in strings, and has candidates where another one has some."""
+    strings = all(isinstance(text, str) for text in (*example.texts, *example.candidates))
+    return strings and bool(example.candidates) >= bool(sample.candidates)
 
 
 def _plain_example(question: object) -> Optional[Example]:

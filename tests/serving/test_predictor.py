@@ -86,8 +86,19 @@ def test_plain_texts_are_questions_where_the_task_has_texts(exported: tuple) -> 
         texts = [example.texts[0] for example in EXAMPLES[spec.name]]
         assert Predictor(folder).predict(texts) == Predictor(folder).predict(EXAMPLES[spec.name])
     else:
-        with pytest.raises(InputError, match=f"{spec.name}: a question is an Example, not '天气'"):
+        with pytest.raises(InputError, match=f"{spec.name}: a question is an Example( with candidates)?, not '天气'"):
             Predictor(folder).predict([TEXT[5:7]])
+
+
+def test_what_is_no_question_of_the_task_is_refused(exported: tuple) -> None:
+    spec, _, folder = exported
+    predictor, whole = Predictor(folder), EXAMPLES[exported[0].name][0]
+    wrong = [replace(whole, texts=whole.texts[1:]), replace(whole, texts=(7,) * len(whole.texts))]
+    for question in [*wrong, *[replace(whole, candidates=())] * bool(whole.candidates)]:
+        with pytest.raises(InputError, match=f"{spec.name}: a question is "):
+            predictor.predict([question])
+    with pytest.raises(InputError, match=f"{spec.name}: a question is .*, not {{'sentence': '今天'}}"):
+        predictor.predict({"sentence": "今天"})
 
 
 def test_plain_texts_are_no_questions_where_a_record_marks_spans(tmp_path: Path) -> None:
