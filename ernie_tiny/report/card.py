@@ -19,7 +19,6 @@ from ernie_tiny.report.results import ModelResult, Results
 from ernie_tiny.report.tables import Table
 from ernie_tiny.report.wording import label, number
 
-CARD_FILE = "README.md"
 PIPELINES: Mapping[str, str] = MappingProxyType(  # of transformers, by the head of a class
     {
         "SequenceClassification": "text-classification",

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ernie_tiny.engine_facts import INT8, forms
-from ernie_tiny.files import whole_folder
+from ernie_tiny.files import CARD_FILE, whole_folder
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters, usable_positions
 from ernie_tiny.models.multitask import MultiTaskModel
-from ernie_tiny.report.card import CARD_FILE, Export, Gate, model_card
+from ernie_tiny.report.card import Export, Gate, model_card
 from ernie_tiny.report.results import ModelResult, Results, Speed
 from ernie_tiny.runs.int8 import check_int8
 from ernie_tiny.runs.trained import trained_length, trained_model

@@ -8,13 +8,13 @@ from typing import Optional
 
 from ernie_tiny.data.huggingface_tokenizer import save_tokenizer_for_transformers
 from ernie_tiny.errors import InputError
-from ernie_tiny.files import whole_folder
+from ernie_tiny.files import CARD_FILE, whole_folder
 from ernie_tiny.kind_facts import facts_of
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.models.backbone import count_embedding_parameters, count_parameters, usable_positions
 from ernie_tiny.models.huggingface_write import require_class, save_for_transformers
 from ernie_tiny.models.multitask import MultiTaskModel
-from ernie_tiny.report.card import CARD_FILE, Export, model_card
+from ernie_tiny.report.card import Export, model_card
 from ernie_tiny.report.results import Results
 from ernie_tiny.runs.references import check_models
 from ernie_tiny.runs.trained import trained_length, trained_model

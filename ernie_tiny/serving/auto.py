@@ -18,7 +18,7 @@ from ernie_tiny.engines import Engine, runnable
 from ernie_tiny.files import to_json, write_text
 from ernie_tiny.runtime import processor, versions
 from ernie_tiny.serving.benchmark import Candidate, Cell, timings
-from ernie_tiny.serving.exported import forms_of, load_form, network_files, read_spec
+from ernie_tiny.serving.exported import held_forms, load_form, network_files, read_spec
 
 CELLS = (Cell(1, 32), Cell(1, 128), Cell(32, 32), Cell(32, 128))
 SECONDS = 0.5  # of calls a form and a cell
@@ -83,7 +83,9 @@ def fastest(folder: Path, precision: str, threads: int) -> dict[Cell, Form]:
         precision: The lowest that may be chosen, in the order of ernie_tiny.engine_facts.PRECISIONS.
     """
     allowed = PRECISIONS[: PRECISIONS.index(precision) + 1]
-    forms = runnable(form for form in forms_of(folder) if form[1] in allowed)
+    forms = runnable(form for form in held_forms(folder) if form[1] in allowed)
+    if not forms:
+        load_form(folder)  # which every export holds: says what is not there
     file = _cache_file(folder, forms, threads)
     choice = _kept(file)
     if choice is None:

@@ -78,6 +78,11 @@ def network_files(folder: Path, form: Form) -> list[Path]:
     return [folder / FILES[form]]
 
 
+def held_forms(folder: Path) -> list[Form]:
+    """Those of `forms_of` whose files are there: a copy may have left some out."""
+    return [form for form in forms_of(folder) if all(file.is_file() for file in network_files(folder, form))]
+
+
 def megabytes(folder: Path) -> float:
     """Size of an exported folder's Paddle network on disk, in 10^6 bytes."""
     return round(sum(file.stat().st_size for file in network_files(folder, PADDLE)) / 1e6, 2)

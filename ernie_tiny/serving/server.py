@@ -23,8 +23,9 @@ from fastapi.responses import HTMLResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from ernie_tiny.data.task import Example
+from ernie_tiny.engines.export import MODEL_PREFIX
 from ernie_tiny.errors import InputError
-from ernie_tiny.files import MANIFEST, damage, to_json
+from ernie_tiny.files import CARD_FILE, MANIFEST, damage, to_json
 from ernie_tiny.kinds.registry import kind_named
 from ernie_tiny.serving.connection import BoundedConnection
 from ernie_tiny.serving.predictor import Predictor
@@ -57,12 +58,17 @@ class ServedModel:
 
 def _load(folder: Path, threads: int, engine: str, precision: str) -> Predictor:
     if (folder / MANIFEST).is_file():
-        fault = damage(folder)
+        fault = damage(folder, partial(_is_unread, folder))
         if fault is not None:
             raise InputError(f"{folder}: is damaged: {fault}. Copy the folder again, or export it anew.")
     predictor = Predictor(folder, threads, engine=engine, precision=precision)
     predictor.warm_up()
     return predictor
+
+
+def _is_unread(folder: Path, name: str) -> bool:
+    """Whether a file is the card, which may be edited, or a network that is not there: who needs it says so."""
+    return name == CARD_FILE or (name.startswith(f"{MODEL_PREFIX}.") and not (folder / name).is_file())
 
 
 class Metrics:

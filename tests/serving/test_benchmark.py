@@ -181,6 +181,15 @@ def test_auto_keeps_to_the_precision_and_answers_alike(forms_folder):
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
 
 
+def test_auto_passes_over_forms_whose_files_are_not_there(forms_folder):
+    (forms_folder / "model.onnx").unlink(missing_ok=True)
+    assert ("onnx", "float32") not in auto_engine(forms_folder, "int8", 1).engines
+    for file in forms_folder.glob("model.*"):
+        file.unlink()
+    with pytest.raises(InputError, match="model.json.*no such file"):
+        auto_engine(forms_folder, "int8", 1)
+
+
 def test_auto_measures_anew_where_nothing_can_be_kept(forms_folder, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -286,6 +286,18 @@ def test_a_damaged_folder_is_not_taken_and_the_old_model_goes_on(folders: dict[s
         assert ask(client, "tnews", {"texts": ["今天"]}).json() != expected
 
 
+def test_an_edited_card_and_a_form_that_nobody_asks_for_are_no_damage(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["tnews"], tmp_path / "model")
+    for name in ("README.md", "model.onnx"):
+        (folder / name).write_text("as written", encoding="utf-8")
+    seal(folder)
+    (folder / "README.md").write_text("edited", encoding="utf-8")
+    (folder / "model.onnx").unlink()
+    assert ServedModel(folder, LIMITS, 1, "paddle", "float32").predictor.predict(["今天"])
+    with pytest.raises(InputError, match="no such file"):
+        ServedModel(folder, LIMITS, 1, "onnx", "float32")
+
+
 def test_more_than_there_is_room_for_gets_429(folders: dict[str, Path]) -> None:
     limits = Limits(inputs=8, batch=1, room=1, wait=0.0, seconds=5.0)
     served = ServedModel(folders["tnews"], limits, 1, "paddle", "float32")
