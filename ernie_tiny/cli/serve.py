@@ -37,7 +37,7 @@ def served_folders(models: Iterable[str]) -> dict[str, Path]:
         name, equals, place = given.partition("=")
         if not equals or "/" in name:  # a path may hold an equals sign
             name, place = "", given
-        name = name or Path(os.path.abspath(place)).name
+        name = name or Path(os.path.abspath(at_home(place))).name  # a link goes by its own
         if name in folders:
             raise InputError(f"--models: two are called {name}. Give one a name of its own: NAME={place}.")
         folders[name] = Path(at_home(place))

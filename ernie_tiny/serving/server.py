@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import itertools
 import logging
+import math
 import socket
 import time
 import traceback
@@ -188,7 +189,7 @@ class Service:
 
     def _served(self, name: str, request: Request) -> ServedModel:
         """The model of a name, for a client that may ask."""
-        given = request.headers.get("authorization", "").encode()
+        given = request.headers.get("authorization", "").encode("latin-1")  # the bytes as sent
         if self._token is not None and not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
             raise RefusedError(401, "give the header Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
         if name not in self._models:
@@ -229,16 +230,19 @@ def run_server(
         logging.getLogger(name).propagate = False
     logger.setLevel(logging.INFO)
     service = Service(models, limits, token)
-    config = uvicorn.Config(
-        make_app(service),
+    _Server(_config(make_app(service), limits), service).run([listener])
+
+
+def _config(app: FastAPI, limits: Limits) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         http=BoundedConnection,
         ws="none",
         log_config=None,
         access_log=False,
-        timeout_keep_alive=max(1, round(limits.seconds)),
-        timeout_graceful_shutdown=2 * round(limits.seconds) + 1,  # for a body to come in, and for its answer
+        timeout_keep_alive=limits.seconds,  # type: ignore[arg-type]  # of which BoundedConnection takes fractions
+        timeout_graceful_shutdown=math.ceil(2 * limits.seconds) + 1,  # for a body to come in, and for its answer
     )
-    _Server(config, service).run([listener])
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -175,6 +175,8 @@ def test_an_earlier_export_alone_is_replaced(form: str, tmp_path: Path) -> None:
         ("a=~/x", "a", "{home}/x"),
         (".", "run", "."),
         ("~/x", "x", "{home}/x"),
+        (".", Path.cwd().name, "."),
+        ("x/b/..", "x", "x/b/.."),
     ],
 )
 def test_names_and_folders_of_served_models(given: str, name: str, folder: str, tmp_path: Path, monkeypatch) -> None:

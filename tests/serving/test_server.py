@@ -267,6 +267,9 @@ def test_a_token_is_asked_for_where_there_is_one(folders: dict[str, Path]) -> No
         assert client.get("/health").status_code == 200
         right = {"Authorization": "Bearer secret"}
         assert client.post("/v1/tnews/predict", json={"texts": ["a"]}, headers=right).status_code == 200
+    with fastapi_client.TestClient(make_app(Service(models, LIMITS, token="密码"))) as client:
+        right = {b"Authorization": "Bearer 密码".encode()}
+        assert client.post("/v1/tnews/reload", headers=right).status_code == 200
 
 
 def test_a_damaged_folder_is_not_taken_and_the_old_model_goes_on(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -340,3 +343,8 @@ def test_an_address_that_cannot_be_had_is_refused() -> None:
     for host, port in (("127.0.0.1", 70_000), ("no.such.host.invalid", 0)):
         with pytest.raises(InputError, match=f"--host {host} --port {port}: cannot listen there"):
             run_server({}, LIMITS, host, port)
+
+
+def test_a_fraction_of_a_second_is_kept() -> None:
+    config = server._config(make_app(Service({}, LIMITS)), Limits(seconds=0.4))
+    assert (config.timeout_keep_alive, config.timeout_graceful_shutdown) == (0.4, 2)
