@@ -39,10 +39,10 @@ SETTLED = 10.0  # seconds after which memory should not grow any more
 ALONE = """
 import json, sys, time
 from pathlib import Path
-from ernie_tiny import Predictor
 from ernie_tiny.runtime import prepare
 folder, texts, threads, engine, precision, seconds = json.load(sys.stdin)
 prepare("cpu", threads)
+from ernie_tiny import Predictor
 predictor = Predictor(Path(folder), threads, engine=engine, precision=precision)
 predictor.predict(texts)
 began, processor, count = time.perf_counter(), time.process_time(), 0
@@ -139,7 +139,9 @@ class Server:
                     return self
             except OSError:
                 time.sleep(0.1)
-        raise SystemExit("the server did not come up within a minute")
+        log = self._log.read_text(encoding="utf-8")
+        self.__exit__()
+        raise SystemExit(f"the server did not come up within a minute; its log:\n{log}")
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()

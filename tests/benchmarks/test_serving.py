@@ -79,6 +79,25 @@ def test_errors_are_what_is_neither_answered_nor_without_room() -> None:
     assert under_load.errors({"statuses": {"200": 9, "429": 5, "500": 2, "408": 1}, "lost": 4}) == 7
 
 
+def test_the_process_alone_is_prepared_before_it_imports_paddle() -> None:
+    assert under_load.ALONE.index("prepare(") < under_load.ALONE.index("from ernie_tiny import Predictor")
+
+
+def test_a_server_that_does_not_come_up_is_ended_and_its_log_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: str) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(under_load.urllib.request, "urlopen", refused)
+    monkeypatch.setattr(under_load.time, "sleep", lambda _: None)
+    server = under_load.Server(Namespace(model=tmp_path, threads=1, engine="paddle", precision="float32"))
+    server._log.write_text("reads weights", encoding="utf-8")
+    with pytest.raises(SystemExit, match="did not come up within a minute; its log:\nreads weights"), server:
+        pass
+    assert server._process.poll() is not None and not server._log.exists()
+
+
 def test_a_few_seconds_of_load_give_a_report(tmp_path: Path) -> None:
     pytest.importorskip("fastapi", reason="the extra serve is not installed")
     export_model(build("tnews"), find_task("tnews"), TOKENIZER, 24, tmp_path)

@@ -122,3 +122,4 @@ def test_python_of_the_card_compiles():
     code = re.search(r"```python\n(.*?)```", card(), re.DOTALL)
     assert code is not None
     compile(code[1], "card", "exec")
+    assert code[1].index("prepare(") < code[1].index("from ernie_tiny import Predictor")  # which imports Paddle
