@@ -31,24 +31,19 @@ class EngineFacts:
     """What is known of an engine without loading a network.
 
     Attributes:
-        name: As a config has it.
         module: What it is imported as.
         precisions: That it computes in.
     """
 
-    name: str
     module: str
     precisions: tuple[str, ...]
 
 
-FACTS: Mapping[str, EngineFacts] = MappingProxyType(
+FACTS: Mapping[str, EngineFacts] = MappingProxyType(  # by an engine's name in a config
     {
-        facts.name: facts
-        for facts in (
-            EngineFacts("paddle", "paddle", (FLOAT32, BFLOAT16)),
-            EngineFacts("onnx", "onnxruntime", (FLOAT32, INT8)),
-            EngineFacts("openvino", "openvino", (FLOAT32, BFLOAT16, INT8)),
-        )
+        "paddle": EngineFacts("paddle", (FLOAT32, BFLOAT16)),
+        "onnx": EngineFacts("onnxruntime", (FLOAT32, INT8)),
+        "openvino": EngineFacts("openvino", (FLOAT32, BFLOAT16, INT8)),
     }
 )
 

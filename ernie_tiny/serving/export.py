@@ -86,14 +86,23 @@ def is_static(engine: str, int8: str) -> bool:
     return engine == "openvino" or int8 == "static"
 
 
-def parity(
-    folder: Path, model: MultiTaskModel, features: Sequence[Feature], pad_id: int, forms: Sequence[Form]
+def check_parity(
+    folder: Path,
+    model: MultiTaskModel,
+    features: Sequence[Feature],
+    pad_id: int,
+    tolerance: float,
+    forms: Sequence[Form] = (PADDLE,),
 ) -> dict[str, float]:
     """Largest absolute difference of the logits between dygraph and what was exported.
 
+    Args:
+        tolerance: The largest of float32; BOUNDS has those of other precisions.
     Returns:
         "static" for the static graph, "inference" for Paddle Inference in float32, and "engine, precision" for the
         other forms, whose differences are divided by the largest logit where the precision is below float32.
+    Raises:
+        InputError: one of them is above its bound; the export is not to be used.
     """
     spec_name = read_spec(folder).name
     single = SingleTaskModel(model, spec_name)
@@ -113,8 +122,17 @@ def parity(
         for name, logits in found.items():
             differences[name] = max(differences[name], _distance(expected, logits))
         largest = max(largest, float(np.abs(expected[expected > MASKED_LOGIT / 2]).max(initial=0)))
-    relative = [name_of(form) for form in forms if form[1] in BOUNDS]
-    return {name: value / (largest if name in relative else 1) for name, value in differences.items()}
+    bounds = {name_of(form): BOUNDS[form[1]] for form in forms if form[1] in BOUNDS}
+    for name in differences:
+        differences[name] /= largest if name in bounds else 1
+        if not differences[name] <= bounds.get(name, tolerance):
+            unit = " of the largest logit" if name in bounds else ""
+            raise InputError(
+                f"{folder}: the exported model's logits ({name}) differ by {differences[name]:.2e}{unit} from those of "
+                f"the trained model on {len(features)} inputs; at most {bounds.get(name, tolerance):.0e} is allowed. "
+                "Do not deploy it."
+            )
+    return differences
 
 
 def require_bfloat16(forms: Sequence[Form]) -> None:
@@ -130,34 +148,6 @@ def require_bfloat16(forms: Sequence[Form]) -> None:
 def name_of(form: Form) -> str:
     """How a form is called among differences."""
     return "inference" if form == PADDLE else ", ".join(form)
-
-
-def check_parity(
-    folder: Path,
-    model: MultiTaskModel,
-    features: Sequence[Feature],
-    pad_id: int,
-    tolerance: float,
-    forms: Sequence[Form] = (PADDLE,),
-) -> dict[str, float]:
-    """The differences that `parity` measures.
-
-    Args:
-        tolerance: The largest of float32; BOUNDS has those of other precisions.
-    Raises:
-        InputError: one of them is above its bound; the export is not to be used.
-    """
-    differences = parity(folder, model, features, pad_id, forms)
-    relative = {name_of(form): BOUNDS[form[1]] for form in forms if form[1] in BOUNDS}
-    for form, difference in differences.items():
-        bound = relative.get(form, tolerance)
-        if not difference <= bound:
-            unit = " of the largest logit" if form in relative else ""
-            raise InputError(
-                f"{folder}: the exported model's logits ({form}) differ by {difference:.2e}{unit} from those of the "
-                f"trained model on {len(features)} inputs; at most {bound:.0e} is allowed. Do not deploy it."
-            )
-    return differences
 
 
 def _distance(expected: Array, found: Array) -> float:

@@ -43,7 +43,6 @@ def made_study(**arms: dict[str, Any]) -> dict[str, Any]:
         "arms": {letter: {"what": arm.what, "seeds": {}} for letter, arm in ARMS.items()} | arms,
         "majority": dict.fromkeys(tasks, 20.0),
         "examples": dict.fromkeys(tasks, 1000),
-        "groups": GROUPS,
         "intervals": {},
         "exports": [],
         "int8": {},

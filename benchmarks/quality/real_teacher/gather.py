@@ -30,10 +30,10 @@ def gather(output: Path, data: Path, others: Sequence[Mapping[str, Any]] = ()) -
     Returns:
         "arms": letter to {"what", "seeds": {seed: {"scores": by task, "hours", "parameters", "layers", "megabytes",
         "latency", "processor", "right": by task which examples are, packed}}}; "majority", "examples": by task;
-        "intervals": "one > other, group" to the ends of the gain's interval; "groups": group to its tasks;
+        "intervals": "one > other, group" to the ends of the gain's interval;
         "exports": what the shown student was exported as; "int8": its scores in INT8 by task.
     """
-    study: dict[str, Any] = {"arms": {}, "majority": {}, "examples": {}, "groups": GROUPS}
+    study: dict[str, Any] = {"arms": {}, "majority": {}, "examples": {}}
     labelled = Labelled(data)
     for letter, arm in ARMS.items():
         seeds = {
