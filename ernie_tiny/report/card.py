@@ -95,7 +95,7 @@ def model_card(export: Export) -> str:
         met={split_reference(name)[0] for stage in stages for name in (*stage.trained, *stage.teachers)},
         scores=_scores(models, export),
         scored=export.reference in [model.reference for model in models],
-        licences=_licences(run, stages),
+        licences=_licences(run, export.reference, stages),
         line=to_json(kind.sample_input(spec)),
         pipeline=PIPELINES.get(export.transformers_head),
     )
@@ -148,10 +148,16 @@ def _scores(models: Sequence[ModelResult], export: Export) -> Table:
     return Table(["model", *metrics], [rows])
 
 
-def _licences(run: RunConfig, stages: Sequence[StageConfig]) -> dict[str, str]:
-    """Each set of data and each pretrained model to its licence; not legal advice, but where to look."""
+def _licences(run: RunConfig, reference: str, stages: Sequence[StageConfig]) -> dict[str, str]:
+    """Each set of data and each pretrained model behind a model to its licence; no legal advice, but where to look."""
     corpora = [stage.data.corpus for stage in stages if stage.data.corpus and not run.data.sample]
-    sources = [model.pretrained for model in run.models.values() if model.pretrained]
+    augment = [stage.data.augment.model for stage in stages if stage.data.augment is not None]
+    behind = [reference, *augment, *(name for stage in stages for name in (*stage.trained, *stage.teachers))]
+    for name in behind:
+        model = run.models.get(split_reference(name)[0])
+        behind += [model.init_from] if model is not None and model.init_from and model.init_from not in behind else []
+    names = {split_reference(name)[0] for name in behind}
+    sources = [model.pretrained for name, model in run.models.items() if name in names and model.pretrained]
     return {
         **{task: _licence(task, run) for stage in stages for task in stage.data.tasks},
         **{f"general text `{name}`": "that of your files" for name in corpora},

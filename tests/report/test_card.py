@@ -72,6 +72,14 @@ def test_licences_name_the_benchmark_of_each_task(task, benchmark):
     assert f"see {benchmark}'s terms for this set" in section(text, "Licences")
 
 
+def test_licences_are_of_the_weights_on_the_way_to_the_model():
+    models = ["models.other.pretrained=ernie-3.0-mini-zh", "models.start.pretrained=ernie-3.0-nano-zh"]
+    student = ["models.student.init_from=start", "models.student.init_layers=[0, 1, 2, 3]"]
+    text = section(card(overrides=[*models, *student]), "Licences")
+    assert "weights of ernie-3.0-base-zh:" in text and "weights of ernie-3.0-nano-zh:" in text
+    assert "ernie-3.0-mini-zh" not in text
+
+
 def test_invented_data_is_named_as_such():
     text = card(config="quickstart.yaml")
     assert "invented by the project" in section(text, "Data") and "CC BY-NC" not in text
