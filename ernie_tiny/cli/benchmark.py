@@ -23,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batches", type=above(0), nargs="+", default=[1, 32], help="rows of a call")
     parser.add_argument("--lengths", type=above(0), nargs="+", default=[32, 128], help="tokens of a row")
     parser.add_argument("--threads", type=above(0), default=1)
-    parser.add_argument(
-        "--seconds", type=above(0, float), default=2.0, help="of calls a model, engine and shape, roughly"
-    )
+    parser.add_argument("--seconds", type=above(0, float), default=2.0, help="of calls a model, engine and shape")
     parser.add_argument("--texts", type=Path, help="JSON lines of the first model's task: times tokenisation too")
     parser.add_argument("--output", type=Path, help="a JSON file for all numbers")
     parser.add_argument("--chart", type=Path, help="a picture, .svg or .png")

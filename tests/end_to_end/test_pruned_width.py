@@ -77,7 +77,8 @@ def test_it_is_served_and_read_as_a_pretrained_model(config: Path) -> None:
     assert [one.answer for one in found] == [one.answer for one in expected]
     np.testing.assert_allclose([one.scores for one in found], [one.scores for one in expected], atol=1e-5)
     folder = run / "stages/recover/model"
-    again = load_config(config, [f"models.pruned={{pretrained: {folder}}}", "stages.1.teacher=student@finetune"])
+    elsewhere = ["stages.1.teacher=student@finetune", "output_dir=again"]
+    again = load_config(config, [f"models.pruned={{pretrained: {folder}}}", *elsewhere])
     assert "2 heads of 4" in plan(again)
 
 
