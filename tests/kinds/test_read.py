@@ -346,3 +346,14 @@ def test_a_null_id_is_none_and_others_are_texts_or_whole_numbers(tmp_path: Path)
         file.write_text(record % wrong, encoding="utf-8")
         with pytest.raises(InputError, match=r"ids.jsonl:1: 'id' = .*: an id is a text or a whole number"):
             read_split(task, tmp_path, "train")
+
+
+def test_an_answer_of_a_test_split_may_be_null(tmp_path: Path) -> None:
+    asked = {"question": "丁", "choice": ["甲", "乙"], "answer": None}
+    (tmp_path / "c3.json").write_text(json.dumps([[["甲乙"], [asked], "1"]]), encoding="utf-8")
+    asked = {"id": "q", "question": "丁", "answers": None}
+    squad = {"data": [{"paragraphs": [{"context": "甲乙丙", "qas": [asked]}]}]}
+    (tmp_path / "squad.json").write_text(json.dumps(squad), encoding="utf-8")
+    for kind, file in (("multiple_choice", "c3.json"), ("reading", "squad.json")):
+        (example,) = read_split(TaskSpec("mine", kind, {"test": (file,)}), tmp_path, "test").examples
+        assert example.label is None and example.answers == ()
