@@ -44,8 +44,9 @@ def run_lock(folder: Path) -> Iterator[None]:
             if error.errno not in NO_LOCKS:
                 raise
             may = f": {holder} may" if holder else ""
-            told = "this file system has no locks. See to it that no other process works in it"
-            logger.warning("%s: %s%s.", folder, told, may)
+            logger.warning(
+                "%s: this file system has no locks. See to it that no other process works in it%s.", folder, may
+            )
         else:
             if holder:
                 logger.warning("%s: taken over from %s, which has ended without freeing it.", folder, holder)
